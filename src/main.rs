@@ -1,0 +1,2 @@
+//! The `xengate` binary.
+fn main() {}
