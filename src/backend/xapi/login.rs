@@ -108,9 +108,6 @@ impl Xapi {
         host: &Arc<Endpoint>,
         args: &[Arg],
     ) -> Result<SecretString, CallError> {
-        // XAPI is slow to refuse a password, so a caller may well go away first; a host that never
-        // answers must not be the first to be asked for ever. An answer takes this back.
-        host.doubt();
         let question = Question {
             of: Use::Login,
             call: "session.login_with_password",
@@ -118,7 +115,7 @@ impl Xapi {
             retry: Retry::Write,
             within: self.call_timeout,
         };
-        let value = self.ask(host, question).await?;
+        let value = self.ask_either(host, question).await?;
         let session: String = parse(&value, "a login's result is no session ref")?;
         if session.is_empty() || session.len() > LONGEST_REF {
             return Err(unfit("a login's result is no session ref", &value));
