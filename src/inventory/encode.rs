@@ -217,10 +217,10 @@ impl<'de> Visitor<'de> for RecordVisitor<'_, 'de> {
             match name {
                 Name::Field(index) => {
                     found.fields[usize::from(index)] = Some(value.get());
-                    match order.get_mut(place) {
-                        Some(known) => *known = index,
-                        None if order.len() < class.fields.len() => order.push(index),
-                        None => {}
+                    if let Some(known) = order.get_mut(place) {
+                        *known = index;
+                    } else if order.len() < class.fields.len() {
+                        order.push(index);
                     }
                     place += 1;
                 }
