@@ -11,7 +11,7 @@ use crate::auth::Caller;
 use crate::datamodel::{Class, datamodel};
 use crate::http::Gateway;
 use crate::http::collections::{self, Collection};
-use crate::http::extract::{AcceptJson, ObjectId, Query};
+use crate::http::extract::{AcceptsJson, ObjectUuid, Query};
 use crate::http::page;
 use crate::http::problem::Problem;
 use crate::http::representation::{Page, json};
@@ -54,7 +54,7 @@ pub async fn list(
     State(gateway): State<Arc<Gateway>>,
     Extension(collection): Extension<&'static Collection>,
     caller: Caller,
-    _: AcceptJson,
+    _: AcceptsJson,
     Query(query): Query<ListQuery>,
 ) -> Result<Response, Problem> {
     let limit = page::limit(query.limit)?;
@@ -75,8 +75,8 @@ pub async fn get(
     State(gateway): State<Arc<Gateway>>,
     Extension(collection): Extension<&'static Collection>,
     caller: Caller,
-    ObjectId(uuid): ObjectId,
-    _: AcceptJson,
+    ObjectUuid(uuid): ObjectUuid,
+    _: AcceptsJson,
     Query(query): Query<ObjectQuery>,
 ) -> Result<Response, Problem> {
     let scope = Scope::of(&gateway, &caller, query.backend.as_deref()).await?;

@@ -10,7 +10,7 @@ use super::objects::ObjectQuery;
 use crate::auth::Caller;
 use crate::datamodel::datamodel;
 use crate::http::Gateway;
-use crate::http::extract::{AcceptJson, ObjectId, Query};
+use crate::http::extract::{AcceptsJson, ObjectUuid, Query};
 use crate::http::problem::{Code, Problem};
 use crate::http::representation::{json, with_member};
 use crate::http::scope::{Scope, mark};
@@ -20,8 +20,8 @@ use crate::inventory::{Object, Snapshot};
 pub async fn metrics(
     State(gateway): State<Arc<Gateway>>,
     caller: Caller,
-    ObjectId(uuid): ObjectId,
-    _: AcceptJson,
+    ObjectUuid(uuid): ObjectUuid,
+    _: AcceptsJson,
     Query(query): Query<ObjectQuery>,
 ) -> Result<Response, Problem> {
     let scope = Scope::of(&gateway, &caller, query.backend.as_deref()).await?;
