@@ -59,6 +59,13 @@ impl Record {
         self.field_named(class, name) == Some(b"true")
     }
 
+    /// The name of the backend it belongs to.
+    pub fn backend(&self) -> &str {
+        let value = self.slot(BACKEND_SLOT).and_then(|slot| slot.get("\"backend\":\"".len()..));
+        let name = value.and_then(|value| value.strip_suffix(b"\""));
+        name.and_then(|name| std::str::from_utf8(name).ok()).unwrap_or_default()
+    }
+
     /// `"name":value` of the slot, if the record has it.
     pub(super) fn slot(&self, slot: usize) -> Option<&[u8]> {
         let start = *self.offsets.get(slot)? as usize;

@@ -51,6 +51,11 @@ impl Object {
         &self.reference
     }
 
+    /// The name of its backend.
+    pub fn backend(&self) -> &str {
+        self.record.backend()
+    }
+
     /// Its record.
     pub fn record(&self) -> &Record {
         &self.record
