@@ -1,5 +1,8 @@
 //! What an operator wrote, as plain data.
 <<<<<<< HEAD
+<<<<<<< HEAD
+=======
+>>>>>>> auth
 //!
 //! [`Config::load`] reads `xengate.toml`; every complaint names the file, the line, the column and
 //! the key. Nothing here knows what is done with a setting.
@@ -154,6 +157,7 @@ impl Default for AuthConfig {
             default_backends: Vec::new(),
             max_sessions: 10_000,
             max_sessions_per_user: 100,
+<<<<<<< HEAD
 =======
 
 use std::path::PathBuf;
@@ -224,6 +228,8 @@ impl BackendConfig {
             max_reply: 64 << 20,
             max_sync_reply: 1 << 30,
 >>>>>>> backend
+=======
+>>>>>>> auth
         }
     }
 }
