@@ -1,0 +1,206 @@
+//! Calls and their replies, in the dialect that the host speaks.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use secrecy::SecretString;
+
+use super::redact::{ends_session, redact};
+use super::{SESSION_INVALID, Xapi};
+use crate::backend::connections::{Endpoint, LARGEST_CALL, Post, Use};
+use crate::backend::error::{BadReply, CallError, Fault, Unsendable};
+use crate::backend::{Retry, Session, Value};
+use crate::wire::reply::{Dialect, Failure, Outcome};
+use crate::wire::{Arg, Limits, ReadError, jsonrpc, reply, xmlrpc};
+
+/// How long the question may take whether a session is still good.
+const CHECK_WITHIN: Duration = Duration::from_secs(5);
+
+/// One question to one host.
+#[derive(Clone, Copy)]
+pub(super) struct Question<'a> {
+    pub(super) of: Use,
+    pub(super) call: &'a str,
+    pub(super) args: &'a [Arg],
+    pub(super) retry: Retry,
+    pub(super) within: Duration,
+}
+
+impl Xapi {
+    pub(in crate::backend) async fn call(
+        &self,
+        session: &Session,
+        call: &str,
+        args: &[Arg],
+        retry: Retry,
+    ) -> Result<Value, CallError> {
+        let args: Vec<Arg> = [Arg::Secret(session.reference().clone())]
+            .into_iter()
+            .chain(args.iter().cloned())
+            .collect();
+        let question =
+            Question { of: Use::Calls, call, args: &args, retry, within: self.call_timeout };
+        self.ask_in_session(session, question).await
+    }
+
+    /// `pool.get_all` is open to every role, has one ref as its result and, like every call, fails
+    /// first of all when its session is no more.
+    pub(in crate::backend) async fn check(&self, session: &Session) -> Result<(), CallError> {
+        let question = Question {
+            of: Use::Calls,
+            call: "pool.get_all",
+            args: &[Arg::Secret(session.reference().clone())],
+            retry: Retry::Read,
+            within: self.call_timeout.min(CHECK_WITHIN),
+        };
+        self.ask_in_session(session, question).await.map(drop)
+    }
+
+    async fn ask_in_session(
+        &self,
+        session: &Session,
+        question: Question<'_>,
+    ) -> Result<Value, CallError> {
+        // Whatever this session did has been answered before; asking again tells nothing new.
+        if session.ended().is_cancelled() {
+            return Err(session_invalid());
+        }
+        let host = self.hosts.current_or_first();
+        let result = self.ask(&host, question).await;
+        self.settle(session, result)
+    }
+
+    /// Takes what a session's call came to: no ref of it gets any further, and if it is no more,
+    /// that is remembered.
+    pub(super) fn settle<T>(
+        &self,
+        session: &Session,
+        result: Result<T, CallError>,
+    ) -> Result<T, CallError> {
+        self.note(&result);
+        result.map_err(|error| match error {
+            CallError::Failure(failure) => {
+                if ends_session(&failure, session.reference()) {
+                    session.end();
+                }
+                CallError::Failure(redact(failure, Some(session.reference())))
+            }
+            other => other,
+        })
+    }
+
+    /// Asks a host. Where it is not known what the host speaks, JSON-RPC is tried first: an old or
+    /// a strange server answers that with an HTTP error or a page, having done nothing.
+    ///
+    /// Failures come as the host gave them: see [`Xapi::settle`].
+    pub(super) async fn ask(
+        &self,
+        host: &Arc<Endpoint>,
+        question: Question<'_>,
+    ) -> Result<Value, CallError> {
+        if let Some(dialect) = host.dialect() {
+            let result = self.ask_in(dialect, host, question).await;
+            if result.as_ref().is_err_and(speaks_otherwise) {
+                host.learn_dialect(None);
+            }
+            return result;
+        }
+        let first = self.ask_in(Dialect::JsonRpc, host, question).await;
+        if is_answer(&first) {
+            host.learn_dialect(Some(Dialect::JsonRpc));
+        }
+        if !first.as_ref().is_err_and(speaks_otherwise) {
+            return first;
+        }
+        let second = self.ask_in(Dialect::XmlRpc, host, question).await;
+        if is_answer(&second) {
+            host.learn_dialect(Some(Dialect::XmlRpc));
+            return second;
+        }
+        first
+    }
+
+    async fn ask_in(
+        &self,
+        dialect: Dialect,
+        host: &Arc<Endpoint>,
+        question: Question<'_>,
+    ) -> Result<Value, CallError> {
+        let Question { of, call, args, retry, within } = question;
+        let post = self.post(dialect, host, call, args)?;
+        let body = self.connections.fetch(of, host, &post, retry, within).await?;
+        host.answered();
+        read(dialect, &body, self.connections.max_reply())
+    }
+
+    /// The call as it is sent.
+    pub(super) fn post(
+        &self,
+        dialect: Dialect,
+        host: &Endpoint,
+        call: &str,
+        args: &[Arg],
+    ) -> Result<Post, CallError> {
+        let (path, content_type, body) = match dialect {
+            Dialect::JsonRpc => {
+                let id = self.ids.fetch_add(1, Ordering::Relaxed);
+                ("/jsonrpc", "application/json", jsonrpc::call(id, call, args))
+            }
+            Dialect::XmlRpc => {
+                let body = xmlrpc::call(call, args).map_err(Unsendable::Unwritable)?;
+                (host.xml_rpc_path(), "text/xml", body)
+            }
+        };
+        if body.len() > LARGEST_CALL {
+            return Err(Unsendable::TooLarge { size: body.len(), limit: LARGEST_CALL }.into());
+        }
+        Ok(Post { path, content_type, body: Bytes::from(body) })
+    }
+}
+
+/// The failure of a call whose session is known to be no more.
+pub(super) fn session_invalid() -> CallError {
+    let failure = Failure { code: SESSION_INVALID.to_owned(), params: vec![String::new()] };
+    CallError::Failure(redact(failure, None::<&SecretString>))
+}
+
+fn read(dialect: Dialect, body: &[u8], max_bytes: u64) -> Result<Value, CallError> {
+    let bad = |error| {
+        let read = body.len() as u64;
+        CallError::BadReply(BadReply { status: Some(200), fault: Fault::Unread(error), read })
+    };
+    let json;
+    let text = match dialect {
+        Dialect::JsonRpc => body,
+        Dialect::XmlRpc => {
+            let limits = Limits { max_bytes, ..Limits::default() };
+            json = xmlrpc::to_json(body, limits).map_err(bad)?;
+            &json
+        }
+    };
+    match reply::read(dialect, text).map_err(bad)? {
+        Outcome::Success(value) => Ok(Value(value.to_owned())),
+        Outcome::Failure(failure) => Err(CallError::Failure(failure)),
+    }
+}
+
+/// Whether the host answered in the dialect it was asked in.
+fn is_answer<T>(result: &Result<T, CallError>) -> bool {
+    matches!(result, Ok(_) | Err(CallError::Failure(_)))
+}
+
+/// Whether the host answered in a way that makes it worth asking in the other dialect. A gateway
+/// that cannot reach the host (502, 503, 504) says nothing about dialects.
+pub(super) fn speaks_otherwise(error: &CallError) -> bool {
+    let CallError::BadReply(BadReply { status, fault, .. }) = error else { return false };
+    match fault {
+        Fault::Status(_) => matches!(status, Some(400..=501)),
+        Fault::Unread(error) => matches!(
+            error,
+            ReadError::NotJson(_) | ReadError::NotXmlRpc(_) | ReadError::NotAReply(_)
+        ),
+        _ => false,
+    }
+}
