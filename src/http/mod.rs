@@ -4,5 +4,8 @@
 //! arguments (`extract`), so that it cannot be written without its checks, and answers a
 //! representation or a [`problem::Problem`].
 
+mod cors;
 pub mod extract;
 pub mod problem;
+pub mod request_id;
+pub mod shell;

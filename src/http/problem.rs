@@ -187,7 +187,10 @@ impl Problem {
     /// Turns an answer that carries a problem into the one that goes out; others pass.
     pub(super) fn render(response: &mut Response, request_id: &str) {
         if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-            *response.body_mut() = Body::from(problem.document(request_id));
+            let document = problem.document(request_id);
+            // The router has seen an empty body, and has said so.
+            response.headers_mut().insert(header::CONTENT_LENGTH, document.len().into());
+            *response.body_mut() = Body::from(document);
         }
     }
 }
