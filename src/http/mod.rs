@@ -1,1 +1,3 @@
-//! Stub.
+//! Floor 5.
+
+pub mod collections;
