@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! Requests and representations.
 //!
 //! `router.rs` is the table of contents: every route in one list. A route takes what it needs as
@@ -9,3 +10,8 @@ pub mod extract;
 pub mod problem;
 pub mod request_id;
 pub mod shell;
+=======
+//! Floor 5.
+
+pub mod collections;
+>>>>>>> docs
