@@ -7,6 +7,8 @@
 pub mod collections;
 mod cors;
 pub mod extract;
+pub mod openapi;
 pub mod problem;
 pub mod request_id;
+pub mod routes;
 pub mod shell;
