@@ -68,6 +68,38 @@ impl Xapi {
         self.settle(session, result).map(drop)
     }
 
+    /// Asks whether a host of the pool is there. A call without a good session is refused, which
+    /// is answer enough.
+    pub(in crate::backend) async fn probe(&self) -> Result<(), CallError> {
+        let question = Question {
+            of: Use::Login,
+            call: "pool.get_all",
+            args: &[Arg::String("OpaqueRef:NULL".to_owned())],
+            retry: Retry::Read,
+            within: self.call_timeout.min(CHECK_WITHIN),
+        };
+        let mut first = None;
+        for host in self.hosts.candidates() {
+            let result = match self.ask_either(&host, question).await {
+                // A supporter takes the call and says nothing; only a login makes it name its
+                // coordinator.
+                Err(CallError::Timeout(Phase::Reply)) if self.hosts.current().is_none() => Ok(()),
+                Ok(_) | Err(CallError::Failure(_)) => Ok(()),
+                // Others are being served.
+                Err(CallError::Busy(_) | CallError::Timeout(Phase::Queue)) => return Ok(()),
+                Err(error) => Err(error),
+            };
+            self.note(&result);
+            match result {
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    first.get_or_insert(error);
+                }
+            }
+        }
+        first.map_or(Ok(()), Err)
+    }
+
     /// Makes sure that it is known what the host speaks, so that a call which changes something, or
     /// whose reply streams, is sent in one dialect only.
     pub(super) async fn know_dialect(
