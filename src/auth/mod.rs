@@ -26,3 +26,6 @@ pub use caller::Caller;
 pub use key::KeyError;
 pub use login::{Login, LoginError};
 pub use session::{BackendStatus, GatewaySession, NoAccess};
+
+#[cfg(test)]
+mod tests;
