@@ -8,6 +8,7 @@
 pub mod collections;
 mod cors;
 pub mod extract;
+pub mod openapi;
 pub mod page;
 pub mod problem;
 pub mod representation;

@@ -5,6 +5,7 @@
 //! one that is idle for that long.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -40,7 +41,6 @@ const MAX_STREAMS: u32 = 128;
 const LEAST_BUFFER: usize = 8 << 10;
 
 /// A listener and what it serves.
-#[derive(Debug)]
 pub struct Server {
     /// Where it listens.
     pub listener: TcpListener,
@@ -52,18 +52,18 @@ pub struct Server {
     pub limits: Limits,
 }
 
-impl std::fmt::Debug for Protocols {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Protocols").finish_non_exhaustive()
-    }
-}
-
 /// What connections share.
 struct Protocols {
     builder: auto::Builder<TokioExecutor>,
     tls: Option<TlsAcceptor>,
     first_request: Duration,
     stop: CancellationToken,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("listener", &self.listener).finish_non_exhaustive()
+    }
 }
 
 impl Server {
