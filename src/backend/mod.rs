@@ -156,6 +156,13 @@ impl Backend {
         }
     }
 
+    /// Asks whether the backend is there, without a session.
+    pub async fn probe(&self) -> Result<(), CallError> {
+        match &self.way {
+            Way::Xapi(xapi) => xapi.probe().await,
+        }
+    }
+
     /// Logs out, as well as it can be done in a few seconds. The session counts as ended whatever
     /// the backend says.
     pub async fn logout(&self, session: &Session) {

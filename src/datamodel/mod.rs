@@ -4,9 +4,11 @@
 //! the OpenAPI document, the simulator's defaults) comes from here, so a class is never written
 //! out by hand. This floor knows nothing of connections, records or HTTP.
 
+mod describe;
 mod load;
 mod types;
 
+pub use describe::{Description, describe};
 pub use types::Type;
 
 use std::collections::HashMap;

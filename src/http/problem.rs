@@ -3,6 +3,7 @@
 //! Everything below this floor has errors of its own that know no HTTP; here, at the very end,
 //! they become a status, a code and a text. No body, no secret and no session ref ever gets in.
 
+mod calls;
 mod codes;
 mod failures;
 mod table;
@@ -187,7 +188,10 @@ impl Problem {
     /// Turns an answer that carries a problem into the one that goes out; others pass.
     pub(super) fn render(response: &mut Response, request_id: &str) {
         if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-            *response.body_mut() = Body::from(problem.document(request_id));
+            let document = problem.document(request_id);
+            // The router has seen an empty body, and has said so.
+            response.headers_mut().insert(header::CONTENT_LENGTH, document.len().into());
+            *response.body_mut() = Body::from(document);
         }
     }
 }

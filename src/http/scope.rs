@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::Gateway;
 use super::problem::{Code, Problem};
-use crate::auth::Caller;
+use crate::auth::{Caller, NoAccess};
 use crate::datamodel::ClassId;
 use crate::inventory::{Mirror, NotReady, Object, Reading};
 
@@ -43,9 +43,9 @@ impl Scope {
         match backend {
             Some(name) => wanted.push(Self::mirror(gateway, caller, name)?),
             None => {
-                for (name, readable) in caller.readable() {
+                for (name, _) in caller.session.backends() {
                     match gateway.inventory.mirror(&name) {
-                        Some(mirror) if readable => wanted.push(mirror),
+                        Some(mirror) if caller.access(&name).is_ok() => wanted.push(mirror),
                         _ => partial.push(name),
                     }
                 }
@@ -76,17 +76,15 @@ impl Scope {
         caller: &Caller,
         name: &str,
     ) -> Result<&'a Arc<Mirror>, Problem> {
-        let readable = caller.readable().into_iter().find(|(known, _)| known == name);
-        match (gateway.inventory.mirror(name), readable) {
-            (Some(mirror), Some((_, true))) => Ok(mirror),
-            (Some(_), Some((_, false))) => Err(Problem::new(
-                Code::BackendUnreachable,
-                format!("the session on backend {name} has ended or could not be checked"),
-            )),
-            _ => Err(Problem::new(
+        match (gateway.inventory.mirror(name), caller.access(name)) {
+            (Some(mirror), Ok(_)) => Ok(mirror),
+            (None, _) | (_, Err(NoAccess::NotLoggedIn)) => Err(Problem::new(
                 Code::UnknownBackend,
                 "no backend of that name, or the session is not logged in to it",
             )),
+            (_, Err(no_access)) => {
+                Err(Problem::new(Code::BackendUnreachable, format!("backend {name}: {no_access}")))
+            }
         }
     }
 
@@ -136,10 +134,7 @@ impl Scope {
 }
 
 /// Says in the headers of an answer which of the readings it was made from are stale.
-pub fn mark<'a>(
-    response: &mut Response,
-    readings: impl Iterator<Item = (&'a str, &'a Reading)>,
-) {
+pub fn mark<'a>(response: &mut Response, readings: impl Iterator<Item = (&'a str, &'a Reading)>) {
     let (mut names, mut oldest) = (String::new(), None);
     for (name, reading) in readings {
         if let Some(since) = reading.stale_since {

@@ -72,7 +72,9 @@ impl Endpoint {
             "/jsonrpc" => Some(Dialect::JsonRpc),
             "/RPC2" => Some(Dialect::XmlRpc),
             _ => {
-                return Err("the path is none of /, /jsonrpc (JSON-RPC only), /RPC2 (XML-RPC only)");
+                return Err(
+                    "the path is none of /, /jsonrpc (JSON-RPC only), /RPC2 (XML-RPC only)",
+                );
             }
         };
         let port = match (authority.port_u16(), tls) {

@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use super::redact::{ends_session, redact};
 use super::{SESSION_INVALID, Xapi};
 use crate::backend::connections::{Endpoint, LARGEST_CALL, Post, Use};
-use crate::backend::error::{BadReply, CallError, Fault, Unsendable};
+use crate::backend::error::{BadReply, CallError, Fault, Phase, Unsendable};
 use crate::backend::{Retry, Session, Value};
 use crate::wire::reply::{Dialect, Failure, Outcome};
 use crate::wire::{Arg, Limits, ReadError, jsonrpc, reply, xmlrpc};
@@ -56,6 +56,36 @@ impl Xapi {
             within: self.call_timeout.min(CHECK_WITHIN),
         };
         self.ask_in_session(session, question).await.map(drop)
+    }
+
+    /// Asks whether a host of the pool is there. A call without a good session is refused, which
+    /// is answer enough.
+    pub(in crate::backend) async fn probe(&self) -> Result<(), CallError> {
+        let question = Question {
+            of: Use::Login,
+            call: "pool.get_all",
+            args: &[Arg::String("OpaqueRef:NULL".to_owned())],
+            retry: Retry::Read,
+            within: self.call_timeout.min(CHECK_WITHIN),
+        };
+        let mut first = None;
+        for host in self.hosts.candidates() {
+            let result = match self.ask(&host, question).await {
+                // A supporter takes the call and says nothing; only a login makes it name its
+                // coordinator.
+                Err(CallError::Timeout(Phase::Reply)) if self.hosts.current().is_none() => Ok(()),
+                Ok(_) | Err(CallError::Failure(_) | CallError::Busy(_)) => Ok(()),
+                Err(error) => Err(error),
+            };
+            self.note(&result);
+            match result {
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    first.get_or_insert(error);
+                }
+            }
+        }
+        first.map_or(Ok(()), Err)
     }
 
     async fn ask_in_session(

@@ -1,0 +1,118 @@
+//! The OpenAPI document: what every operation takes and answers, built from the datamodel.
+//!
+//! [`operations()`] is the list that everything else follows: the document, the one-line-per-operation
+//! text that people review, and the tests that walk the API.
+
+mod answers;
+mod examples;
+mod gateway;
+mod operation;
+mod parts;
+mod reads;
+mod records;
+mod shapes;
+mod text;
+
+pub use operation::{Access, Operation};
+
+use std::sync::OnceLock;
+
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::tag::TagBuilder;
+use utoipa::openapi::{
+    Components, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, Paths, ServerBuilder,
+};
+
+use self::parts::Parts;
+use crate::datamodel::describe;
+use crate::http::collections::{Collection, collections};
+
+/// Classes whose collections are served.
+const SERVED: &[&str] = &["VM"];
+
+struct Built {
+    operations: Vec<Operation>,
+    components: Components,
+}
+
+fn built() -> &'static Built {
+    static BUILT: OnceLock<Built> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let mut parts = Parts::default();
+        let mut operations = gateway::operations(&mut parts);
+        for collection in served() {
+            operations.extend(reads::operations(&mut parts, collection));
+        }
+        Built { operations, components: parts.finish() }
+    })
+}
+
+fn served() -> impl Iterator<Item = &'static Collection> {
+    collections().iter().filter(|collection| SERVED.contains(&collection.class))
+}
+
+/// Every operation, in the order in which people read them.
+pub fn operations() -> &'static [Operation] {
+    &built().operations
+}
+
+/// One line per operation: method, path, operationId, the least role that will do, calls.
+pub fn operations_text() -> String {
+    let mut lines: Vec<_> =
+        operations().iter().map(|operation| (&operation.path, operation.line())).collect();
+    lines.sort();
+    lines.into_iter().map(|(_, line)| line + "\n").collect()
+}
+
+/// The document.
+pub fn document() -> OpenApi {
+    let mut components = built().components.clone();
+    components.add_security_scheme(operation::SECURITY_SCHEME, security());
+    let mut paths = Paths::new();
+    for operation in operations() {
+        let methods = vec![operation.method.clone()];
+        paths.add_path_operation(&operation.path, methods, operation.document());
+    }
+    let info = InfoBuilder::new()
+        .title("xengate")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(include_str!("info.md").trim_end()))
+        .license(Some(
+            LicenseBuilder::new().name("Apache-2.0").identifier(Some("Apache-2.0")).build(),
+        ));
+    let server =
+        ServerBuilder::new().url("/").description(Some("The gateway that serves this document"));
+    OpenApiBuilder::new()
+        .info(info)
+        .servers(Some([server.build()]))
+        .tags(Some(tags()))
+        .paths(paths)
+        .components(Some(components))
+        .build()
+}
+
+/// The document as text: indented, in an order that never changes, with a newline at its end.
+pub fn json() -> &'static str {
+    static JSON: OnceLock<String> = OnceLock::new();
+    JSON.get_or_init(|| text::render(&document()))
+}
+
+fn security() -> SecurityScheme {
+    let text = "The token that `POST /sessions` answers.";
+    let http = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT");
+    SecurityScheme::Http(http.description(Some(text)).build())
+}
+
+fn tags() -> Vec<utoipa::openapi::Tag> {
+    let tag = |name: &str, description: &str| {
+        TagBuilder::new().name(name).description(Some(description)).build()
+    };
+    let mut tags: Vec<_> = gateway::TAGS.iter().map(|(name, text)| tag(name, text)).collect();
+    let mut classes: Vec<&str> = served().map(|collection| collection.class).collect();
+    classes.dedup();
+    for class in classes {
+        let fallback = format!("Objects of the Xen-API class `{class}`.");
+        tags.push(tag(class, describe(class).map_or(&fallback, |words| &words.summary)));
+    }
+    tags
+}

@@ -1,0 +1,109 @@
+//! One operation of the API, as the document and the tests see it.
+
+use utoipa::openapi::extensions::ExtensionsBuilder;
+use utoipa::openapi::path::{HttpMethod, OperationBuilder};
+use utoipa::openapi::request_body::RequestBody;
+use utoipa::openapi::security::SecurityRequirement;
+use utoipa::openapi::{Deprecated, Ref, RefOr, Response};
+
+use crate::datamodel::Roles;
+
+/// The name of the one security scheme.
+pub(super) const SECURITY_SCHEME: &str = "bearer";
+
+/// An operation of the API.
+#[derive(Clone)]
+pub struct Operation {
+    /// `GET`.
+    pub method: HttpMethod,
+    /// `/vms/{uuid}`.
+    pub path: String,
+    /// `getVm`.
+    pub id: String,
+    /// `VM`: the class, or a part of the gateway.
+    pub tag: String,
+    /// Who may use it.
+    pub access: Access,
+    /// The Xen-API calls it stands for: `VM.get_record`.
+    pub calls: Vec<String>,
+    pub(super) summary: String,
+    pub(super) description: Option<String>,
+    pub(super) deprecated: bool,
+    pub(super) parameters: Vec<Ref>,
+    pub(super) body: Option<RequestBody>,
+    pub(super) responses: Vec<(u16, RefOr<Response>)>,
+}
+
+/// Who may use an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Anyone, without a token.
+    Public,
+    /// Anyone who is logged in.
+    Session,
+    /// Who is logged in with one of these roles on the backend.
+    Roles(Roles),
+}
+
+impl Operation {
+    /// `GET`, as it stands in a request.
+    pub fn method_name(&self) -> &'static str {
+        match self.method {
+            HttpMethod::Get => "GET",
+            HttpMethod::Post => "POST",
+            HttpMethod::Put => "PUT",
+            HttpMethod::Delete => "DELETE",
+            HttpMethod::Options => "OPTIONS",
+            HttpMethod::Head => "HEAD",
+            HttpMethod::Patch => "PATCH",
+            HttpMethod::Trace => "TRACE",
+        }
+    }
+
+    /// One line: method, path, operationId, the least role that will do, calls.
+    pub(super) fn line(&self) -> String {
+        let role = match self.access {
+            Access::Public => "public",
+            Access::Session => "session",
+            Access::Roles(roles) => roles.names().last().unwrap_or("nobody"),
+        };
+        let calls = if self.calls.is_empty() { "-".to_owned() } else { self.calls.join(",") };
+        let Self { path, id, .. } = self;
+        format!("{:<6} {path:<30} {id:<24} {role:<10} {calls}", self.method_name())
+    }
+
+    /// The operation as the document has it.
+    pub(super) fn document(&self) -> utoipa::openapi::path::Operation {
+        let security = match self.access {
+            Access::Public => Vec::new(),
+            Access::Session | Access::Roles(_) => {
+                vec![SecurityRequirement::new(SECURITY_SCHEME, [""; 0])]
+            }
+        };
+        let mut builder = OperationBuilder::new()
+            .tag(&self.tag)
+            .operation_id(Some(&self.id))
+            .summary(Some(&self.summary))
+            .description(self.description.as_ref())
+            .deprecated(self.deprecated.then_some(Deprecated::True))
+            .request_body(self.body.clone())
+            .securities(Some(security));
+        for parameter in &self.parameters {
+            builder = builder.parameter_ref(parameter.clone());
+        }
+        for (status, response) in &self.responses {
+            builder = builder.response(status.to_string(), response.clone());
+        }
+        let mut extensions = ExtensionsBuilder::new();
+        if let Access::Roles(roles) = self.access {
+            extensions = extensions.add("x-xen-roles", roles.names().collect::<Vec<_>>());
+        }
+        match self.calls.as_slice() {
+            [] => {}
+            [one] => extensions = extensions.add("x-xen-call", one.as_str()),
+            several => extensions = extensions.add("x-xen-call", several),
+        }
+        let extensions = extensions.build();
+        builder.extensions((!extensions.is_empty()).then_some(extensions)).build()
+    }
+}

@@ -1,0 +1,147 @@
+//! Component schemas of classes and enumerations, from the datamodel.
+
+use serde_json::{Map, Value};
+use utoipa::openapi::schema::ObjectBuilder;
+
+use super::examples;
+use super::parts::Parts;
+use super::shapes::{
+    Shape, array, boolean, deprecated, described, formatted, integer, map, named, nullable_float,
+    nullable_ref, nullable_string, object, open_enum, or_null_shape, string, uuid, whole_ref,
+};
+use crate::datamodel::{Class, EnumId, Field, State, Type, datamodel, describe};
+
+/// Fields that a record has whatever kind of backend it comes from, beside `uuid` and `backend`.
+/// Everything else may be absent: older servers and other dialects have fewer fields.
+const ALWAYS: &[(&str, &[&str])] = &[("VM", &["name_label", "power_state"])];
+
+/// The name of a class's or an enumeration's component: `VM_metrics` → `VmMetrics`.
+pub(super) fn component_name(name: &str) -> String {
+    let capital = |word: &str| match word.split_at_checked(1) {
+        Some((first, rest)) => first.to_ascii_uppercase() + &rest.to_ascii_lowercase(),
+        None => String::new(),
+    };
+    name.split('_').map(capital).collect()
+}
+
+/// The record of a class.
+pub(super) fn record(parts: &mut Parts, class: &Class) -> Shape {
+    parts.schema(&component_name(&class.name), |parts| record_with(parts, class, &[]).into())
+}
+
+/// A list of records, as collections answer it.
+pub(super) fn list(parts: &mut Parts, class: &Class) -> Shape {
+    let record = record(parts, class);
+    list_of(parts, &component_name(&class.name), record)
+}
+
+/// A list of `item`s, named after the component that they are.
+pub(super) fn list_of(parts: &mut Parts, component: &str, item: Shape) -> Shape {
+    parts.schema(&format!("{component}List"), |_| {
+        let partial = "Backends that the list leaves out because they cannot be read now; absent \
+                       when there are none.";
+        object(
+            [
+                ("items", array(item), "This page, ordered by backend and uuid."),
+                ("total", integer(), "How many there are on all pages."),
+                ("next", nullable_string(), "`cursor` of the next page; null on the last one."),
+                ("partial", array(string()), partial),
+            ],
+            &["items", "total", "next"],
+        )
+        .into()
+    })
+}
+
+/// The record of a class with further members, as a schema of its own.
+pub(super) fn record_with(
+    parts: &mut Parts,
+    class: &Class,
+    more: &[(&str, Shape, &str, Value)],
+) -> ObjectBuilder {
+    let words = describe(&class.name);
+    let mut example = Map::new();
+    let mut schema = ObjectBuilder::new().description(words.map(|words| &words.summary));
+    for field in shown_fields(class) {
+        let value = examples::field(class, field);
+        example.insert(field.name.clone(), value);
+        schema = schema.property(&field.name, field_schema(parts, class, field));
+        if field.name == "uuid" {
+            let text = "The backend the object lives on; uuids are unique within one only.";
+            schema = schema.property("backend", described(string(), text));
+            example.insert("backend".into(), examples::BACKEND.into());
+        }
+    }
+    for (name, shape, description, value) in more {
+        schema = schema.property(*name, described(shape.clone(), description));
+        example.insert((*name).to_owned(), value.clone());
+    }
+    let always = ALWAYS.iter().filter(|(name, _)| *name == class.name);
+    let always = always.flat_map(|(_, fields)| fields.iter());
+    for name in ["uuid", "backend"].iter().chain(always) {
+        schema = schema.required(*name);
+    }
+    schema.examples([example])
+}
+
+/// The fields of a class that records may have. One that is gone from the Xen-API is not promised,
+/// though an old server may still send it; unless its whole class is gone.
+pub(super) fn shown_fields(class: &Class) -> impl Iterator<Item = &Field> {
+    let gone = class.lifecycle.state == State::Removed;
+    class.fields.iter().filter(move |field| gone || field.lifecycle.state != State::Removed)
+}
+
+fn field_schema(parts: &mut Parts, class: &Class, field: &Field) -> Shape {
+    // A record is known by its uuid: that one is never left empty.
+    let shape = if field.name == "uuid" { uuid() } else { of_type(parts, &field.ty) };
+    let words = describe(&class.name).and_then(|words| words.fields.get(&field.name));
+    let shape = match words {
+        Some(words) => described(shape, words),
+        None => shape,
+    };
+    if field.lifecycle.state == State::Deprecated { deprecated(shape) } else { shape }
+}
+
+/// The JSON form of a Xen-API type.
+pub(super) fn of_type(parts: &mut Parts, ty: &Type) -> Shape {
+    match ty {
+        Type::String | Type::Secret => string(),
+        Type::Int => integer(),
+        Type::Float => nullable_float(),
+        Type::Bool => boolean(),
+        Type::DateTime => formatted("date-time"),
+        Type::Enum(id) => enumeration(parts, *id),
+        Type::Ref(id) => nullable_ref(&datamodel().get(*id).name),
+        Type::Record(id) => record(parts, datamodel().get(*id)),
+        // What cannot be resolved is left out of a set, so its refs are never null.
+        Type::Set(item) => array(match item.as_ref() {
+            Type::Ref(id) => whole_ref(&datamodel().get(*id).name),
+            item => of_type(parts, item),
+        }),
+        Type::Map(_, value) => map(of_type(parts, value)),
+        Type::Option(inner) => or_null_shape(of_type(parts, inner)),
+    }
+}
+
+fn enumeration(parts: &mut Parts, id: EnumId) -> Shape {
+    let enumeration = datamodel().enumeration(id);
+    parts.schema(&component_name(&enumeration.name), |_| {
+        open_enum(&enumeration.values, &format!("Xen-API enumeration `{}`.", enumeration.name))
+    })
+}
+
+/// The document of `/vms/{uuid}/metrics`: what the pool measures, and what the guest tells.
+pub(super) fn vm_metrics(parts: &mut Parts) -> Shape {
+    let name = "VmMetricsDocument";
+    parts.schema(name, |parts| {
+        let class = |name| datamodel().class(name).expect("a class that the tests look up");
+        record(parts, class("VM_guest_metrics"));
+        let guest = or_null_shape(named(&component_name("VM_guest_metrics")));
+        let text = "What the agent inside the VM reports; null when it reports nothing.";
+        let example = examples::record(class("VM_guest_metrics"));
+        record_with(parts, class("VM_metrics"), &[("guest", guest, text, example)])
+            .description(Some("What is measured of a VM, from outside and from inside."))
+            .required("guest")
+            .into()
+    })
+}

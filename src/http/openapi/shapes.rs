@@ -1,0 +1,177 @@
+//! Schemas of values: the short words in which the rest of the document is written.
+
+use serde_json::Value;
+use utoipa::openapi::extensions::Extensions;
+use utoipa::openapi::schema::{
+    AllOfBuilder, AnyOfBuilder, ArrayBuilder, KnownFormat, Object, ObjectBuilder, Schema,
+    SchemaFormat, SchemaType, Type,
+};
+use utoipa::openapi::{Deprecated, Ref, RefOr};
+
+/// A schema, or the name of one.
+pub(super) type Shape = RefOr<Schema>;
+
+/// A component schema by name.
+pub(super) fn named(name: &str) -> Shape {
+    Ref::from_schema_name(name).into()
+}
+
+/// A string.
+pub(super) fn string() -> Shape {
+    ObjectBuilder::new().schema_type(Type::String).into()
+}
+
+/// A string, or null.
+pub(super) fn nullable_string() -> Shape {
+    ObjectBuilder::new().schema_type(or_null(Type::String)).into()
+}
+
+/// A string of a format.
+pub(super) fn formatted(format: &str) -> Shape {
+    let format = Some(SchemaFormat::Custom(format.into()));
+    ObjectBuilder::new().schema_type(Type::String).format(format).into()
+}
+
+/// A uuid.
+pub(super) fn uuid() -> Shape {
+    formatted("uuid")
+}
+
+/// The uuid of an object of `class`; null where the Xen-API has the null ref.
+pub(super) fn nullable_ref(class: &str) -> Shape {
+    ref_object(class).schema_type(or_null(Type::String)).into()
+}
+
+/// The uuid of an object of `class`.
+pub(super) fn whole_ref(class: &str) -> Shape {
+    ref_object(class).schema_type(Type::String).into()
+}
+
+fn ref_object(class: &str) -> ObjectBuilder {
+    ObjectBuilder::new()
+        .format(Some(SchemaFormat::Custom("uuid".into())))
+        .extensions(Some(Extensions::from_iter([("x-xen-ref", class)])))
+}
+
+/// A 64-bit integer.
+pub(super) fn integer() -> Shape {
+    let format = Some(SchemaFormat::KnownFormat(KnownFormat::Int64));
+    ObjectBuilder::new().schema_type(Type::Integer).format(format).into()
+}
+
+/// A 64-bit float; null where the Xen-API has NaN.
+pub(super) fn nullable_float() -> Shape {
+    let format = Some(SchemaFormat::KnownFormat(KnownFormat::Double));
+    ObjectBuilder::new().schema_type(or_null(Type::Number)).format(format).into()
+}
+
+/// True or false.
+pub(super) fn boolean() -> Shape {
+    ObjectBuilder::new().schema_type(Type::Boolean).into()
+}
+
+/// A string that is one of `values`, or one that this document does not know yet.
+///
+/// A plain string with the values beside it: a closed `enum` would make a client fail on a newer
+/// server, and an `anyOf` of the two turns into a wrapper class in generated clients.
+pub(super) fn open_enum(values: &[impl AsRef<str>], description: &str) -> Shape {
+    let values: Vec<&str> = values.iter().map(AsRef::as_ref).collect();
+    let list: Vec<String> = values.iter().map(|value| format!("`{value}`")).collect();
+    let list = list.join(", ");
+    let description = format!("{description} One of {list}; expect others from newer servers.");
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .description(Some(description))
+        .examples(values.first().copied())
+        .extensions(Some(Extensions::from_iter([("x-extensible-enum", values)])))
+        .into()
+}
+
+/// An array.
+pub(super) fn array(items: Shape) -> Shape {
+    RefOr::T(Schema::Array(ArrayBuilder::new().items(items).build()))
+}
+
+/// An object used as a map: any key, values of one shape.
+pub(super) fn map(values: Shape) -> Shape {
+    ObjectBuilder::new().schema_type(Type::Object).additional_properties(Some(values)).into()
+}
+
+/// This shape, or null.
+pub(super) fn or_null_shape(shape: Shape) -> Shape {
+    match shape {
+        RefOr::T(Schema::Object(mut object)) => {
+            object.schema_type = add_null(object.schema_type);
+            RefOr::T(Schema::Object(object))
+        }
+        RefOr::T(Schema::Array(mut array)) => {
+            array.schema_type = add_null(array.schema_type);
+            RefOr::T(Schema::Array(array))
+        }
+        other => AnyOfBuilder::new().item(other).item(Object::with_type(Type::Null)).into(),
+    }
+}
+
+fn or_null(one: Type) -> SchemaType {
+    SchemaType::from_iter([one, Type::Null])
+}
+
+fn add_null(types: SchemaType) -> SchemaType {
+    match types {
+        SchemaType::Type(one) => or_null(one),
+        other => other,
+    }
+}
+
+/// An object with these members: name, shape, description.
+pub(super) fn object<'a>(
+    members: impl IntoIterator<Item = (&'a str, Shape, &'a str)>,
+    required: &[&str],
+) -> ObjectBuilder {
+    let members = members.into_iter();
+    let object = members.fold(ObjectBuilder::new(), |object, (name, shape, description)| {
+        object.property(name, described(shape, description))
+    });
+    required.iter().fold(object, |object, name| object.required(*name))
+}
+
+/// The shape with a description, in place of any that it has.
+pub(super) fn described(shape: Shape, description: &str) -> Shape {
+    match shape {
+        RefOr::Ref(mut name) => {
+            name.description = description.to_owned();
+            RefOr::Ref(name)
+        }
+        RefOr::T(mut schema) => {
+            let description = Some(description.to_owned());
+            match &mut schema {
+                Schema::Object(object) => object.description = description,
+                Schema::Array(array) => array.description = description,
+                Schema::OneOf(one) => one.description = description,
+                Schema::AllOf(all) => all.description = description,
+                Schema::AnyOf(any) => any.description = description,
+                _ => {}
+            }
+            RefOr::T(schema)
+        }
+    }
+}
+
+/// The shape, marked as deprecated.
+pub(super) fn deprecated(shape: Shape) -> Shape {
+    match shape {
+        RefOr::T(Schema::Object(mut object)) => {
+            object.deprecated = Some(Deprecated::True);
+            RefOr::T(Schema::Object(object))
+        }
+        RefOr::T(Schema::Array(mut array)) => {
+            array.deprecated = Some(Deprecated::True);
+            RefOr::T(Schema::Array(array))
+        }
+        // Neither a name nor a composite has a place of its own for the mark.
+        other => {
+            let mark = Extensions::from_iter([("deprecated", Value::Bool(true))]);
+            AllOfBuilder::new().item(other).extensions(Some(mark)).into()
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! The OpenAPI document: valid, whole, and the one that is checked in.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::Path;
+
+use serde_json::{Value, json};
+use xengate::http::openapi;
+
+const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
+
+fn document() -> Value {
+    serde_json::from_str(openapi::json()).expect("the document is JSON")
+}
+
+/// Compares with a checked-in file, or writes it when told to.
+fn same_as_checked_in(file: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi").join(file);
+    if std::env::var_os("XENGATE_BLESS").is_some_and(|value| value == "1") {
+        std::fs::write(&path, text).expect("openapi/ can be written");
+    }
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    let differs = kept.lines().zip(text.lines()).position(|(kept, now)| kept != now);
+    let line = differs.unwrap_or_else(|| kept.lines().count().min(text.lines().count())) + 1;
+    assert!(
+        kept == text,
+        "openapi/{file} is out of date from line {line} on; look at the change, then run \
+         `XENGATE_BLESS=1 cargo test --test openapi`"
+    );
+}
+
+/// Every operation with its method and path.
+fn operations(document: &Value) -> Vec<(String, &Value)> {
+    let paths = document["paths"].as_object().expect("paths");
+    let mut operations = Vec::new();
+    for (path, item) in paths {
+        for method in METHODS {
+            if let Some(operation) = item.get(method) {
+                operations.push((format!("{method} {path}"), operation));
+            }
+        }
+    }
+    operations
+}
+
+/// Visits every value of the document with its JSON pointer.
+fn walk<'a>(value: &'a Value, pointer: &str, visit: &mut dyn FnMut(&str, &'a Value)) {
+    visit(pointer, value);
+    let child = |key: &str| format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"));
+    match value {
+        Value::Object(members) => {
+            members.iter().for_each(|(key, value)| walk(value, &child(key), visit));
+        }
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(i, v)| walk(v, &child(&i.to_string()), visit));
+        }
+        _ => {}
+    }
+}
+
+/// Follows a `$ref` within the document.
+fn resolve<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
+    match value.get("$ref").and_then(Value::as_str) {
+        Some(target) => {
+            let pointer = target.strip_prefix('#').expect("refs stay within the document");
+            document.pointer(pointer).unwrap_or_else(|| panic!("{target} leads nowhere"))
+        }
+        None => value,
+    }
+}
+
+/// The schema with the document's components in reach of its refs.
+fn standalone(document: &Value, schema: &Value) -> Value {
+    json!({"allOf": [schema], "components": {"schemas": document["components"]["schemas"]}})
+}
+
+/// Every schema of the document, by JSON pointer: components, bodies, parameters, headers.
+fn schemas(document: &Value) -> BTreeMap<String, Value> {
+    let mut schemas = BTreeMap::new();
+    walk(document, "", &mut |pointer, value| {
+        let component = pointer.strip_prefix("/components/schemas/");
+        let is_component = component.is_some_and(|name| !name.contains('/'));
+        let in_schema = component.is_some_and(|name| name.contains('/'));
+        if is_component || (pointer.ends_with("/schema") && !in_schema) {
+            schemas.insert(pointer.to_owned(), value.clone());
+        }
+    });
+    schemas
+}
+
+#[test]
+fn the_checked_in_document_is_this_one() {
+    same_as_checked_in("xengate.json", openapi::json());
+}
+
+#[test]
+fn the_checked_in_list_of_operations_is_this_one() {
+    same_as_checked_in("operations.txt", &openapi::operations_text());
+}
+
+#[test]
+fn it_reads_back_as_the_document_it_was_written_from() {
+    let read: utoipa::openapi::OpenApi = serde_json::from_str(openapi::json()).expect("OpenAPI");
+    assert_eq!(serde_json::to_value(read).expect("JSON"), document());
+    assert_eq!(document()["openapi"], "3.1.0");
+    assert_eq!(document()["info"]["version"], env!("CARGO_PKG_VERSION"));
+    assert!(openapi::json().ends_with("}\n"));
+}
+
+#[test]
+fn every_schema_is_valid_json_schema() {
+    let document = document();
+    let schemas = schemas(&document);
+    assert!(schemas.len() > 20, "only {} schemas found", schemas.len());
+    for (pointer, schema) in schemas {
+        if let Err(error) = jsonschema::draft202012::meta::validate(&schema) {
+            panic!("{pointer}: {error}");
+        }
+        let schema = standalone(&document, &schema);
+        if let Err(error) = jsonschema::draft202012::new(&schema) {
+            panic!("{pointer}: {error}");
+        }
+    }
+}
+
+#[test]
+fn every_example_is_valid() {
+    let document = document();
+    let mut examples = 0;
+    for (pointer, schema) in schemas(&document) {
+        walk(&schema, "", &mut |within, part| {
+            let Some(list) = part.get("examples").and_then(Value::as_array) else { return };
+            let whole = standalone(&document, part);
+            let validator = jsonschema::draft202012::options()
+                .should_validate_formats(true)
+                .build(&whole)
+                .unwrap_or_else(|error| panic!("{pointer}{within}: {error}"));
+            for example in list {
+                let wrong: Vec<_> =
+                    validator.iter_errors(example).map(|error| error.to_string()).collect();
+                assert!(wrong.is_empty(), "{pointer}{within}: {wrong:?}");
+                examples += 1;
+            }
+        });
+    }
+    assert!(examples > 10, "only {examples} examples found");
+}
+
+/// A schema that lets anything pass would make the test above worthless.
+#[test]
+fn examples_that_are_wrong_would_be_found() {
+    let document = document();
+    let schema = &document["components"]["schemas"]["Vm"];
+    let validator = jsonschema::draft202012::options()
+        .should_validate_formats(true)
+        .build(&standalone(&document, schema))
+        .expect("a schema");
+    let right = &schema["examples"][0];
+    assert!(validator.is_valid(right));
+    let wrong = [
+        ("uuid", json!("OpaqueRef:0f7c4dcb-2a0e-4c1b-9d5e-3b8f4f6a1c20")),
+        ("uuid", Value::Null),
+        ("power_state", json!(3)),
+        ("memory_target", json!("2147483648")),
+        ("resident_on", json!("OpaqueRef:NULL")),
+        ("VBDs", json!([null])),
+        ("snapshot_time", json!("20260801T07:25:54Z")),
+        ("other_config", json!({"key": 1})),
+        ("is_a_template", json!("false")),
+    ];
+    for (field, value) in wrong {
+        let mut record = right.clone();
+        record[field] = value.clone();
+        assert!(!validator.is_valid(&record), "{field}: {value} passes");
+    }
+    let mut record = right.clone();
+    record["power_state"] = json!("Hibernating");
+    record["a_field_of_a_newer_server"] = json!({"any": "thing"});
+    assert!(validator.is_valid(&record), "enumerations and records are open");
+    let mut record = right.clone();
+    record.as_object_mut().expect("a record").remove("backend");
+    assert!(!validator.is_valid(&record), "backend is required");
+}
+
+#[test]
+fn refs_resolve_and_components_are_used() {
+    let document = document();
+    let mut named = BTreeSet::new();
+    walk(&document, "", &mut |pointer, value| {
+        if let Some(target) = value.get("$ref").and_then(Value::as_str) {
+            resolve(&document, value);
+            let own = target.strip_prefix('#').unwrap_or_default();
+            // A component that only names itself is not used.
+            if !format!("{pointer}/").starts_with(&format!("{own}/")) {
+                named.insert(own.to_owned());
+            }
+        }
+    });
+    for (kind, components) in document["components"].as_object().expect("components") {
+        for name in components.as_object().expect("components by name").keys() {
+            let pointer = format!("/components/{kind}/{name}");
+            assert!(kind == "securitySchemes" || named.contains(&pointer), "{pointer} is not used");
+        }
+    }
+}
+
+#[test]
+fn operations_are_named_tagged_and_secured() {
+    let document = document();
+    let tags: HashSet<&str> = document["tags"]
+        .as_array()
+        .expect("tags")
+        .iter()
+        .map(|tag| {
+            let description = tag["description"].as_str().unwrap_or_default();
+            assert!(!description.is_empty(), "{tag} has no description");
+            tag["name"].as_str().expect("a name")
+        })
+        .collect();
+    let mut ids = HashSet::new();
+    let mut used = HashSet::new();
+    for (at, operation) in operations(&document) {
+        let id = operation["operationId"].as_str().unwrap_or_default();
+        let camel_case = id.starts_with(|first: char| first.is_ascii_lowercase())
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        assert!(camel_case, "{at}: operationId {id:?}");
+        assert!(ids.insert(id), "{at}: operationId {id} twice");
+        let tag = operation["tags"][0].as_str().unwrap_or_default();
+        assert!(tags.contains(tag), "{at}: tag {tag:?} is not declared");
+        used.insert(tag);
+        assert!(operation["summary"].is_string(), "{at}: no summary");
+        for requirement in operation["security"].as_array().expect("security is said") {
+            for scheme in requirement.as_object().expect("a requirement").keys() {
+                assert!(document["components"]["securitySchemes"].get(scheme).is_some(), "{at}");
+            }
+        }
+        let public = operation["security"] == json!([]);
+        let declares_401 = operation["responses"].get("401").is_some();
+        assert!(declares_401 || public, "{at}: needs a token, but has no 401");
+    }
+    assert_eq!(used, tags, "every tag is used");
+}
+
+#[test]
+fn the_public_operations_are_these() {
+    let document = document();
+    let public: BTreeSet<_> = operations(&document)
+        .into_iter()
+        .filter(|(_, operation)| operation["security"] == json!([]))
+        .map(|(at, _)| at)
+        .collect();
+    let expected = ["get /livez", "get /openapi.json", "get /readyz", "post /sessions"];
+    assert_eq!(public, expected.map(str::to_owned).into());
+}
+
+#[test]
+fn path_parameters_are_declared() {
+    let document = document();
+    for (at, operation) in operations(&document) {
+        let mut declared = BTreeSet::new();
+        let mut seen = HashSet::new();
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            let parameter = resolve(&document, parameter);
+            let name = parameter["name"].as_str().expect("a name");
+            assert!(seen.insert((name, parameter["in"].to_string())), "{at}: {name} twice");
+            assert!(parameter["description"].is_string(), "{at}: {name} has no description");
+            assert!(parameter["schema"].is_object(), "{at}: {name} has no schema");
+            if parameter["in"] == "path" {
+                assert_eq!(parameter["required"], true, "{at}: {name}");
+                declared.insert(name);
+            }
+        }
+        let segments = at.split(['/', ' ']);
+        let in_path: BTreeSet<_> = segments
+            .filter_map(|part| part.strip_prefix('{').and_then(|part| part.strip_suffix('}')))
+            .collect();
+        assert_eq!(declared, in_path, "{at}");
+    }
+}
+
+#[test]
+fn every_response_is_described_and_has_one_schema() {
+    let document = document();
+    for (at, operation) in operations(&document) {
+        let responses = operation["responses"].as_object().expect("responses");
+        assert!(responses.keys().any(|status| status.starts_with('2')), "{at}: no success");
+        for (status, response) in responses {
+            let response = resolve(&document, response);
+            let number: u16 = status.parse().unwrap_or_else(|_| panic!("{at}: status {status}"));
+            assert!(
+                response["description"].as_str().is_some_and(|d| !d.is_empty()),
+                "{at} {status}"
+            );
+            assert!(response["headers"]["X-Request-Id"].is_object(), "{at} {status}");
+            let content = response.get("content").and_then(Value::as_object);
+            if matches!(number, 204 | 304) {
+                assert!(content.is_none(), "{at} {status} has no body");
+                continue;
+            }
+            let content = content.unwrap_or_else(|| panic!("{at} {status}: no body"));
+            assert_eq!(content.len(), 1, "{at} {status}: one media type");
+            for (media, body) in content {
+                assert!(body["schema"].is_object(), "{at} {status}: no schema");
+                let problem = body["schema"]["$ref"] == "#/components/schemas/Problem";
+                assert_eq!(problem, media == "application/problem+json", "{at} {status}");
+            }
+        }
+    }
+}
+
+#[test]
+fn calls_and_roles_are_the_datamodels() {
+    let document = document();
+    let model = xengate::datamodel::datamodel();
+    let mut calls = 0;
+    for (at, operation) in operations(&document) {
+        let named = match &operation["x-xen-call"] {
+            Value::Array(calls) => calls.clone(),
+            Value::Null => Vec::new(),
+            call => vec![call.clone()],
+        };
+        let roles = operation["x-xen-roles"].as_array();
+        for call in &named {
+            let name = call.as_str().unwrap_or_default();
+            let (_, call) = model.call(name).unwrap_or_else(|| panic!("{at}: {name} is no call"));
+            for role in roles.into_iter().flatten() {
+                let may = call.roles.names().any(|allowed| role == allowed);
+                assert!(may, "{at}: {role} may not call {name}");
+            }
+            calls += 1;
+        }
+    }
+    assert!(calls >= 10, "only {calls} calls named");
+}
+
+#[test]
+fn every_field_of_a_served_class_is_there_unless_it_is_gone() {
+    use xengate::datamodel::{State, datamodel};
+    let document = document();
+    let records = [("VM", "Vm"), ("VM_metrics", "VmMetricsDocument")];
+    for (class, component) in records.into_iter().chain([("VM_guest_metrics", "VmGuestMetrics")]) {
+        let properties = &document["components"]["schemas"][component]["properties"];
+        for field in &datamodel().class(class).expect("a class").fields {
+            let schema = properties.get(&field.name);
+            let gone = field.lifecycle.state == State::Removed;
+            assert_eq!(schema.is_none(), gone, "{class}.{}", field.name);
+            if let Some(schema) = schema {
+                assert!(schema["description"].is_string(), "{class}.{}: no words", field.name);
+                let deprecated = field.lifecycle.state == State::Deprecated;
+                assert_eq!(
+                    schema.get("deprecated").is_some(),
+                    deprecated,
+                    "{class}.{}",
+                    field.name
+                );
+            }
+        }
+    }
+}
