@@ -120,3 +120,33 @@ async fn a_host_that_waits_too_long_with_events_is_given_up() {
     });
     assert!(matches!(events.1, Err(CallError::Timeout(Phase::Reply))));
 }
+
+#[tokio::test]
+async fn an_event_nested_too_deep_ends_the_reply() {
+    let deep = format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000));
+    let frame = FRAME.replace("{\"tags\":[]}", &deep);
+    let server = server(move |_| Act::Answer(json(&frame))).await;
+    let (backend, session) = logged_in(&server).await;
+    let (events, frame) = follow(&backend, &session, "").await;
+    assert!(events.is_empty());
+    let error = frame.expect_err("too deep");
+    assert!(error.to_string().starts_with("the reply is nested more than 64 deep"), "{error}");
+}
+
+#[tokio::test]
+async fn an_endless_reply_ends_at_the_limit() {
+    let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    let chunk = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());
+    let start = chunk(r#"{"result":{"events":[{"id":1}"#);
+    let again = chunk(&r#",{"id":1}"#.repeat(512));
+    let server = server(move |_| {
+        Act::Endless(format!("{head}{start}").into_bytes(), again.clone().into_bytes())
+    })
+    .await;
+    let backend = backend(&[server.uri()], |config| config.max_sync_reply = 100_000);
+    let session = login(&backend).await.expect("a session");
+    let (events, frame) = follow(&backend, &session, "").await;
+    let error = frame.expect_err("endless");
+    assert!(error.to_string().starts_with("reply exceeds max_sync_reply = 100000"), "{error}");
+    assert!(events.len() > 10_000 / 9, "they came one by one until then");
+}

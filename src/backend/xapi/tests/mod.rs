@@ -1,6 +1,7 @@
 mod dialects;
 mod events;
 mod login;
+mod recorded;
 
 use std::sync::Arc;
 
