@@ -14,12 +14,13 @@ use super::caller::Caller;
 use super::doors::Unclaimed;
 use super::liveness::Liveness;
 use super::registry::NotAdmitted;
-use super::session::{BackendStatus, GatewaySession, Live, Standing};
+use super::session::{GatewaySession, Live, Standing};
 use super::throttle::Attempt;
 use super::token::wall_clock;
+use crate::backend::Session;
 
 /// Longest user name in characters, and longest password in bytes. More is no mistake of a person.
-pub(crate) const LONGEST_USERNAME: usize = 256;
+pub(super) const LONGEST_USERNAME: usize = 256;
 const LONGEST_PASSWORD: usize = 1024;
 
 /// When to come back to a backend that could not be reached, or that too many ask.
@@ -186,9 +187,7 @@ impl Authority {
 
         // From here to the session's admission nothing waits, so nothing can be dropped half-way.
         let now = Instant::now();
-        for (backend, standing) in answers.standings(now) {
-            self.put(&session, &backend, standing)?;
-        }
+        let opened = self.put(&session, answers, now)?;
         session.touch(now);
         let session = Arc::new(session);
         let (gone, admitted) = self.registry.admit(Arc::clone(&session), now);
@@ -199,7 +198,7 @@ impl Authority {
             self.depart(&session);
             return Err(not_admitted(why));
         }
-        self.offer(&session);
+        self.lend(opened);
         tracing::info!(%peer, username, session = %session.id(), "logged in");
         let token =
             self.tokens.issue(session.id(), username, session.created_at(), session.expires_at());
@@ -225,11 +224,8 @@ impl Authority {
         let credentials = Credentials { username: username.to_owned(), password, originator };
         let answers = self.ask(chosen, credentials, attempt).await;
         let error = answers.ok.is_empty().then(|| answers.error());
-        let now = Instant::now();
-        for (backend, standing) in answers.standings(now) {
-            self.put(session, &backend, standing)?;
-        }
-        self.offer(session);
+        let opened = self.put(session, answers, Instant::now())?;
+        self.lend(opened);
         error.map_or(Ok(()), Err)
     }
 
@@ -300,35 +296,37 @@ impl Authority {
         answers
     }
 
-    /// Puts a standing into a session, and logs out whatever has no place any more.
+    /// Puts what the backends said into a session, logs out whatever has no place any more, and
+    /// hands out the backend sessions that are new.
     fn put(
         &self,
         session: &GatewaySession,
-        backend: &str,
-        standing: Standing,
-    ) -> Result<(), LoginError> {
-        match session.put(backend, standing) {
-            Ok(None) => Ok(()),
-            Ok(Some(before)) => {
-                self.doors.see_off(before);
-                Ok(())
+        answers: Answers,
+        now: Instant,
+    ) -> Result<Vec<Arc<Session>>, LoginError> {
+        let mut opened = Vec::new();
+        let mut ended = false;
+        for (backend, standing) in answers.standings(now) {
+            let new = standing.session();
+            match session.put(&backend, standing) {
+                Ok(before) => {
+                    opened.extend(new);
+                    before.map(|before| self.doors.see_off(before));
+                }
+                Err(_) => {
+                    ended = true;
+                    new.map(|new| self.doors.see_off(new));
+                }
             }
-            Err(Standing::Live(live)) => {
-                self.doors.see_off(live.session);
-                Err(LoginError::SessionEnded)
-            }
-            Err(_) => Err(LoginError::SessionEnded),
         }
+        if ended { Err(LoginError::SessionEnded) } else { Ok(opened) }
     }
 
-    /// Lends the session's logins to the mirrors.
-    fn offer(&self, session: &GatewaySession) {
-        for (backend, status) in session.backends() {
-            if status == BackendStatus::Ok
-                && let Some(mirror) = self.inventory.mirror(&backend)
-                && let Ok(lent) = session.access(&backend, Instant::now())
-            {
-                mirror.offer(lent);
+    /// Offers new backend sessions to the mirrors, which may borrow one for their events.
+    fn lend(&self, opened: Vec<Arc<Session>>) {
+        for session in opened {
+            if let Some(mirror) = self.inventory.mirror(session.backend()) {
+                mirror.offer(session);
             }
         }
     }

@@ -3,6 +3,7 @@
 //! Everything below this floor has errors of its own that know no HTTP; here, at the very end,
 //! they become a status, a code and a text. No body, no secret and no session ref ever gets in.
 
+mod calls;
 mod codes;
 mod failures;
 mod table;

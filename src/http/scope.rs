@@ -134,10 +134,7 @@ impl Scope {
 }
 
 /// Says in the headers of an answer which of the readings it was made from are stale.
-pub fn mark<'a>(
-    response: &mut Response,
-    readings: impl Iterator<Item = (&'a str, &'a Reading)>,
-) {
+pub fn mark<'a>(response: &mut Response, readings: impl Iterator<Item = (&'a str, &'a Reading)>) {
     let (mut names, mut oldest) = (String::new(), None);
     for (name, reading) in readings {
         if let Some(since) = reading.stale_since {

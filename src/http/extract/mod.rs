@@ -2,6 +2,7 @@
 //! reached without it.
 
 mod accept;
+mod caller;
 mod json;
 mod object_uuid;
 mod peer;
@@ -10,7 +11,7 @@ mod query;
 pub use accept::AcceptsJson;
 pub use json::Json;
 pub use object_uuid::ObjectUuid;
-pub use peer::client_address;
+pub use peer::{Peer, client_address};
 pub use query::{NoQuery, Query};
 
 /// At most this much of what a client sent is said back to it.

@@ -1,9 +1,34 @@
 //! Who asks: the client's address, seen through the proxies that are trusted to tell it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
+use axum::extract::FromRequestParts;
 use http::HeaderMap;
+use http::request::Parts;
 use ipnet::IpNet;
+
+use crate::http::Gateway;
+use crate::http::shell::Arrival;
+
+/// The client's address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer(pub IpAddr);
+
+impl FromRequestParts<Arc<Gateway>> for Peer {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        gateway: &Arc<Gateway>,
+    ) -> Result<Self, Infallible> {
+        // A route run without the shell, as tests may, has no peer; all such are one.
+        let arrival = parts.extensions.get::<Arrival>();
+        let peer = arrival.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |arrival| arrival.peer.ip());
+        Ok(Self(client_address(peer, &parts.headers, &gateway.config.trusted_proxies)))
+    }
+}
 
 /// The address of the client behind `peer`: the peer itself, or where that is a trusted proxy the
 /// right-most entry of `X-Forwarded-For` that is not one. What stands further left was written by
