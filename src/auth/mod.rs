@@ -1,1 +1,31 @@
-//! Stub.
+//! Tokens, sessions, and who may do what.
+//!
+//! A caller logs in with a user name and a password of the Xen pool ([`Authority::login`]) and gets
+//! a signed token that names a [`GatewaySession`]; that holds the caller's own session of each
+//! backend. Every request's token becomes a [`Caller`] ([`Authority::authenticate`]). Passwords are
+//! dropped once the backends have answered; backend sessions that nobody holds are logged out.
+//!
+//! Limits: sessions in all and per user are configured, the latter below the 500 sessions per
+//! originator at which XAPI ends the oldest. At the first a login is turned away, at the second the
+//! user's least recently used session ends.
+
+mod attempt;
+mod authority;
+mod caller;
+mod doors;
+mod key;
+mod liveness;
+mod login;
+mod registry;
+mod session;
+mod throttle;
+mod token;
+
+pub use authority::{AuthError, Authority, StartError};
+pub use caller::Caller;
+pub use key::KeyError;
+pub use login::{Login, LoginError};
+pub use session::{BackendStatus, GatewaySession, NoAccess};
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,158 @@
-//! Stub.
+//! What an operator wrote, as plain data.
+//!
+//! [`Config::load`] reads `xengate.toml`; every complaint names the file, the line, the column and
+//! the key. Nothing here knows what is done with a setting.
+
+mod backends;
+mod document;
+mod load;
+mod secret;
+mod units;
+
+pub use backends::{BackendConfig, BackendTls, Kind};
+pub use load::ConfigError;
+pub use secret::{SecretError, SecretSource};
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::Deserialize;
+
+/// The whole configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the gateway listens; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// Permits listening without TLS on an address that is not loopback.
+    pub allow_plaintext: bool,
+    /// Peers whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The certificate to listen with; without one the gateway listens in plaintext.
+    pub tls: Option<ServerTls>,
+    /// Which web pages of other origins may use the gateway.
+    pub cors: Cors,
+    /// What the server takes before it says no.
+    pub limits: Limits,
+    /// The Xen pools, by the name clients know them by.
+    pub backends: BTreeMap<String, BackendConfig>,
+    /// Tokens and sessions.
+    pub auth: AuthConfig,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            allow_plaintext: false,
+            trusted_proxies: Vec::new(),
+            tls: None,
+            cors: Cors::default(),
+            limits: Limits::default(),
+            backends: BTreeMap::new(),
+            auth: AuthConfig::default(),
+        }
+    }
+}
+
+/// The certificate the gateway listens with.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerTls {
+    /// PEM: the certificate and its chain, leaf first.
+    pub cert_file: PathBuf,
+    /// PEM: the private key.
+    pub key_file: PathBuf,
+}
+
+/// Which web pages of other origins may use the gateway.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cors {
+    /// Exact origins (`https://ui.example.com`); empty turns CORS off.
+    pub origins: Vec<String>,
+}
+
+/// What the server takes before it says no.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Largest request body in bytes; beyond it 413.
+    #[serde(deserialize_with = "units::size")]
+    pub max_body: u64,
+    /// Largest request line plus headers in bytes; beyond it 431.
+    #[serde(deserialize_with = "units::size")]
+    pub max_header: u64,
+    /// Requests worked on at once; beyond it 503.
+    #[serde(deserialize_with = "units::count")]
+    pub max_concurrent_requests: usize,
+    /// How long a request may take until its answer begins; beyond it 504.
+    #[serde(deserialize_with = "units::duration")]
+    pub request_timeout: Duration,
+    /// How long a connection may take to send its next request's headers, idle time included;
+    /// beyond it the connection is closed.
+    #[serde(deserialize_with = "units::duration")]
+    pub header_timeout: Duration,
+    /// Client connections held open at once; at the limit no new one is accepted until one ends.
+    #[serde(deserialize_with = "units::count")]
+    pub max_connections: usize,
+    /// How long running requests may go on after SIGTERM or SIGINT.
+    #[serde(deserialize_with = "units::duration_or_zero")]
+    pub shutdown_grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_body: 1 << 20,
+            max_header: 16 << 10,
+            max_concurrent_requests: 1024,
+            request_timeout: Duration::from_secs(90),
+            header_timeout: Duration::from_secs(60),
+            max_connections: 4096,
+            shutdown_grace: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Tokens and sessions.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuthConfig {
+    /// Where the key that signs tokens is kept, made on first start; without it the key lives and
+    /// dies with the process.
+    pub key_file: Option<PathBuf>,
+    /// How long a token is good for at most.
+    #[serde(deserialize_with = "units::duration")]
+    pub token_ttl: Duration,
+    /// How long a session may go unused.
+    #[serde(deserialize_with = "units::duration")]
+    pub idle_ttl: Duration,
+    /// How long a session stays good while its backend cannot be asked about it.
+    #[serde(deserialize_with = "units::duration")]
+    pub revocation_grace: Duration,
+    /// The backends a login goes to when it names none and there are several.
+    pub default_backends: Vec<String>,
+    /// Sessions in all.
+    #[serde(deserialize_with = "units::count")]
+    pub max_sessions: usize,
+    /// Sessions of one user; far below the 500 at which XAPI kills the oldest.
+    #[serde(deserialize_with = "units::count")]
+    pub max_sessions_per_user: usize,
+}
+
+impl Default for AuthConfig {
+    fn default() -> Self {
+        Self {
+            key_file: None,
+            token_ttl: Duration::from_secs(12 * 3600),
+            idle_ttl: Duration::from_secs(3600),
+            revocation_grace: Duration::from_secs(300),
+            default_backends: Vec::new(),
+            max_sessions: 10_000,
+            max_sessions_per_user: 100,
+        }
+    }
+}

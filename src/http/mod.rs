@@ -1,5 +1,54 @@
-//! Floor 5.
+//! Requests and representations.
+//!
+//! `router.rs` is the table of contents: every route in one list. A route takes what it needs as
+//! arguments (`extract`), so that it cannot be written without its checks, and answers a
+//! representation or a [`problem::Problem`]. `shell.rs` is what happens to every request,
+//! `server.rs` where requests come from.
 
 pub mod collections;
+mod cors;
+pub mod extract;
 pub mod openapi;
+pub mod page;
+pub mod problem;
+pub mod representation;
+pub mod request_id;
+pub mod router;
 pub mod routes;
+pub mod scope;
+pub mod server;
+pub mod shell;
+pub mod tls;
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::auth::Authority;
+use crate::config::Config;
+use crate::inventory::Inventory;
+
+/// What routes work with; their state is an `Arc` of it.
+#[derive(Debug)]
+pub struct Gateway {
+    /// What the operator wrote.
+    pub config: Arc<Config>,
+    /// The mirrors of the backends.
+    pub inventory: Arc<Inventory>,
+    /// Who may pass.
+    pub authority: Arc<Authority>,
+    /// Names this run of the gateway: revisions of another mean nothing to it.
+    pub boot_id: String,
+    /// The gateway is about to end.
+    pub stopping: CancellationToken,
+}
+
+impl Gateway {
+    /// A gateway of these parts.
+    pub fn new(config: Arc<Config>, inventory: Arc<Inventory>, authority: Arc<Authority>) -> Self {
+        let mut boot_id = Uuid::new_v4().simple().to_string();
+        boot_id.truncate(12);
+        Self { config, inventory, authority, boot_id, stopping: CancellationToken::new() }
+    }
+}

@@ -1,1 +1,89 @@
-//! Stub.
+//! The live mirror of each backend: records, revisions, changes.
+//!
+//! [`Inventory`] starts one task per backend, the only writer of that backend's [`Mirror`].
+//! Readers take a [`Snapshot`] and keep it for as long as they need; nothing waits for them.
+
+mod counts;
+mod date;
+mod draft;
+mod encode;
+mod json;
+mod mirror;
+mod record;
+mod refs;
+mod revision;
+mod store;
+mod sync;
+mod value;
+
+pub use draft::is_mirrored;
+pub use mirror::{Mirror, MirrorState, NotReady, Reading, Status};
+pub use record::Record;
+pub use refs::Target;
+pub use revision::Revisions;
+pub use store::{Change, Object, Snapshot, Table, View};
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::backend::Backend;
+use crate::config::BackendConfig;
+use mirror::ServiceAccount;
+
+/// How long shutting down waits for the mirrors' own logouts.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The mirrors of all backends.
+#[derive(Debug)]
+pub struct Inventory {
+    mirrors: BTreeMap<String, Arc<Mirror>>,
+    revisions: Arc<Revisions>,
+    tasks: Mutex<JoinSet<()>>,
+    stop: CancellationToken,
+}
+
+impl Inventory {
+    /// Starts to mirror these backends. Must be called within a runtime.
+    pub fn start(backends: Vec<(Arc<Backend>, &BackendConfig)>) -> Arc<Self> {
+        let (revisions, stop) = (Arc::new(Revisions::default()), CancellationToken::new());
+        let (mut mirrors, mut tasks) = (BTreeMap::new(), JoinSet::new());
+        for (backend, config) in backends {
+            let service = config.service_username.clone().zip(config.service_password.clone());
+            let service = service.map(|(username, password)| ServiceAccount { username, password });
+            let mirror = Arc::new(Mirror::new(backend, service, revisions.clone()));
+            tasks.spawn(sync::Sync::new(mirror.clone()).run(stop.clone()));
+            mirrors.insert(mirror.name().to_owned(), mirror);
+        }
+        Arc::new(Self { mirrors, revisions, tasks: Mutex::new(tasks), stop })
+    }
+
+    /// The mirrors, by the name of their backend.
+    pub fn mirrors(&self) -> &BTreeMap<String, Arc<Mirror>> {
+        &self.mirrors
+    }
+
+    /// The mirror of the backend of this name.
+    pub fn mirror(&self, name: &str) -> Option<&Arc<Mirror>> {
+        self.mirrors.get(name)
+    }
+
+    /// The newest revision of any mirror.
+    pub fn revision(&self) -> u64 {
+        self.revisions.last()
+    }
+
+    /// Ends the tasks and logs out of their own sessions; what takes too long is given up.
+    pub async fn shutdown(&self) {
+        self.stop.cancel();
+        let mut tasks = std::mem::take(&mut *self.tasks.lock());
+        let joined = async { while tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(SHUTDOWN_PATIENCE, joined).await.is_err() {
+            tracing::warn!("a mirror did not end in time");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! One attempt to log in to one backend.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::doors::{Doors, Unclaimed};
+use super::throttle::Attempt;
+use crate::backend::CallError;
+
+/// How long a client waits for a backend's word on a password, from when it is its turn.
+const LOGIN_TIME: Duration = Duration::from_secs(5);
+
+/// Failures that say that the backend knows the user or the password not to be good.
+const REFUSALS: [&str; 4] = [
+    "SESSION_AUTHENTICATION_FAILED",
+    "SESSION_AUTHORIZATION_FAILED",
+    "RBAC_PERMISSION_DENIED",
+    "PERMISSION_DENIED",
+];
+
+/// A user name and a password, for as long as a login takes.
+pub(super) struct Credentials {
+    pub(super) username: String,
+    pub(super) password: SecretString,
+    /// What the backend will know the session by.
+    pub(super) originator: String,
+}
+
+/// What a backend said.
+pub(super) enum Answer {
+    /// Come in.
+    Ok(Unclaimed),
+    /// These credentials are no good.
+    Refused,
+    /// Nothing, and why.
+    Unreachable(String),
+    /// It was not asked: too many others are.
+    Crowded,
+}
+
+/// Tries the credentials on a backend. The attempt goes on by itself: it ends when the backend has
+/// answered, even if by then nobody waits any more, since a session may have come of it.
+pub(super) fn knock(
+    doors: &Arc<Doors>,
+    backend: Arc<str>,
+    credentials: Arc<Credentials>,
+    attempt: Arc<Attempt>,
+) -> oneshot::Receiver<Answer> {
+    let (mut answer_to, answer) = oneshot::channel();
+    let own_doors = Arc::clone(doors);
+    doors.spawn(async move {
+        let doors = own_doors;
+        let Some(door) = doors.get(&backend) else { return };
+        let entered = tokio::select! {
+            entered = door.enter(attempt.is_proven()) => entered,
+            // Nobody waits for the answer, so the question need not be asked.
+            () = answer_to.closed() => return,
+        };
+        let Ok(_place) = entered else {
+            let _ = answer_to.send(Answer::Crowded);
+            return;
+        };
+        let Credentials { username, password, originator } = &*credentials;
+        let mut login = Box::pin(door.backend.login(username, password, originator));
+        // An answer that is not taken is dropped, and a session in it logged out.
+        if let Ok(result) = tokio::time::timeout(LOGIN_TIME, &mut login).await {
+            let _ = answer_to.send(judge(result, &doors, &attempt, &backend));
+        } else {
+            let seconds = LOGIN_TIME.as_secs();
+            let late = format!("it did not answer the login within {seconds} s");
+            let _ = answer_to.send(Answer::Unreachable(late));
+            drop(judge(login.await, &doors, &attempt, &backend));
+        }
+    });
+    answer
+}
+
+fn judge(
+    result: Result<Arc<crate::backend::Session>, CallError>,
+    doors: &Arc<Doors>,
+    attempt: &Attempt,
+    backend: &str,
+) -> Answer {
+    match result {
+        Ok(session) => {
+            attempt.succeeded(Instant::now());
+            Answer::Ok(Unclaimed::new(session, doors))
+        }
+        Err(CallError::Failure(failure)) if REFUSALS.contains(&failure.code.as_str()) => {
+            attempt.refused(Instant::now());
+            Answer::Refused
+        }
+        Err(error) => {
+            tracing::warn!(backend, %error, "a login got no answer");
+            Answer::Unreachable(error.to_string())
+        }
+    }
+}

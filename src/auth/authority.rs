@@ -1,0 +1,262 @@
+//! The gate: knows every session, and who may pass.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use super::caller::Caller;
+use super::doors::Doors;
+use super::key::{Key, KeyError};
+use super::liveness::{Check, Liveness};
+use super::registry::Registry;
+use super::session::{GatewaySession, Live, Terms};
+use super::throttle::Throttle;
+use super::token::{TokenError, Tokens, wall_clock};
+use crate::backend::{Backend, CallError, Session};
+use crate::config::AuthConfig;
+use crate::inventory::Inventory;
+
+/// How long a request waits for word on whether its session still lives.
+const CHECK_WAIT: Duration = Duration::from_secs(2);
+
+/// How long a backend has to answer that. It goes on when the request no longer waits.
+const CHECK_TIME: Duration = Duration::from_secs(10);
+
+/// How often sessions that are over are looked for.
+const SWEEP: Duration = Duration::from_secs(30);
+
+/// How long a logout is waited for; it goes on when the client has its answer.
+const LOGOUT_WAIT: Duration = Duration::from_secs(2);
+
+/// How long the gateway's end waits for all logouts.
+const SHUTDOWN_TIME: Duration = Duration::from_secs(10);
+
+/// When to come back to a backend that cannot be asked about a session.
+const LATER: Duration = Duration::from_secs(5);
+
+/// Why a request does not pass. What was wrong with a token is not told to who might be forging.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    /// The token is not one of ours, or its session is no more.
+    #[error("the token is not valid, or its session has ended: log in again")]
+    Invalid,
+    /// The time of the token or of its session is over.
+    #[error("the session has expired: log in again")]
+    Expired,
+    /// No backend of the session can be asked whether it still lives, for too long by now.
+    #[error("no backend can be asked whether this session still lives")]
+    Unconfirmed {
+        /// When to try again.
+        retry_after: Duration,
+    },
+}
+
+/// Why the gate cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// A default that names nothing.
+    #[error("auth.default_backends names {0:?}, which is no backend")]
+    UnknownDefault(String),
+}
+
+/// Logs callers in and out, and tells who they are.
+pub struct Authority {
+    pub(super) tokens: Tokens,
+    pub(super) registry: Registry,
+    pub(super) throttle: Arc<Throttle>,
+    pub(super) doors: Arc<Doors>,
+    pub(super) inventory: Arc<Inventory>,
+    pub(super) terms: Terms,
+    pub(super) default_backends: Vec<String>,
+    stop: CancellationToken,
+}
+
+impl Authority {
+    /// Reads or makes the key, and begins to look for sessions that are over. To be called on the
+    /// runtime that it shall run on.
+    pub fn new(
+        config: &AuthConfig,
+        inventory: Arc<Inventory>,
+        backends: BTreeMap<String, Arc<Backend>>,
+    ) -> Result<Arc<Self>, StartError> {
+        let key = match &config.key_file {
+            Some(file) => Key::from_file(file)?,
+            None => Key::ephemeral()?,
+        };
+        if let Some(name) =
+            config.default_backends.iter().find(|name| !backends.contains_key(*name))
+        {
+            return Err(StartError::UnknownDefault(name.clone()));
+        }
+        let authority = Arc::new(Self {
+            tokens: Tokens::new(&key, config.max_sessions),
+            registry: Registry::new(config.max_sessions, config.max_sessions_per_user),
+            throttle: Throttle::new(),
+            doors: Arc::new(Doors::new(backends)),
+            inventory,
+            terms: Terms {
+                absolute: config.token_ttl,
+                idle: config.idle_ttl,
+                grace: config.revocation_grace,
+            },
+            default_backends: config.default_backends.clone(),
+            stop: CancellationToken::new(),
+        });
+        let period = SWEEP.min(config.idle_ttl / 2).max(Duration::from_millis(100));
+        let sweeper = sweep(Arc::downgrade(&authority), authority.stop.clone(), period);
+        authority.doors.spawn(sweeper);
+        Ok(authority)
+    }
+
+    /// Who a token stands for. Using a session keeps it from going idle, and has its backends asked
+    /// now and then whether it still lives.
+    pub async fn authenticate(&self, token: &str) -> Result<Caller, AuthError> {
+        let id = self.tokens.verify(token, wall_clock()).map_err(|error| match error {
+            TokenError::Invalid => AuthError::Invalid,
+            TokenError::Expired => AuthError::Expired,
+        })?;
+        let session = self.registry.find(&id).ok_or(AuthError::Invalid)?;
+        let now = Instant::now();
+        if session.has_expired(now) {
+            self.end(&session);
+            return Err(AuthError::Expired);
+        }
+        session.touch(now);
+        let mut now = now;
+        let awaited = self.begin_checks(&session, now);
+        if !awaited.is_empty() {
+            // Whether they settle in time or not, what is known then decides.
+            let _ = tokio::time::timeout(CHECK_WAIT, settled(&awaited)).await;
+            now = Instant::now();
+        }
+        if session.accessible(now).next().is_some() {
+            Ok(Caller { session })
+        } else if session.is_spent() {
+            self.end(&session);
+            Err(AuthError::Invalid)
+        } else {
+            Err(AuthError::Unconfirmed { retry_after: LATER })
+        }
+    }
+
+    /// Begins the checks that are due, and says which to wait for: those that may yet take access
+    /// away, unless the backend was silent last time, and those that may give it back.
+    fn begin_checks(&self, session: &GatewaySession, now: Instant) -> Vec<Arc<Liveness>> {
+        let mut awaited = Vec::new();
+        session.each_live(|Live { session, liveness }| {
+            let lapsed = liveness.has_lapsed(now, self.terms.grace);
+            let doubtful = liveness.is_doubtful();
+            let check = liveness.begin_check(now);
+            if lapsed || (check.is_some() && !doubtful) {
+                awaited.push(Arc::clone(liveness));
+            }
+            if let Some(check) = check {
+                self.doors.spawn(ask(Arc::clone(&self.doors), Arc::clone(session), check));
+            }
+        });
+        awaited
+    }
+
+    /// Ends a caller's session, here at once and on its backends soon: it waits for them a little.
+    pub async fn logout(&self, caller: &Caller) {
+        let leaving = self.end(&caller.session);
+        let all_left = async {
+            for one in leaving {
+                // One that panicked has left as well.
+                let _ = one.await;
+            }
+        };
+        let _ = tokio::time::timeout(LOGOUT_WAIT, all_left).await;
+    }
+
+    /// Ends every session and logs out of all backends, within a bounded time. From now on nobody
+    /// gets in.
+    pub async fn shutdown(&self) {
+        self.stop.cancel();
+        for session in self.registry.close() {
+            self.depart(&session);
+        }
+        self.doors.tasks.close();
+        if tokio::time::timeout(SHUTDOWN_TIME, self.doors.tasks.wait()).await.is_err() {
+            tracing::warn!(left = self.doors.tasks.len(), "some logouts got no answer in time");
+        }
+    }
+
+    /// How many sessions there are.
+    pub fn sessions(&self) -> usize {
+        self.registry.len()
+    }
+
+    /// Takes a session out of the registry and logs it out, unless someone else did.
+    fn end(&self, session: &GatewaySession) -> Vec<JoinHandle<()>> {
+        if self.registry.remove(session) { self.depart(session) } else { Vec::new() }
+    }
+
+    /// Logs out a session that is in the registry no more.
+    pub(super) fn depart(&self, session: &GatewaySession) -> Vec<JoinHandle<()>> {
+        session.end().into_iter().map(|session| self.doors.see_off(session)).collect()
+    }
+
+    fn sweep(&self) {
+        let gone = self.registry.sweep(Instant::now());
+        if !gone.is_empty() {
+            tracing::debug!(sessions = gone.len(), "sessions that were over have ended");
+        }
+        for session in gone {
+            self.depart(&session);
+        }
+    }
+}
+
+/// Sweeps until the gateway stops, or the gate is gone.
+async fn sweep(authority: Weak<Authority>, stop: CancellationToken, period: Duration) {
+    let mut ticks = tokio::time::interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = stop.cancelled() => return,
+        }
+        let Some(authority) = authority.upgrade() else { return };
+        authority.sweep();
+    }
+}
+
+/// Asks a backend whether a session still lives.
+async fn ask(doors: Arc<Doors>, session: Arc<Session>, check: Check) {
+    let Some(door) = doors.get(session.backend()) else { return };
+    let asked = door.backend.check(&session);
+    match tokio::time::timeout(CHECK_TIME, Box::pin(asked)).await {
+        Ok(Ok(())) => check.confirmed(Instant::now()),
+        Ok(Err(CallError::Failure(failure))) => match failure.code.as_str() {
+            "SESSION_INVALID" => session.ended().cancel(),
+            // The backend looks at the session before it looks at what it may do.
+            "RBAC_PERMISSION_DENIED" => check.confirmed(Instant::now()),
+            _ => drop(check),
+        },
+        Ok(Err(_)) | Err(_) => drop(check),
+    }
+}
+
+async fn settled(awaited: &[Arc<Liveness>]) {
+    for liveness in awaited {
+        liveness.settled().await;
+    }
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authority")
+            .field("sessions", &self.sessions())
+            .field("doors", &self.doors)
+            .finish_non_exhaustive()
+    }
+}

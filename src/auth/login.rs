@@ -1,0 +1,351 @@
+//! Logging in: which backends, who has to wait, and what a mixed answer means.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use secrecy::{ExposeSecret, SecretString};
+use tokio::time::Instant;
+
+use super::attempt::{Answer, Credentials, knock};
+use super::authority::Authority;
+use super::caller::Caller;
+use super::doors::Unclaimed;
+use super::liveness::Liveness;
+use super::registry::NotAdmitted;
+use super::session::{GatewaySession, Live, Standing};
+use super::throttle::Attempt;
+use super::token::wall_clock;
+use crate::backend::Session;
+
+/// Longest user name in characters, and longest password in bytes. More is no mistake of a person.
+pub(super) const LONGEST_USERNAME: usize = 256;
+const LONGEST_PASSWORD: usize = 1024;
+
+/// When to come back to a backend that could not be reached, or that too many ask.
+const LATER: Duration = Duration::from_secs(5);
+
+/// When to come back to a gateway that is full.
+const MUCH_LATER: Duration = Duration::from_secs(60);
+
+/// A successful login.
+pub struct Login {
+    /// The bearer token.
+    pub token: SecretString,
+    /// The session it names.
+    pub session: Arc<GatewaySession>,
+}
+
+impl Login {
+    /// When the token ends at the latest.
+    pub fn expires_at(&self) -> SystemTime {
+        self.session.expires_at()
+    }
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login").field("session", &self.session).finish_non_exhaustive()
+    }
+}
+
+/// Why there is no login. No text repeats what was sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LoginError {
+    /// A user name that cannot be one.
+    #[error(
+        "a user name has 1 to {LONGEST_USERNAME} characters, none of which is a control character"
+    )]
+    Username,
+    /// A password that cannot be one.
+    #[error("a password has at most {LONGEST_PASSWORD} bytes")]
+    Password,
+    /// Several backends, and none named: a password is never tried where nobody said to.
+    #[error("name the backend to log in to, one or a list of: {}", .known.join(", "))]
+    Unnamed {
+        /// What there is to choose from.
+        known: Vec<String>,
+    },
+    /// A list that names none.
+    #[error("the list of backends is empty; there are: {}", .known.join(", "))]
+    NoneNamed {
+        /// What there is to choose from.
+        known: Vec<String>,
+    },
+    /// A backend that is not there.
+    #[error("there is no backend of this name; there are: {}", .known.join(", "))]
+    Unknown {
+        /// Its place in the list of those asked for.
+        index: usize,
+        /// What there is to choose from.
+        known: Vec<String>,
+    },
+    /// Too many failures; no password was tried.
+    #[error("too many failed logins: wait before the next")]
+    Throttled {
+        /// How long.
+        retry_after: Duration,
+    },
+    /// Every backend that answered said no.
+    #[error("the user name or the password is not good")]
+    Refused,
+    /// No backend answered.
+    #[error("no backend could be asked: {}", Reasons(.backends))]
+    Unreachable {
+        /// Each of those asked for, and why not.
+        backends: Vec<(String, String)>,
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// As many sessions as there may be.
+    #[error("the gateway has as many sessions as it may")]
+    Full {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The gateway is going down.
+    #[error("the gateway is shutting down")]
+    ShuttingDown,
+    /// The gateway session to log in from ended meanwhile.
+    #[error("the session has ended")]
+    SessionEnded,
+}
+
+struct Reasons<'a>(&'a [(String, String)]);
+
+impl fmt::Display for Reasons<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, (backend, why)) in self.0.iter().enumerate() {
+            let separator = if place == 0 { "" } else { "; " };
+            write!(f, "{separator}{backend}: {why}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What the backends said to one login.
+struct Answers {
+    ok: Vec<(Arc<str>, Unclaimed)>,
+    refused: Vec<Arc<str>>,
+    unreachable: Vec<(Arc<str>, String)>,
+}
+
+impl Answers {
+    /// What it means that no backend said yes: a refusal is an answer, silence is none.
+    fn error(&self) -> LoginError {
+        if !self.refused.is_empty() {
+            return LoginError::Refused;
+        }
+        let backends =
+            self.unreachable.iter().map(|(name, why)| (name.to_string(), why.clone())).collect();
+        LoginError::Unreachable { backends, retry_after: LATER }
+    }
+
+    /// The standings to put into a session.
+    fn standings(self, now: Instant) -> impl Iterator<Item = (Arc<str>, Standing)> {
+        let live = move |(name, session): (_, Unclaimed)| {
+            let liveness = Arc::new(Liveness::new(now));
+            (name, Standing::Live(Live { session: session.claim(), liveness }))
+        };
+        self.ok
+            .into_iter()
+            .map(live)
+            .chain(self.refused.into_iter().map(|name| (name, Standing::Refused)))
+            .chain(self.unreachable.into_iter().map(|(name, _)| (name, Standing::Unreachable)))
+    }
+}
+
+impl Authority {
+    /// Logs in to `backends`, or to those meant when none is named, and makes a gateway session if
+    /// at least one of them agrees. Dropping the future leaves no session behind anywhere.
+    pub async fn login(
+        &self,
+        peer: IpAddr,
+        username: &str,
+        password: SecretString,
+        backends: Option<Vec<String>>,
+    ) -> Result<Login, LoginError> {
+        let chosen = self.choose(backends)?;
+        check(username, &password)?;
+        let session = GatewaySession::new(
+            username,
+            self.doors.names().cloned(),
+            self.terms,
+            Instant::now(),
+            wall_clock(),
+        );
+        let originator = session.originator().to_owned();
+        self.registry.has_room(&originator, Instant::now()).map_err(not_admitted)?;
+        let attempt = self.admit(peer, username)?;
+        let credentials = Credentials { username: username.to_owned(), password, originator };
+        let answers = self.ask(chosen, credentials, attempt).await;
+        if answers.ok.is_empty() {
+            tracing::info!(%peer, refused = answers.refused.len(), "login failed");
+            return Err(answers.error());
+        }
+
+        // From here to the session's admission nothing waits, so nothing can be dropped half-way.
+        let now = Instant::now();
+        let opened = self.put(&session, answers, now)?;
+        session.touch(now);
+        let session = Arc::new(session);
+        let (gone, admitted) = self.registry.admit(Arc::clone(&session), now);
+        for other in gone {
+            self.depart(&other);
+        }
+        if let Err(why) = admitted {
+            self.depart(&session);
+            return Err(not_admitted(why));
+        }
+        self.lend(opened);
+        tracing::info!(%peer, username, session = %session.id(), "logged in");
+        let token =
+            self.tokens.issue(session.id(), username, session.created_at(), session.expires_at());
+        Ok(Login { token, session })
+    }
+
+    /// Logs a caller's session in to further backends, under its own user name unless another is
+    /// given. A login it already has there is replaced if this one succeeds, and kept if not.
+    pub async fn add_backends(
+        &self,
+        caller: &Caller,
+        peer: IpAddr,
+        username: Option<&str>,
+        password: SecretString,
+        backends: Vec<String>,
+    ) -> Result<(), LoginError> {
+        let session = &caller.session;
+        let chosen = self.choose(Some(backends))?;
+        let username = username.unwrap_or(session.username());
+        check(username, &password)?;
+        let attempt = self.admit(peer, username)?;
+        let originator = session.originator().to_owned();
+        let credentials = Credentials { username: username.to_owned(), password, originator };
+        let answers = self.ask(chosen, credentials, attempt).await;
+        let error = answers.ok.is_empty().then(|| answers.error());
+        let opened = self.put(session, answers, Instant::now())?;
+        self.lend(opened);
+        error.map_or(Ok(()), Err)
+    }
+
+    /// The backends a login goes to, each once.
+    fn choose(&self, named: Option<Vec<String>>) -> Result<Vec<Arc<str>>, LoginError> {
+        let known = || self.doors.names().map(ToString::to_string).collect();
+        let named = match named {
+            Some(named) if named.is_empty() => {
+                return Err(LoginError::NoneNamed { known: known() });
+            }
+            Some(named) => named,
+            None if self.doors.names().len() == 1 => known(),
+            None if self.default_backends.is_empty() => {
+                return Err(LoginError::Unnamed { known: known() });
+            }
+            None => self.default_backends.clone(),
+        };
+        let mut chosen: Vec<Arc<str>> = Vec::new();
+        for (index, name) in named.iter().enumerate() {
+            let known_name = self.doors.names().find(|known| ***known == **name);
+            let known_name =
+                known_name.ok_or_else(|| LoginError::Unknown { index, known: known() })?;
+            if !chosen.contains(known_name) {
+                chosen.push(Arc::clone(known_name));
+            }
+        }
+        Ok(chosen)
+    }
+
+    fn admit(&self, peer: IpAddr, username: &str) -> Result<Arc<Attempt>, LoginError> {
+        match self.throttle.admit(peer, username, Instant::now()) {
+            Ok(attempt) => Ok(Arc::new(attempt)),
+            Err(retry_after) => {
+                tracing::info!(%peer, ?retry_after, "login put off");
+                Err(LoginError::Throttled { retry_after })
+            }
+        }
+    }
+
+    /// Asks all the backends at once. Each answers within a bounded time.
+    async fn ask(
+        &self,
+        backends: Vec<Arc<str>>,
+        credentials: Credentials,
+        attempt: Arc<Attempt>,
+    ) -> Answers {
+        let credentials = Arc::new(credentials);
+        let waiting: Vec<_> = backends
+            .into_iter()
+            .map(|name| {
+                let credentials = Arc::clone(&credentials);
+                let attempt = Arc::clone(&attempt);
+                (Arc::clone(&name), knock(&self.doors, name, credentials, attempt))
+            })
+            .collect();
+        let mut answers = Answers { ok: Vec::new(), refused: Vec::new(), unreachable: Vec::new() };
+        for (name, answer) in waiting {
+            match answer.await {
+                Ok(Answer::Ok(session)) => answers.ok.push((name, session)),
+                Ok(Answer::Refused) => answers.refused.push(name),
+                Ok(Answer::Unreachable(why)) => answers.unreachable.push((name, why)),
+                Ok(Answer::Crowded) => {
+                    answers.unreachable.push((name, "too many logins at once".to_owned()));
+                }
+                Err(_) => answers.unreachable.push((name, "the login broke off".to_owned())),
+            }
+        }
+        answers
+    }
+
+    /// Puts what the backends said into a session, logs out whatever has no place any more, and
+    /// hands out the backend sessions that are new.
+    fn put(
+        &self,
+        session: &GatewaySession,
+        answers: Answers,
+        now: Instant,
+    ) -> Result<Vec<Arc<Session>>, LoginError> {
+        let mut opened = Vec::new();
+        let mut ended = false;
+        for (backend, standing) in answers.standings(now) {
+            let new = standing.session();
+            match session.put(&backend, standing) {
+                Ok(before) => {
+                    opened.extend(new);
+                    before.map(|before| self.doors.see_off(before));
+                }
+                Err(_) => {
+                    ended = true;
+                    new.map(|new| self.doors.see_off(new));
+                }
+            }
+        }
+        if ended { Err(LoginError::SessionEnded) } else { Ok(opened) }
+    }
+
+    /// Offers new backend sessions to the mirrors, which may borrow one for their events.
+    fn lend(&self, opened: Vec<Arc<Session>>) {
+        for session in opened {
+            if let Some(mirror) = self.inventory.mirror(session.backend()) {
+                mirror.offer(session);
+            }
+        }
+    }
+}
+
+fn check(username: &str, password: &SecretString) -> Result<(), LoginError> {
+    let length = username.chars().take(LONGEST_USERNAME + 1).count();
+    if length == 0 || length > LONGEST_USERNAME || username.chars().any(char::is_control) {
+        return Err(LoginError::Username);
+    }
+    if password.expose_secret().len() > LONGEST_PASSWORD {
+        return Err(LoginError::Password);
+    }
+    Ok(())
+}
+
+fn not_admitted(why: NotAdmitted) -> LoginError {
+    match why {
+        NotAdmitted::Full => LoginError::Full { retry_after: MUCH_LATER },
+        NotAdmitted::Closed => LoginError::ShuttingDown,
+    }
+}

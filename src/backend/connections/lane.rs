@@ -1,0 +1,182 @@
+//! A bounded number of connections, the callers that wait for one, and the connections kept open.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::AbortHandle;
+use tokio::time::{Duration, Instant, sleep_until, timeout};
+
+use super::endpoint::Endpoint;
+use super::live::Live;
+use crate::backend::error::{Busy, CallError, Phase};
+
+/// How long an unused connection stays open.
+pub(super) const IDLE: Duration = Duration::from_secs(30);
+
+/// A bounded number of connections. Open ones, used or not, never outnumber its slots.
+pub(super) struct Lane {
+    slots: Arc<Semaphore>,
+    size: usize,
+    waiting: AtomicUsize,
+    max_waiting: usize,
+    shelf: Mutex<Shelf>,
+}
+
+/// The connections kept open, the longest unused first.
+#[derive(Default)]
+struct Shelf {
+    kept: VecDeque<(Instant, Live)>,
+    taken: usize,
+    sweeper: Option<AbortHandle>,
+}
+
+/// The right to have one connection.
+pub(crate) struct Slot {
+    lane: Arc<Lane>,
+    // Dropped after `Slot::drop` has run, so that whoever is next finds the count right.
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Lane {
+    pub(super) fn new(size: usize, max_waiting: usize) -> Arc<Self> {
+        Arc::new(Self {
+            slots: Arc::new(Semaphore::new(size)),
+            size,
+            waiting: AtomicUsize::new(0),
+            max_waiting,
+            shelf: Mutex::default(),
+        })
+    }
+
+    /// A slot, first come, first served.
+    pub(super) async fn slot(self: &Arc<Self>, within: Duration) -> Result<Slot, CallError> {
+        let permit = match Arc::clone(&self.slots).try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_) => {
+                let _place = Place::take(self)?;
+                timeout(within, Arc::clone(&self.slots).acquire_owned())
+                    .await
+                    .map_err(|_| CallError::Timeout(Phase::Queue))?
+                    .expect("nothing closes the semaphore")
+            }
+        };
+        self.shelf.lock().taken += 1;
+        Ok(Slot { lane: Arc::clone(self), _permit: permit })
+    }
+
+    /// Drops what has been unused for too long; when the next one will have been.
+    fn sweep(&self) -> Option<Instant> {
+        let mut shelf = self.shelf.lock();
+        while shelf.kept.front().is_some_and(|(since, _)| since.elapsed() >= IDLE) {
+            shelf.kept.pop_front();
+        }
+        let next = shelf.kept.front().map(|(since, _)| *since + IDLE);
+        if next.is_none() {
+            shelf.sweeper = None;
+        }
+        next
+    }
+
+    /// How many connections are kept open and unused.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.shelf.lock().kept.len()
+    }
+
+    /// How many slots are taken.
+    #[cfg(test)]
+    pub(super) fn taken(&self) -> usize {
+        self.shelf.lock().taken
+    }
+
+    /// How many callers wait.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        if let Some(sweeper) = self.shelf.get_mut().sweeper.take() {
+            sweeper.abort();
+        }
+    }
+}
+
+impl Slot {
+    /// A kept connection to this host that is still good. Others make room if there is none.
+    pub(super) async fn kept(&self, endpoint: &Endpoint) -> Option<Live> {
+        loop {
+            let mut live = {
+                let mut shelf = self.lane.shelf.lock();
+                let place = shelf.kept.iter().rposition(|(_, live)| live.leads_to(endpoint));
+                let Some((since, live)) = place.and_then(|place| shelf.kept.remove(place)) else {
+                    shelf.make_room(self.lane.size);
+                    return None;
+                };
+                if since.elapsed() >= IDLE {
+                    continue;
+                }
+                live
+            };
+            if live.is_free().await {
+                return Some(live);
+            }
+        }
+    }
+
+    /// Leaves room for a new connection.
+    pub(super) fn make_room(&self) {
+        self.lane.shelf.lock().make_room(self.lane.size);
+    }
+
+    /// Keeps a connection open for the next caller.
+    pub(super) fn keep(&self, live: Live) {
+        let mut shelf = self.lane.shelf.lock();
+        // The caller's slot comes free with this, so its own connection does not count twice.
+        shelf.make_room(self.lane.size);
+        shelf.kept.push_back((Instant::now(), live));
+        if shelf.sweeper.is_none() {
+            let lane = Arc::downgrade(&self.lane);
+            let sweeper = tokio::spawn(async move {
+                while let Some(next) = lane.upgrade().and_then(|lane| lane.sweep()) {
+                    sleep_until(next).await;
+                }
+            });
+            shelf.sweeper = Some(sweeper.abort_handle());
+        }
+    }
+}
+
+impl Shelf {
+    fn make_room(&mut self, size: usize) {
+        while self.kept.len() + self.taken > size && self.kept.pop_front().is_some() {}
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.lane.shelf.lock().taken -= 1;
+    }
+}
+
+/// A place in the queue; given back however the wait ends.
+struct Place<'a>(&'a Lane);
+
+impl<'a> Place<'a> {
+    fn take(lane: &'a Lane) -> Result<Self, Busy> {
+        let before = lane.waiting.fetch_add(1, Ordering::AcqRel);
+        let place = Self(lane);
+        if before >= lane.max_waiting { Err(Busy { waiting: before }) } else { Ok(place) }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+    }
+}

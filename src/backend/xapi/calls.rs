@@ -1,0 +1,260 @@
+//! Calls and their replies, in the dialect that the host speaks.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::timeout;
+
+use super::redact::{ends_session, redact};
+use super::{SESSION_INVALID, Xapi};
+use crate::backend::connections::{Endpoint, LARGEST_CALL, Post, Use};
+use crate::backend::error::{BadReply, CallError, Fault, Phase, Unsendable};
+use crate::backend::{Retry, Session, Value};
+use crate::wire::reply::{Dialect, Failure, Outcome};
+use crate::wire::{Arg, Limits, ReadError, jsonrpc, reply, xmlrpc};
+
+/// How long the question may take whether a session is still good.
+const CHECK_WITHIN: Duration = Duration::from_secs(5);
+
+/// One question to one host.
+#[derive(Clone, Copy)]
+pub(super) struct Question<'a> {
+    pub(super) of: Use,
+    pub(super) call: &'a str,
+    pub(super) args: &'a [Arg],
+    pub(super) retry: Retry,
+    pub(super) within: Duration,
+}
+
+impl Xapi {
+    pub(in crate::backend) async fn call(
+        &self,
+        session: &Session,
+        call: &str,
+        args: &[Arg],
+        retry: Retry,
+    ) -> Result<Value, CallError> {
+        still_good(session)?;
+        let host = self.hosts.current_or_first();
+        self.know_dialect(&host, session).await?;
+        let args: Vec<Arg> = [Arg::Secret(session.reference().clone())]
+            .into_iter()
+            .chain(args.iter().cloned())
+            .collect();
+        let question =
+            Question { of: Use::Calls, call, args: &args, retry, within: self.call_timeout };
+        let result = self.ask(&host, question).await;
+        self.settle(session, result)
+    }
+
+    /// `pool.get_all` is open to every role, has one ref as its result and, like every call, fails
+    /// first of all when its session is no more.
+    pub(in crate::backend) async fn check(&self, session: &Session) -> Result<(), CallError> {
+        still_good(session)?;
+        let host = self.hosts.current_or_first();
+        let question = Question {
+            of: Use::Calls,
+            call: "pool.get_all",
+            args: &[Arg::Secret(session.reference().clone())],
+            retry: Retry::Read,
+            within: self.call_timeout.min(CHECK_WITHIN),
+        };
+        let result = match timeout(CHECK_WITHIN, self.ask_either(&host, question)).await {
+            Ok(result) => result,
+            Err(_) => Err(CallError::Timeout(Phase::Reply)),
+        };
+        self.settle(session, result).map(drop)
+    }
+
+    /// Asks whether a host of the pool is there. A call without a good session is refused, which
+    /// is answer enough.
+    pub(in crate::backend) async fn probe(&self) -> Result<(), CallError> {
+        let question = Question {
+            of: Use::Login,
+            call: "pool.get_all",
+            args: &[Arg::String("OpaqueRef:NULL".to_owned())],
+            retry: Retry::Read,
+            within: self.call_timeout.min(CHECK_WITHIN),
+        };
+        let mut first = None;
+        for host in self.hosts.candidates() {
+            let result = match self.ask_either(&host, question).await {
+                // A supporter takes the call and says nothing; only a login makes it name its
+                // coordinator.
+                Err(CallError::Timeout(Phase::Reply)) if self.hosts.current().is_none() => Ok(()),
+                Ok(_) | Err(CallError::Failure(_)) => Ok(()),
+                // Others are being served.
+                Err(CallError::Busy(_) | CallError::Timeout(Phase::Queue)) => return Ok(()),
+                Err(error) => Err(error),
+            };
+            self.note(&result);
+            match result {
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    first.get_or_insert(error);
+                }
+            }
+        }
+        first.map_or(Ok(()), Err)
+    }
+
+    /// Makes sure that it is known what the host speaks, so that a call which changes something, or
+    /// whose reply streams, is sent in one dialect only.
+    pub(super) async fn know_dialect(
+        &self,
+        host: &Endpoint,
+        session: &Session,
+    ) -> Result<(), CallError> {
+        match host.dialect() {
+            Some(_) => Ok(()),
+            None => self.check(session).await,
+        }
+    }
+
+    /// Takes what a session's call came to: no ref of it gets any further, and if it is no more,
+    /// that is remembered.
+    pub(super) fn settle<T>(
+        &self,
+        session: &Session,
+        result: Result<T, CallError>,
+    ) -> Result<T, CallError> {
+        self.note(&result);
+        result.map_err(|error| match error {
+            CallError::Failure(failure) => {
+                if ends_session(&failure, session.reference()) {
+                    session.end();
+                }
+                CallError::Failure(redact(failure, Some(session.reference())))
+            }
+            other => other,
+        })
+    }
+
+    /// Asks a host in its dialect. Failures come as the host gave them: see [`Xapi::settle`].
+    pub(super) async fn ask(
+        &self,
+        host: &Arc<Endpoint>,
+        question: Question<'_>,
+    ) -> Result<Value, CallError> {
+        let dialect = host.dialect().unwrap_or(Dialect::JsonRpc);
+        let result = self.ask_in(dialect, host, question).await;
+        if result.as_ref().is_err_and(speaks_otherwise) {
+            host.learn_dialect(None);
+        }
+        result
+    }
+
+    /// Asks a host of which it may not be known yet what it speaks. JSON-RPC is tried first: an old
+    /// or a strange server answers that with an HTTP error or a page. The question may reach the
+    /// host twice, so it has to be a harmless one.
+    pub(super) async fn ask_either(
+        &self,
+        host: &Arc<Endpoint>,
+        question: Question<'_>,
+    ) -> Result<Value, CallError> {
+        if host.dialect().is_some() {
+            return self.ask(host, question).await;
+        }
+        let first = self.ask_in(Dialect::JsonRpc, host, question).await;
+        if is_answer(&first) {
+            host.learn_dialect(Some(Dialect::JsonRpc));
+        }
+        if !first.as_ref().is_err_and(speaks_otherwise) {
+            return first;
+        }
+        let second = self.ask_in(Dialect::XmlRpc, host, question).await;
+        if is_answer(&second) {
+            host.learn_dialect(Some(Dialect::XmlRpc));
+            return second;
+        }
+        first
+    }
+
+    async fn ask_in(
+        &self,
+        dialect: Dialect,
+        host: &Arc<Endpoint>,
+        question: Question<'_>,
+    ) -> Result<Value, CallError> {
+        let Question { of, call, args, retry, within } = question;
+        let post = self.post(dialect, host, call, args)?;
+        let body = self.connections.fetch(of, host, &post, retry, within).await?;
+        read(dialect, &body, self.connections.max_reply())
+    }
+
+    /// The call as it is sent.
+    pub(super) fn post(
+        &self,
+        dialect: Dialect,
+        host: &Endpoint,
+        call: &str,
+        args: &[Arg],
+    ) -> Result<Post, CallError> {
+        let (path, content_type, body) = match dialect {
+            Dialect::JsonRpc => {
+                let id = self.ids.fetch_add(1, Ordering::Relaxed);
+                ("/jsonrpc", "application/json", jsonrpc::call(id, call, args))
+            }
+            Dialect::XmlRpc => {
+                let body = xmlrpc::call(call, args).map_err(Unsendable::Unwritable)?;
+                (host.xml_rpc_path(), "text/xml", body)
+            }
+        };
+        if body.len() > LARGEST_CALL {
+            return Err(Unsendable::TooLarge { size: body.len(), limit: LARGEST_CALL }.into());
+        }
+        Ok(Post { path, content_type, body: Bytes::from(body) })
+    }
+}
+
+/// A session that is known to be no more is not asked about again.
+pub(super) fn still_good(session: &Session) -> Result<(), CallError> {
+    if session.ended().is_cancelled() { Err(session_invalid()) } else { Ok(()) }
+}
+
+/// The failure of a call whose session is known to be no more.
+pub(super) fn session_invalid() -> CallError {
+    let failure = Failure { code: SESSION_INVALID.to_owned(), params: vec![String::new()] };
+    CallError::Failure(redact(failure, None))
+}
+
+fn read(dialect: Dialect, body: &[u8], max_bytes: u64) -> Result<Value, CallError> {
+    let bad = |error| {
+        let read = body.len() as u64;
+        CallError::BadReply(BadReply { status: Some(200), fault: Fault::Unread(error), read })
+    };
+    let json;
+    let text = match dialect {
+        Dialect::JsonRpc => body,
+        Dialect::XmlRpc => {
+            let limits = Limits { max_bytes, ..Limits::default() };
+            json = xmlrpc::to_json(body, limits).map_err(bad)?;
+            &json
+        }
+    };
+    match reply::read(dialect, text).map_err(bad)? {
+        Outcome::Success(value) => Ok(Value(value.to_owned())),
+        Outcome::Failure(failure) => Err(CallError::Failure(failure)),
+    }
+}
+
+/// Whether the host answered in the dialect it was asked in.
+fn is_answer<T>(result: &Result<T, CallError>) -> bool {
+    matches!(result, Ok(_) | Err(CallError::Failure(_)))
+}
+
+/// Whether the host answered in a way that makes it worth asking in the other dialect. A gateway
+/// that cannot reach the host (502, 503, 504) says nothing about dialects.
+pub(super) fn speaks_otherwise(error: &CallError) -> bool {
+    let CallError::BadReply(BadReply { status, fault, .. }) = error else { return false };
+    match fault {
+        Fault::Status(_) => matches!(status, Some(400..=501)),
+        Fault::Unread(error) => matches!(
+            error,
+            ReadError::NotJson(_) | ReadError::NotXmlRpc(_) | ReadError::NotAReply(_)
+        ),
+        _ => false,
+    }
+}

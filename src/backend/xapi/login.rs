@@ -1,0 +1,293 @@
+//! Logging in and out.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::Deserialize;
+use tokio::time::{Instant, timeout};
+
+use super::calls::Question;
+use super::redact::redact;
+use super::{Facts, SESSION_INVALID, Xapi};
+use crate::backend::connections::{Endpoint, Use};
+use crate::backend::error::{BadReply, CallError, Fault, Reason, Unreachable};
+use crate::backend::{Access, Retry, Value};
+use crate::wire::Arg;
+
+/// The version of the Xen-API we claim to speak. XAPI takes any; it writes it down.
+const API_VERSION: &str = "2.21";
+
+/// The longest originator: XAPI keeps it in its database, and counts sessions by it.
+const LONGEST_ORIGINATOR: usize = 64;
+
+/// The longest session ref that is believed to be one.
+const LONGEST_REF: usize = 256;
+
+/// How long a logout may take; after that XAPI's own expiry does it.
+const LOGOUT_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long a login is held up for what only describes the backend, and for how long that is good.
+const FACTS_WITHIN: Duration = Duration::from_secs(2);
+const FACTS_GOOD_FOR: Duration = Duration::from_secs(600);
+
+impl Xapi {
+    pub(in crate::backend) async fn login(
+        &self,
+        username: &str,
+        password: &SecretString,
+        originator: &str,
+    ) -> Result<(SecretString, Access), CallError> {
+        let result = self.login_anywhere(username, password, originator).await;
+        self.note(&result);
+        // A failure to log in names no session, unless something is odd.
+        result.map_err(|error| match error {
+            CallError::Failure(failure) => CallError::Failure(redact(failure, None)),
+            other => other,
+        })
+    }
+
+    async fn login_anywhere(
+        &self,
+        username: &str,
+        password: &SecretString,
+        originator: &str,
+    ) -> Result<(SecretString, Access), CallError> {
+        let args = [
+            Arg::String(username.to_owned()),
+            Arg::Secret(password.clone()),
+            Arg::String(API_VERSION.to_owned()),
+            Arg::String(tidy(originator)),
+        ];
+        let mut first = None;
+        for host in self.hosts.candidates() {
+            match self.login_at(&host, &args).await {
+                Ok((coordinator, session)) => {
+                    self.hosts.settle(Arc::clone(&coordinator));
+                    let access = self.look_around(&coordinator, &session).await?;
+                    return Ok((session, access));
+                }
+                Err(error) if error.is_about_the_host() => {
+                    tracing::debug!(%error, address = %host, "no login here");
+                    first.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(first.expect("there is at least one host"))
+    }
+
+    /// Logs in at this host, or at the coordinator that it names.
+    async fn login_at(
+        &self,
+        host: &Arc<Endpoint>,
+        args: &[Arg],
+    ) -> Result<(Arc<Endpoint>, SecretString), CallError> {
+        let error = match self.ask_for_login(host, args).await {
+            Ok(session) => return Ok((Arc::clone(host), session)),
+            Err(error) => error,
+        };
+        let Some(named) = coordinator_named(&error) else { return Err(error) };
+        let lost = |address: &Endpoint, why| {
+            let reason = Reason::Coordinator(why);
+            CallError::from(Unreachable { address: address.to_string(), reason })
+        };
+        let coordinator = self.hosts.named_by(host, named).map_err(|why| lost(host, why))?;
+        match self.ask_for_login(&coordinator, args).await {
+            Ok(session) => Ok((coordinator, session)),
+            Err(error) if coordinator_named(&error).is_some() => {
+                Err(lost(&coordinator, "neither is the one that a supporter names"))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn ask_for_login(
+        &self,
+        host: &Arc<Endpoint>,
+        args: &[Arg],
+    ) -> Result<SecretString, CallError> {
+        let question = Question {
+            of: Use::Login,
+            call: "session.login_with_password",
+            args,
+            retry: Retry::Write,
+            within: self.call_timeout,
+        };
+        let value = self.ask_either(host, question).await?;
+        let session: String = parse(&value, "a login's result is no session ref")?;
+        if session.is_empty() || session.len() > LONGEST_REF {
+            return Err(unfit("a login's result is no session ref", &value));
+        }
+        Ok(SecretString::from(session))
+    }
+
+    /// What the new session may do and, now and then, what the pool is.
+    async fn look_around(
+        &self,
+        host: &Arc<Endpoint>,
+        session: &SecretString,
+    ) -> Result<Access, CallError> {
+        let args = [Arg::Secret(session.clone()), Arg::Secret(session.clone())];
+        let record = match self.read(host, "session.get_record", &args).await {
+            Ok(value) => parse::<SessionRecord>(&value, "a session's record"),
+            Err(error) => Err(error),
+        };
+        let record = match record {
+            Ok(record) => record,
+            Err(CallError::Failure(failure)) if failure.code != SESSION_INVALID => {
+                // The session is good; it may just not say what it may do. Then nothing is assumed.
+                tracing::warn!(code = %failure.code, "a session does not tell its permissions");
+                SessionRecord::default()
+            }
+            Err(error) => {
+                self.logout(session).await;
+                return Err(match error {
+                    CallError::Failure(failure) => {
+                        CallError::Failure(redact(failure, Some(session)))
+                    }
+                    other => other,
+                });
+            }
+        };
+        if self.facts.lock().read.is_none_or(|read| read.elapsed() > FACTS_GOOD_FOR) {
+            let read = self.read_facts(host, session, record.this_host);
+            // They only describe the backend; without them it works as well.
+            if let Ok(Some(facts)) = timeout(FACTS_WITHIN, read).await {
+                *self.facts.lock() = facts;
+            }
+        }
+        Ok(Access {
+            is_local_superuser: record.is_local_superuser,
+            permissions: record.rbac_permissions,
+        })
+    }
+
+    async fn read_facts(
+        &self,
+        host: &Arc<Endpoint>,
+        session: &SecretString,
+        this_host: String,
+    ) -> Option<Facts> {
+        let args = [Arg::Secret(session.clone()), Arg::String(this_host)];
+        let value = self.read(host, "host.get_record", &args).await.ok()?;
+        let record: HostRecord = serde_json::from_str(value.get()).ok()?;
+        let mut software = record.software_version;
+        let version = software.remove("product_version").filter(|version| !version.is_empty());
+        Some(Facts {
+            product: software.remove("product_brand").filter(|brand| !brand.is_empty()),
+            version: version.or_else(|| software.remove("xapi")),
+            api_version: record
+                .major
+                .zip(record.minor)
+                .map(|(major, minor)| format!("{}.{}", major.text(), minor.text())),
+            read: Some(Instant::now()),
+        })
+    }
+
+    async fn read(
+        &self,
+        host: &Arc<Endpoint>,
+        call: &str,
+        args: &[Arg],
+    ) -> Result<Value, CallError> {
+        let within = self.call_timeout;
+        self.ask(host, Question { of: Use::Login, call, args, retry: Retry::Read, within }).await
+    }
+
+    /// Ends a session at the backend, if that can be done soon.
+    pub(in crate::backend) async fn logout(&self, session: &SecretString) {
+        let question = Question {
+            of: Use::Login,
+            call: "session.logout",
+            args: &[Arg::Secret(session.clone())],
+            // A second logout finds nothing left to do.
+            retry: Retry::Read,
+            within: LOGOUT_WITHIN.min(self.call_timeout),
+        };
+        let host = self.hosts.current_or_first();
+        match timeout(LOGOUT_WITHIN, self.ask(&host, question)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(CallError::Failure(failure))) => {
+                tracing::debug!(code = %failure.code, "nothing to log out of");
+            }
+            Ok(Err(error)) => tracing::warn!(%error, "a session is left to expire"),
+            Err(_) => tracing::warn!("a session is left to expire: logging out takes too long"),
+        }
+    }
+}
+
+/// The part of a session's record that matters here.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct SessionRecord {
+    is_local_superuser: bool,
+    rbac_permissions: Vec<String>,
+    this_host: String,
+}
+
+/// The part of a host's record that matters here.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct HostRecord {
+    #[serde(rename = "API_version_major")]
+    major: Option<Number>,
+    #[serde(rename = "API_version_minor")]
+    minor: Option<Number>,
+    software_version: HashMap<String, String>,
+}
+
+/// An int: XML-RPC's have no type and come as strings.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Number {
+    Int(i64),
+    Text(String),
+}
+
+impl Number {
+    fn text(&self) -> String {
+        match self {
+            Self::Int(int) => int.to_string(),
+            Self::Text(text) => text.clone(),
+        }
+    }
+}
+
+/// The coordinator's address, if a call failed because it went to a supporter.
+fn coordinator_named(error: &CallError) -> Option<&str> {
+    match error {
+        CallError::Failure(failure) if failure.code == "HOST_IS_SLAVE" => {
+            Some(failure.params.first().map_or("", String::as_str))
+        }
+        _ => None,
+    }
+}
+
+/// An originator in characters and at a length that every XAPI takes.
+fn tidy(originator: &str) -> String {
+    let tidy = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '_' };
+    originator.chars().take(LONGEST_ORIGINATOR).map(tidy).collect()
+}
+
+fn parse<'a, T: Deserialize<'a>>(value: &'a Value, what: &'static str) -> Result<T, CallError> {
+    serde_json::from_str(value.get()).map_err(|_| unfit(what, value))
+}
+
+pub(super) fn unfit(what: &'static str, value: &Value) -> CallError {
+    let read = value.get().len() as u64;
+    BadReply { status: Some(200), fault: Fault::Unfit(what), read }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_originator_is_tidied() {
+        assert_eq!(tidy("xengate/root"), "xengate/root");
+        assert_eq!(tidy("xengate/rené\n\u{0}"), "xengate/ren___");
+        assert_eq!(tidy(&"x".repeat(1000)).len(), LONGEST_ORIGINATOR);
+    }
+}

@@ -1,0 +1,95 @@
+//! XAPI, the toolstack of XenServer and XCP-ng.
+
+mod calls;
+mod events;
+mod hosts;
+mod login;
+mod redact;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::Description;
+use super::connections::{Connections, Endpoint};
+use super::error::{BackendError, CallError, Phase};
+use crate::config::BackendConfig;
+use hosts::Hosts;
+
+/// The failure of a call whose session is no more.
+pub(super) const SESSION_INVALID: &str = "SESSION_INVALID";
+
+/// A pool that speaks XAPI's Xen-API.
+pub(super) struct Xapi {
+    connections: Connections,
+    hosts: Hosts,
+    call_timeout: Duration,
+    ids: AtomicU64,
+    facts: Mutex<Facts>,
+    last_error: Mutex<Option<String>>,
+}
+
+/// What a pool says about itself.
+#[derive(Debug, Default, Clone)]
+struct Facts {
+    product: Option<String>,
+    version: Option<String>,
+    api_version: Option<String>,
+    read: Option<Instant>,
+}
+
+impl Xapi {
+    pub(super) fn new(config: &BackendConfig) -> Result<Self, BackendError> {
+        let endpoints = config
+            .uris
+            .iter()
+            .enumerate()
+            .map(|(index, uri)| match Endpoint::parse(uri) {
+                Ok(endpoint) => Ok(Arc::new(endpoint)),
+                Err(why) => Err(BackendError::Uri { place: index + 1, why }),
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        if endpoints.is_empty() {
+            return Err(BackendError::NoUri);
+        }
+        Ok(Self {
+            connections: Connections::new(config, &endpoints)?,
+            hosts: Hosts::new(endpoints),
+            call_timeout: config.call_timeout,
+            ids: AtomicU64::new(1),
+            facts: Mutex::default(),
+            last_error: Mutex::default(),
+        })
+    }
+
+    pub(super) fn description(&self) -> Description {
+        let facts = self.facts.lock().clone();
+        Description {
+            kind: "xapi",
+            product: facts.product,
+            version: facts.version,
+            api_version: facts.api_version,
+            address: self.hosts.current().map(|host| host.to_string()),
+            last_error: self.last_error.lock().clone(),
+        }
+    }
+
+    /// Remembers how the backend is doing. A failure is an answer like any other.
+    fn note<T>(&self, result: &Result<T, CallError>) {
+        let error = match result {
+            Ok(_) | Err(CallError::Failure(_)) => None,
+            // Says something about the call or the gateway, nothing about the backend.
+            Err(
+                CallError::Unsendable(_) | CallError::Busy(_) | CallError::Timeout(Phase::Queue),
+            ) => return,
+            Err(error) => Some(error.to_string()),
+        };
+        *self.last_error.lock() = error;
+    }
+}

@@ -1,0 +1,287 @@
+//! `[backends.NAME]`: one Xen pool.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::document::Complaint;
+use super::secret::SecretSource;
+use super::units;
+
+/// One Xen pool.
+#[derive(Debug, Clone)]
+pub struct BackendConfig {
+    /// Addresses of the pool's hosts; the coordinator is found among them.
+    pub uris: Vec<String>,
+    /// What listens there.
+    pub kind: Kind,
+    /// The account that feeds the mirror while no caller is logged in.
+    pub service_username: Option<String>,
+    /// Its password.
+    pub service_password: Option<SecretSource>,
+    /// What makes a server's certificate good.
+    pub tls: BackendTls,
+    /// Connections to the pool in all.
+    pub max_connections: usize,
+    /// How long a connection may take to open, TLS included.
+    pub connect_timeout: Duration,
+    /// How long a call may take.
+    pub call_timeout: Duration,
+    /// Largest reply to a call, in bytes.
+    pub max_reply: u64,
+    /// Largest reply to a first sync, in bytes.
+    pub max_sync_reply: u64,
+}
+
+/// What listens at a backend's address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Found out by asking.
+    #[default]
+    Auto,
+    /// XAPI, of XenServer and XCP-ng.
+    Xapi,
+    /// xend's Xen-API.
+    Xend,
+    /// xend before it had the Xen-API.
+    Legacy,
+}
+
+/// What makes a backend's certificate good.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum BackendTls {
+    /// The system's certificate authorities.
+    #[default]
+    System,
+    /// The certificate authorities in this PEM file, and no others.
+    CaFile(PathBuf),
+    /// Being one of these, by the SHA-256 of the DER; names and dates are not looked at.
+    Fingerprints(Vec<[u8; 32]>),
+    /// Nothing: any certificate will do.
+    Insecure,
+}
+
+impl BackendConfig {
+    /// A pool at these addresses, everything else as it is by default.
+    pub fn new(uris: Vec<String>) -> Self {
+        Self {
+            uris,
+            kind: Kind::Auto,
+            service_username: None,
+            service_password: None,
+            tls: BackendTls::System,
+            max_connections: 8,
+            connect_timeout: Duration::from_secs(5),
+            call_timeout: Duration::from_secs(60),
+            max_reply: 64 << 20,
+            max_sync_reply: 1 << 30,
+        }
+    }
+}
+
+/// `[backends.NAME]` as it is written.
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawBackend {
+    uri: Option<String>,
+    uris: Option<Vec<String>>,
+    kind: Kind,
+    service_username: Option<String>,
+    service_password_file: Option<PathBuf>,
+    service_password_env: Option<String>,
+    tls: Option<RawTls>,
+    #[serde(deserialize_with = "units::count")]
+    max_connections: usize,
+    #[serde(deserialize_with = "units::duration")]
+    connect_timeout: Duration,
+    #[serde(deserialize_with = "units::duration")]
+    call_timeout: Duration,
+    #[serde(deserialize_with = "units::size")]
+    max_reply: u64,
+    #[serde(deserialize_with = "units::size")]
+    max_sync_reply: u64,
+}
+
+impl Default for RawBackend {
+    fn default() -> Self {
+        let defaults = BackendConfig::new(Vec::new());
+        Self {
+            uri: None,
+            uris: None,
+            kind: defaults.kind,
+            service_username: None,
+            service_password_file: None,
+            service_password_env: None,
+            tls: None,
+            max_connections: defaults.max_connections,
+            connect_timeout: defaults.connect_timeout,
+            call_timeout: defaults.call_timeout,
+            max_reply: defaults.max_reply,
+            max_sync_reply: defaults.max_sync_reply,
+        }
+    }
+}
+
+/// `tls = { … }` as it is written: exactly one of the three.
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawTls {
+    ca_file: Option<PathBuf>,
+    fingerprints_sha256: Option<Vec<String>>,
+    insecure: Option<bool>,
+}
+
+impl RawBackend {
+    /// The backend these settings describe; paths are relative to `directory`.
+    pub(super) fn check(self, directory: &Path) -> Result<BackendConfig, Complaint> {
+        let uris = match (self.uri, self.uris) {
+            (Some(_), Some(_)) => {
+                return Err(Complaint::new("give either `uri` or `uris`, not both").at("uris"));
+            }
+            (None, None) => {
+                return Err(Complaint::new("`uri` (or `uris`, the hosts of one pool) is missing"));
+            }
+            (Some(uri), None) => {
+                check_uri(&uri).map_err(|complaint| complaint.at("uri"))?;
+                vec![uri]
+            }
+            (None, Some(uris)) if uris.is_empty() => {
+                return Err(Complaint::new("at least one address is needed").at("uris"));
+            }
+            (None, Some(uris)) => {
+                for (index, uri) in uris.iter().enumerate() {
+                    check_uri(uri).map_err(|complaint| complaint.at(index).at("uris"))?;
+                }
+                uris
+            }
+        };
+        if let Kind::Xend | Kind::Legacy = self.kind {
+            let text = "only XAPI is supported yet, not xend; use \"auto\" or \"xapi\"";
+            return Err(Complaint::new(text).at("kind"));
+        }
+        let service_password = match (self.service_password_file, self.service_password_env) {
+            (Some(_), Some(_)) => {
+                let text =
+                    "give either `service_password_file` or `service_password_env`, not both";
+                return Err(Complaint::new(text).at("service_password_env"));
+            }
+            (Some(file), None) => Some(SecretSource::File(directory.join(file))),
+            (None, Some(name)) => Some(SecretSource::Env(name)),
+            (None, None) => None,
+        };
+        match (&self.service_username, &service_password) {
+            (Some(_), None) => {
+                let text = "needs `service_password_file` or `service_password_env` to go with it";
+                return Err(Complaint::new(text).at("service_username"));
+            }
+            (None, Some(source)) => {
+                return Err(
+                    Complaint::new("needs `service_username` to go with it").at(source.key())
+                );
+            }
+            _ => {}
+        }
+        let tls = match self.tls {
+            None => BackendTls::System,
+            Some(_) if !uris.iter().any(|uri| uri.starts_with("https://")) => {
+                let text = "means nothing without an https:// address";
+                return Err(Complaint::new(text).at("tls"));
+            }
+            Some(tls) => tls.check(directory).map_err(|complaint| complaint.at("tls"))?,
+        };
+        Ok(BackendConfig {
+            uris,
+            kind: self.kind,
+            service_username: self.service_username,
+            service_password,
+            tls,
+            max_connections: self.max_connections,
+            connect_timeout: self.connect_timeout,
+            call_timeout: self.call_timeout,
+            max_reply: self.max_reply,
+            max_sync_reply: self.max_sync_reply,
+        })
+    }
+}
+
+impl RawTls {
+    fn check(self, directory: &Path) -> Result<BackendTls, Complaint> {
+        let insecure = match self.insecure {
+            Some(false) => None,
+            other => other,
+        };
+        match (self.ca_file, self.fingerprints_sha256, insecure) {
+            (None, None, None) => Ok(BackendTls::System),
+            (Some(file), None, None) => Ok(BackendTls::CaFile(directory.join(file))),
+            (None, Some(texts), None) if texts.is_empty() => {
+                Err(Complaint::new("at least one is needed").at("fingerprints_sha256"))
+            }
+            (None, Some(texts), None) => texts
+                .iter()
+                .enumerate()
+                .map(|(index, text)| {
+                    fingerprint(text).ok_or_else(|| {
+                        Complaint::new("a SHA-256 is 64 hex digits, with or without colons")
+                            .at(index)
+                            .at("fingerprints_sha256")
+                    })
+                })
+                .collect::<Result<_, _>>()
+                .map(BackendTls::Fingerprints),
+            (None, None, Some(_)) => Ok(BackendTls::Insecure),
+            _ => Err(Complaint::new(
+                "give one of `ca_file`, `fingerprints_sha256` and `insecure`, not several",
+            )),
+        }
+    }
+}
+
+/// The bytes of a SHA-256 written in hex, with or without colons, as `openssl x509 -fingerprint`
+/// prints it.
+fn fingerprint(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    let digits: Vec<u32> = text
+        .chars()
+        .filter(|character| *character != ':')
+        .map(|character| character.to_digit(16))
+        .collect::<Option<_>>()?;
+    if digits.len() != 64 {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = u8::try_from(pair[0] * 16 + pair[1]).ok()?;
+    }
+    Some(bytes)
+}
+
+/// Refuses an address no backend can have. What can be reached there is found out later.
+pub(super) fn check_uri(uri: &str) -> Result<(), Complaint> {
+    let (scheme, rest) = uri
+        .split_once("://")
+        .ok_or_else(|| Complaint::new("an address begins with https://, http:// or unix://"))?;
+    match scheme {
+        "unix" if rest.starts_with('/') && rest.len() > 1 => return Ok(()),
+        "unix" => return Err(Complaint::new("unix:// is followed by an absolute path")),
+        "http" | "https" => {}
+        _ => {
+            return Err(Complaint::new("an address begins with https://, http:// or unix://"));
+        }
+    }
+    let parsed: http::Uri = uri.parse().map_err(|_| Complaint::new("this is not an address"))?;
+    let authority = parsed.authority().map(http::uri::Authority::as_str).unwrap_or_default();
+    if authority.contains('@') {
+        return Err(Complaint::new("an address carries no user name and no password"));
+    }
+    if parsed.host().is_none_or(str::is_empty) {
+        return Err(Complaint::new("the address names no host"));
+    }
+    if parsed.port_u16().is_none() && !authority.ends_with(']') && authority.contains(':') {
+        return Err(Complaint::new("the port is not a number from 0 to 65535"));
+    }
+    if parsed.query().is_some() || uri.contains('#') {
+        return Err(Complaint::new("an address has no query and no fragment"));
+    }
+    Ok(())
+}

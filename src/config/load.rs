@@ -1,0 +1,311 @@
+//! Reading and checking `xengate.toml`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+use serde::Deserialize;
+use serde::de::Error as _;
+use toml::Spanned;
+use toml::de::DeTable;
+
+use super::backends::{RawBackend, check_uri};
+use super::document::{self, Complaint};
+use super::{AuthConfig, BackendConfig, Config, Cors, Limits, ServerTls};
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("{}: {source}", file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A setting is wrong.
+    #[error("{}:{line}:{column}: {}{text}", file.display(), Prefix(key))]
+    Invalid {
+        /// The file.
+        file: PathBuf,
+        /// Its line, from 1.
+        line: usize,
+        /// The line's column, from 1, in characters.
+        column: usize,
+        /// The key, with the tables it stands in; empty when the text is no TOML there.
+        key: String,
+        /// What is wrong.
+        text: String,
+    },
+    /// An argument of the command line that cannot be used.
+    #[error("{option} {argument}: {text}")]
+    Argument {
+        /// The option.
+        option: &'static str,
+        /// The argument.
+        argument: String,
+        /// What is wrong.
+        text: String,
+    },
+}
+
+impl ConfigError {
+    /// What was found out about the setting under these keys of a file after it was read.
+    pub fn about(file: &Path, keys: &[&str], text: String) -> Self {
+        let content = match std::fs::read_to_string(file) {
+            Ok(content) => content,
+            Err(source) => return Self::Unreadable { file: file.to_owned(), source },
+        };
+        let complaint = keys.iter().rev().fold(Complaint::new(text), |c, key| c.at(*key));
+        let document = DeTable::parse(&content).ok();
+        Self::placed(file, &content, document.as_ref().map(Spanned::get_ref), complaint)
+    }
+
+    fn placed(
+        file: &Path,
+        content: &str,
+        document: Option<&DeTable<'_>>,
+        complaint: Complaint,
+    ) -> Self {
+        let place = document.and_then(|document| document::position(document, &complaint.path));
+        let (line, column) = line_and_column(content, place.unwrap_or(0));
+        let key = document::Path(&complaint.path).to_string();
+        Self::Invalid { file: file.to_owned(), line, column, key, text: complaint.text }
+    }
+}
+
+struct Prefix<'a>(&'a str);
+
+impl fmt::Display for Prefix<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, "{}: ", self.0) }
+    }
+}
+
+impl Config {
+    /// Reads and checks a file. Paths in it are relative to the file's own directory.
+    pub fn load(file: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(file)
+            .map_err(|source| ConfigError::Unreadable { file: file.to_owned(), source })?;
+        Self::parse(&text, file)
+    }
+
+    /// Checks the text of `file`.
+    pub fn parse(text: &str, file: &Path) -> Result<Self, ConfigError> {
+        let invalid = |offset: usize, key: String, message: String| {
+            let (line, column) = line_and_column(text, offset);
+            ConfigError::Invalid { file: file.to_owned(), line, column, key, text: message }
+        };
+        let syntax = |document: Option<&DeTable<'_>>, error: &toml::de::Error| {
+            let offset = error.span().map_or(0, |span| span.start);
+            let path = document.map(|document| document::path_at(document, offset));
+            let key = document::Path(&path.unwrap_or_default()).to_string();
+            invalid(offset, key, sentence(error.message()))
+        };
+        let document = DeTable::parse(text).map_err(|error| syntax(None, &error))?;
+        let raw: Raw = toml::Deserializer::parse(text)
+            .and_then(Raw::deserialize)
+            .map_err(|error| syntax(Some(document.get_ref()), &error))?;
+        let directory = file.parent().unwrap_or(Path::new(""));
+        raw.check(directory).map_err(|complaint| {
+            ConfigError::placed(file, text, Some(document.get_ref()), complaint)
+        })
+    }
+
+    /// Listens elsewhere than was configured, as `--listen` asks.
+    pub fn listen_on(&mut self, address: SocketAddr) -> Result<(), ConfigError> {
+        self.listen = address;
+        check_listen(address, self.tls.is_some() || self.allow_plaintext).map_err(|complaint| {
+            ConfigError::Argument {
+                option: "--listen",
+                argument: address.to_string(),
+                text: complaint.text,
+            }
+        })
+    }
+
+    /// The configuration that `--backend [NAME=]URI` stands for, `default` where no name is given.
+    pub fn with_backends(arguments: &[String]) -> Result<Self, ConfigError> {
+        let mut config = Self::default();
+        for argument in arguments {
+            let invalid = |text: &str| ConfigError::Argument {
+                option: "--backend",
+                argument: without_credentials(argument),
+                text: text.to_owned(),
+            };
+            let (name, uri) = match argument.split_once('=') {
+                // A `=` behind `://` belongs to the address.
+                Some((name, uri)) if !name.contains("://") => (name, uri),
+                _ => ("default", argument.as_str()),
+            };
+            check_name(name).map_err(|complaint| invalid(&complaint.text))?;
+            check_uri(uri).map_err(|complaint| invalid(&complaint.text))?;
+            let backend = BackendConfig::new(vec![uri.to_owned()]);
+            if config.backends.insert(name.to_owned(), backend).is_some() {
+                return Err(invalid(&format!("the name {name:?} is taken by another --backend")));
+            }
+        }
+        Ok(config)
+    }
+}
+
+/// The file as it is written.
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Raw {
+    #[serde(deserialize_with = "address")]
+    listen: SocketAddr,
+    allow_plaintext: bool,
+    #[serde(deserialize_with = "networks")]
+    trusted_proxies: Vec<IpNet>,
+    tls: Option<ServerTls>,
+    cors: Cors,
+    limits: Limits,
+    backends: BTreeMap<String, RawBackend>,
+    auth: AuthConfig,
+}
+
+impl Default for Raw {
+    fn default() -> Self {
+        let defaults = Config::default();
+        Self {
+            listen: defaults.listen,
+            allow_plaintext: defaults.allow_plaintext,
+            trusted_proxies: defaults.trusted_proxies,
+            tls: defaults.tls,
+            cors: defaults.cors,
+            limits: defaults.limits,
+            backends: BTreeMap::new(),
+            auth: defaults.auth,
+        }
+    }
+}
+
+impl Raw {
+    fn check(mut self, directory: &Path) -> Result<Config, Complaint> {
+        check_listen(self.listen, self.tls.is_some() || self.allow_plaintext)
+            .map_err(|complaint| complaint.at("listen"))?;
+        if let Some(tls) = &mut self.tls {
+            tls.cert_file = directory.join(&tls.cert_file);
+            tls.key_file = directory.join(&tls.key_file);
+        }
+        for (index, origin) in self.cors.origins.iter().enumerate() {
+            check_origin(origin)
+                .map_err(|complaint| complaint.at(index).at("origins").at("cors"))?;
+        }
+        if self.backends.is_empty() {
+            return Err(Complaint::new("there is no backend: add a [backends.NAME] with a `uri`"));
+        }
+        let mut backends = BTreeMap::new();
+        for (name, raw) in self.backends {
+            let checked = check_name(&name).and_then(|()| raw.check(directory));
+            let backend =
+                checked.map_err(|complaint| complaint.at(name.as_str()).at("backends"))?;
+            backends.insert(name, backend);
+        }
+        for (index, name) in self.auth.default_backends.iter().enumerate() {
+            if !backends.contains_key(name) {
+                return Err(Complaint::new(format!("there is no backend called {name:?}"))
+                    .at(index)
+                    .at("default_backends")
+                    .at("auth"));
+            }
+        }
+        self.auth.key_file = self.auth.key_file.map(|file| directory.join(file));
+        Ok(Config {
+            listen: self.listen,
+            allow_plaintext: self.allow_plaintext,
+            trusted_proxies: self.trusted_proxies,
+            tls: self.tls,
+            cors: self.cors,
+            limits: self.limits,
+            backends,
+            auth: self.auth,
+        })
+    }
+}
+
+/// Tokens and passwords go over this connection, so it is secured or it stays in the machine.
+fn check_listen(address: SocketAddr, permitted: bool) -> Result<(), Complaint> {
+    if permitted || address.ip().is_loopback() {
+        return Ok(());
+    }
+    Err(Complaint::new(format!(
+        "{} is not a loopback address: set `[tls]`, or `allow_plaintext = true` behind a proxy \
+         that speaks TLS",
+        address.ip()
+    )))
+}
+
+/// Names stand in paths, queries and headers: letters, digits, `_` and `-`.
+fn check_name(name: &str) -> Result<(), Complaint> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    if (1..=64).contains(&name.len()) && name.bytes().all(plain) {
+        return Ok(());
+    }
+    Err(Complaint::new("a backend's name is 1 to 64 letters, digits, `_` or `-`"))
+}
+
+/// An origin is compared as text, so it has to be written the way browsers write it.
+fn check_origin(origin: &str) -> Result<(), Complaint> {
+    let wrong =
+        || Complaint::new("an origin is a scheme, a host and maybe a port: https://ui.example.com");
+    let uri: http::Uri = origin.parse().map_err(|_| wrong())?;
+    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        return Err(wrong());
+    };
+    let canonical = format!("{scheme}://{}", authority.as_str().to_ascii_lowercase());
+    if authority.as_str().contains('@') || canonical != origin {
+        return Err(wrong());
+    }
+    Ok(())
+}
+
+fn address<'de, D: serde::Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(from)?;
+    text.parse().map_err(|_| {
+        let wrong = serde::de::Unexpected::Str(&text);
+        D::Error::invalid_value(wrong, &"an IP address and a port such as \"127.0.0.1:8080\"")
+    })
+}
+
+fn networks<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::Error> {
+    let texts = Vec::<String>::deserialize(from)?;
+    let parse = |text: &String| {
+        text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).map_err(|_| {
+            let wrong = serde::de::Unexpected::Str(text);
+            D::Error::invalid_value(wrong, &"a network such as \"10.0.0.0/8\" or one address")
+        })
+    };
+    texts.iter().map(parse).collect()
+}
+
+fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+}
+
+/// A message on one line, with a hint where a secret was written into the file.
+fn sentence(message: &str) -> String {
+    let line = message.trim().replace('\n', "; ");
+    if line.starts_with("unknown field `service_password`") {
+        return "a password never stands in this file: use `service_password_file` or \
+                `service_password_env`"
+            .to_owned();
+    }
+    line
+}
+
+/// `--backend` as it may be shown: someone may have put a password into the address.
+fn without_credentials(argument: &str) -> String {
+    match (argument.find("://"), argument.rfind('@')) {
+        (Some(scheme), Some(at)) if scheme < at => {
+            format!("{}…{}", &argument[..scheme + 3], &argument[at..])
+        }
+        _ => argument.to_owned(),
+    }
+}

@@ -1,0 +1,78 @@
+//! `Accept`: whether a client takes JSON.
+
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+use http::{HeaderMap, header};
+
+use crate::http::problem::{Code, Problem};
+
+/// The client takes `application/json`; who does not gets a 406.
+///
+/// Problems are JSON whatever the client accepts: better an answer nobody asked for than none.
+#[derive(Debug, Clone, Copy)]
+pub struct AcceptsJson;
+
+impl<S: Sync> FromRequestParts<S> for AcceptsJson {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        if accepts_json(&parts.headers) {
+            Ok(Self)
+        } else {
+            Err(Problem::new(Code::NotAcceptable, "this path answers application/json"))
+        }
+    }
+}
+
+/// RFC 9110: the most specific range that fits decides, and no header means anything goes.
+fn accepts_json(headers: &HeaderMap) -> bool {
+    let mut best: Option<(u8, bool)> = None;
+    let mut seen = false;
+    for value in headers.get_all(header::ACCEPT) {
+        seen = true;
+        for range in value.to_str().unwrap_or_default().split(',') {
+            let mut parts = range.split(';').map(str::trim);
+            let specific = match parts.next().unwrap_or_default() {
+                media if media.eq_ignore_ascii_case("application/json") => 2,
+                media if media.eq_ignore_ascii_case("application/*") => 1,
+                "*/*" => 0,
+                _ => continue,
+            };
+            let refused = parts.any(|parameter| {
+                parameter
+                    .split_once('=')
+                    .filter(|(name, _)| name.trim().eq_ignore_ascii_case("q"))
+                    .is_some_and(|(_, q)| q.trim().parse::<f32>().is_ok_and(|q| q <= 0.0))
+            });
+            if best.is_none_or(|(so_far, _)| specific > so_far) {
+                best = Some((specific, !refused));
+            }
+        }
+    }
+    !seen || best.is_some_and(|(_, accepted)| accepted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_specific_range_decides() {
+        let accepts = |value: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            if let Some(value) = value {
+                headers.insert(header::ACCEPT, http::HeaderValue::from_static(value));
+            }
+            accepts_json(&headers)
+        };
+        assert!(accepts(None));
+        assert!(accepts(Some("*/*")));
+        assert!(accepts(Some("text/html, application/*;q=0.1")));
+        assert!(accepts(Some("Application/JSON; charset=utf-8")));
+        assert!(accepts(Some("application/json, */*;q=0")));
+        assert!(!accepts(Some("text/html")));
+        assert!(!accepts(Some("application/json;q=0, */*")));
+        assert!(!accepts(Some("application/xml;q=1")));
+        assert!(!accepts(Some("")));
+    }
+}

@@ -1,0 +1,83 @@
+//! Who asks: a route that takes a [`Caller`] is closed to everyone else.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+use http::{HeaderMap, header};
+
+use crate::auth::{AuthError, Caller};
+use crate::http::Gateway;
+use crate::http::problem::{Code, Problem};
+
+impl FromRequestParts<Arc<Gateway>> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        gateway: &Arc<Gateway>,
+    ) -> Result<Self, Problem> {
+        let token = bearer(&parts.headers)?;
+        gateway.authority.authenticate(token).await.map_err(Problem::from)
+    }
+}
+
+/// The token of `Authorization: Bearer …`.
+fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else {
+        return Err(Problem::new(
+            Code::TokenRequired,
+            "log in with POST /sessions and send its token as Authorization: Bearer",
+        ));
+    };
+    if values.next().is_some() {
+        return Err(Problem::new(Code::TokenRequired, "Authorization comes more than once"));
+    }
+    value
+        .to_str()
+        .ok()
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim())
+        .filter(|token| !token.is_empty())
+        .ok_or_else(|| Problem::new(Code::TokenRequired, "Authorization is not Bearer and a token"))
+}
+
+impl From<AuthError> for Problem {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::Invalid | AuthError::Expired => {
+                Self::new(Code::InvalidToken, error.to_string())
+            }
+            AuthError::Unconfirmed { retry_after } => {
+                Self::new(Code::BackendUnreachable, error.to_string()).retry_after(retry_after)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(values: &[&'static str]) -> HeaderMap {
+        let pairs =
+            values.iter().map(|value| (header::AUTHORIZATION, HeaderValue::from_static(value)));
+        pairs.collect()
+    }
+
+    #[test]
+    fn only_one_bearer_token_will_do() {
+        assert_eq!(bearer(&headers(&["Bearer abc"])).expect("token"), "abc");
+        assert_eq!(bearer(&headers(&["bearer  abc "])).expect("token"), "abc");
+        let wrong: [&[&'static str]; 6] =
+            [&[], &["Basic YTpi"], &["Bearer"], &["Bearer "], &["abc"], &["Bearer a", "Bearer a"]];
+        for values in wrong {
+            let problem = bearer(&headers(values)).expect_err("no token");
+            assert_eq!(problem.code(), "TOKEN_REQUIRED");
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! What routes take as arguments. Each extractor is a check too: a route that takes it cannot be
+//! reached without it.
+
+mod accept;
+mod caller;
+mod json;
+mod object_uuid;
+mod peer;
+mod query;
+
+pub use accept::AcceptsJson;
+pub use json::Json;
+pub use object_uuid::ObjectUuid;
+pub use peer::{Peer, client_address};
+pub use query::{NoQuery, Query};
+
+/// At most this much of what a client sent is said back to it.
+const LONGEST_ECHO: usize = 64;
+
+/// A name the client chose, as it may stand in a text.
+fn echo(name: &str) -> String {
+    let mut shown: String = name.chars().take(LONGEST_ECHO).collect();
+    if shown.len() < name.len() {
+        shown.push('…');
+    }
+    shown
+}

@@ -1,0 +1,294 @@
+//! What a client is told when a request fails: RFC 9457, `application/problem+json`.
+//!
+//! Everything below this floor has errors of its own that know no HTTP; here, at the very end,
+//! they become a status, a code and a text. No body, no secret and no session ref ever gets in.
+
+mod calls;
+mod codes;
+mod failures;
+mod table;
+
+pub use codes::Code;
+pub use table::status_of_failure;
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde::Serialize;
+
+/// A failed request, as the client sees it.
+///
+/// It becomes a body only in the outermost layer, which knows the request's id.
+#[derive(Debug, Clone)]
+pub struct Problem(Box<Parts>);
+
+#[derive(Debug, Clone)]
+struct Parts {
+    status: StatusCode,
+    code: Cow<'static, str>,
+    title: Cow<'static, str>,
+    detail: String,
+    params: Vec<Option<String>>,
+    retryable: bool,
+    pointer: Option<String>,
+    task: Option<Box<serde_json::value::RawValue>>,
+    retry_after: Option<Duration>,
+    headers: HeaderMap,
+}
+
+/// The members of a problem document.
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    code: &'a str,
+    params: &'a [Option<String>],
+    retryable: bool,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pointer: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    task: Option<&'a serde_json::value::RawValue>,
+}
+
+/// The media type of a problem document.
+pub const MEDIA_TYPE: &str = "application/problem+json";
+
+impl Problem {
+    /// A problem of the gateway's own. `detail` is for people and must name no secret.
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        let headers = match code {
+            Code::InvalidToken => HeaderMap::from_iter([(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static(r#"Bearer realm="xengate", error="invalid_token""#),
+            )]),
+            _ => HeaderMap::new(),
+        };
+        Self(Box::new(Parts {
+            status: code.status(),
+            code: Cow::Borrowed(code.as_str()),
+            title: Cow::Borrowed(code.title()),
+            detail: detail.into(),
+            params: Vec::new(),
+            retryable: code.retryable(),
+            pointer: None,
+            task: None,
+            retry_after: code.retryable().then_some(Duration::from_secs(1)),
+            headers,
+        }))
+    }
+
+    /// A failure the Xen-API answered, with its code and parameters.
+    ///
+    /// `uuid_of` names the object that a ref stands for; a ref it does not know becomes null, and
+    /// so does every ref of a failure that speaks of sessions.
+    pub fn failure(
+        code: &str,
+        params: &[String],
+        uuid_of: impl Fn(&str) -> Option<String>,
+    ) -> Self {
+        let family = table::family(code);
+        let params = failures::shown(code, params, uuid_of);
+        Self(Box::new(Parts {
+            status: family.status(),
+            title: Cow::Owned(failures::title(code)),
+            detail: failures::detail(code, &params),
+            code: Cow::Owned(code.to_owned()),
+            params,
+            retryable: family.retryable(),
+            pointer: None,
+            task: None,
+            retry_after: family.retry_after(),
+            headers: HeaderMap::new(),
+        }))
+    }
+
+    /// The same, about the part of the request's body at this JSON pointer. What would be a
+    /// missing object in the path is a bad value in a body: 404 becomes 422.
+    #[must_use]
+    pub fn at(mut self, pointer: impl Into<String>) -> Self {
+        self.0.pointer = Some(pointer.into());
+        if self.0.status == StatusCode::NOT_FOUND {
+            self.0.status = StatusCode::UNPROCESSABLE_ENTITY;
+        }
+        self
+    }
+
+    /// The same, with the values the detail speaks of, for programs.
+    #[must_use]
+    pub fn with_params<P: Into<String>>(mut self, params: impl IntoIterator<Item = P>) -> Self {
+        self.0.params = params.into_iter().map(|param| Some(param.into())).collect();
+        self
+    }
+
+    /// The same, with the task that failed as its representation.
+    #[must_use]
+    pub fn with_task(mut self, task: Box<serde_json::value::RawValue>) -> Self {
+        self.0.task = Some(task);
+        self
+    }
+
+    /// The same, with word of when to try again.
+    #[must_use]
+    pub fn retry_after(mut self, after: Duration) -> Self {
+        self.0.retryable = true;
+        self.0.retry_after = Some(after);
+        self
+    }
+
+    /// The same, with one more header.
+    #[must_use]
+    pub fn with_header(mut self, name: http::HeaderName, value: HeaderValue) -> Self {
+        self.0.headers.append(name, value);
+        self
+    }
+
+    /// The status it is answered with.
+    pub fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
+    /// The Xen-API's code or one of the gateway's own.
+    pub fn code(&self) -> &str {
+        &self.0.code
+    }
+
+    /// The text for people.
+    pub fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
+    /// The document, for the request of this id.
+    pub fn document(&self, request_id: &str) -> Vec<u8> {
+        let parts = &*self.0;
+        let document = Document {
+            kind: format!(
+                "urn:xengate:problem:{}",
+                parts.code.to_ascii_lowercase().replace('_', "-")
+            ),
+            title: &parts.title,
+            status: parts.status.as_u16(),
+            detail: &parts.detail,
+            code: &parts.code,
+            params: &parts.params,
+            retryable: parts.retryable,
+            request_id,
+            pointer: parts.pointer.as_deref(),
+            task: parts.task.as_deref(),
+        };
+        serde_json::to_vec(&document).expect("strings and numbers are always JSON")
+    }
+
+    /// Turns an answer that carries a problem into the one that goes out; others pass.
+    pub(super) fn render(response: &mut Response, request_id: &str) {
+        if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+            let document = problem.document(request_id);
+            // The router has seen an empty body, and has said so.
+            response.headers_mut().insert(header::CONTENT_LENGTH, document.len().into());
+            *response.body_mut() = Body::from(document);
+        }
+    }
+}
+
+impl From<Code> for Problem {
+    fn from(code: Code) -> Self {
+        Self::new(code, code.title())
+    }
+}
+
+/// An answer without a body; the outermost layer writes the document into it.
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = self.0.status;
+        let headers = response.headers_mut();
+        headers.clone_from(&self.0.headers);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.0.status == StatusCode::UNAUTHORIZED {
+            // RFC 9110 wants a challenge on every 401.
+            headers
+                .entry(header::WWW_AUTHENTICATE)
+                .or_insert(HeaderValue::from_static(r#"Bearer realm="xengate""#));
+        }
+        if let Some(after) = self.0.retry_after {
+            // Rounded up, so that nobody comes back too early.
+            let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn document(problem: &Problem) -> serde_json::Value {
+        serde_json::from_slice(&problem.document("req-1")).expect("JSON")
+    }
+
+    #[test]
+    fn a_failure_carries_code_status_and_what_to_do() {
+        let params = ["OpaqueRef:x".to_owned(), "halted".to_owned(), "running".to_owned()];
+        let uuid = |_: &str| Some("0f5c1d5a-uuid".to_owned());
+        let problem = Problem::failure("VM_BAD_POWER_STATE", &params, uuid);
+        let document = document(&problem);
+        assert_eq!(document["type"], "urn:xengate:problem:vm-bad-power-state");
+        assert_eq!(document["title"], "VM bad power state");
+        assert_eq!(document["status"], 409);
+        assert_eq!(document["code"], "VM_BAD_POWER_STATE");
+        assert_eq!(document["params"], serde_json::json!(["0f5c1d5a-uuid", "halted", "running"]));
+        assert_eq!(document["retryable"], false);
+        assert_eq!(document["request_id"], "req-1");
+        assert!(document.get("pointer").is_none());
+    }
+
+    #[test]
+    fn a_missing_object_is_404_in_the_path_and_422_in_a_body() {
+        let params = ["VM".to_owned(), "OpaqueRef:gone".to_owned()];
+        let problem = Problem::failure("HANDLE_INVALID", &params, |_| None);
+        assert_eq!(problem.status(), StatusCode::NOT_FOUND);
+        let problem = problem.at("/affinity");
+        assert_eq!(problem.status(), StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(document(&problem)["pointer"], "/affinity");
+        assert_eq!(document(&problem)["params"], serde_json::json!(["VM", null]));
+    }
+
+    #[test]
+    fn every_401_has_a_challenge_and_every_delay_is_rounded_up() {
+        let challenge = |problem: Problem| {
+            let response = problem.into_response();
+            response.headers()[header::WWW_AUTHENTICATE].to_str().expect("ascii").to_owned()
+        };
+        assert_eq!(challenge(Code::TokenRequired.into()), r#"Bearer realm="xengate""#);
+        assert_eq!(
+            challenge(Code::InvalidToken.into()),
+            r#"Bearer realm="xengate", error="invalid_token""#
+        );
+        let refused = Problem::failure("SESSION_AUTHENTICATION_FAILED", &[], |_| None);
+        assert_eq!(challenge(refused), r#"Bearer realm="xengate""#);
+
+        let later = Problem::from(Code::BackendBusy).retry_after(Duration::from_millis(2100));
+        assert_eq!(later.into_response().headers()[header::RETRY_AFTER], "3");
+    }
+
+    #[test]
+    fn the_codes_are_distinct_and_none_is_the_xen_apis() {
+        let mut seen = HashSet::new();
+        for code in Code::ALL {
+            assert!(seen.insert(code.as_str()), "{code:?} shares its name");
+            assert!(crate::datamodel::datamodel().failure(code.as_str()).is_none(), "{code:?}");
+            assert!(code.status().is_client_error() || code.status().is_server_error());
+        }
+    }
+}

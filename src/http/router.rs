@@ -1,0 +1,38 @@
+//! The table of contents: every route.
+
+use std::sync::Arc;
+
+use axum::routing::get;
+use axum::{Extension, Router};
+
+use super::Gateway;
+use super::collections::{self, Source};
+use super::routes::{backends, docs, health, objects, vms};
+use super::shell::{method_not_allowed, not_found};
+
+/// Every route of the gateway. What happens to all of them alike is the shell's.
+pub fn router(gateway: Arc<Gateway>) -> Router {
+    Router::new()
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .merge(docs::router())
+        .route("/backends", get(backends::list))
+        .merge(mirrored())
+        .route("/vms/{uuid}/metrics", get(vms::metrics))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .with_state(gateway)
+}
+
+/// `/{collection}` and `/{collection}/{uuid}`, for each that is mirrored.
+fn mirrored() -> Router<Arc<Gateway>> {
+    let mirrored = collections::collections().iter();
+    let mirrored = mirrored.filter(|collection| collection.source == Source::Mirror);
+    mirrored.fold(Router::new(), |router, collection| {
+        let this = Extension(collection);
+        let path = collection.path;
+        router
+            .route(&format!("/{path}"), get(objects::list).layer(this))
+            .route(&format!("/{path}/{{uuid}}"), get(objects::get).layer(this))
+    })
+}

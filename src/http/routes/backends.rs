@@ -1,0 +1,137 @@
+//! `GET /backends`: which pools there are, what they are and how their mirrors stand.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use serde::Serialize;
+
+use crate::auth::Caller;
+use crate::datamodel::datamodel;
+use crate::http::Gateway;
+use crate::http::extract::{AcceptsJson, NoQuery};
+use crate::http::problem::Problem;
+use crate::http::representation::json;
+use crate::inventory::{Mirror, Object, Snapshot, is_mirrored};
+
+/// All backends.
+#[derive(Debug, Serialize)]
+pub struct BackendList {
+    /// In the order of their names.
+    pub items: Vec<BackendView>,
+    /// How many there are.
+    pub total: usize,
+}
+
+/// One backend. What its objects tell is there only for callers who may read them.
+#[derive(Debug, Serialize)]
+pub struct BackendView {
+    /// The name it is configured under.
+    pub name: String,
+    /// `xapi`.
+    pub kind: &'static str,
+    /// `waiting`, `syncing`, `live`, `stale` or `down`.
+    pub state: &'static str,
+    /// Whether it answered when it was last asked anything.
+    pub reachable: bool,
+    /// Why the state is not better.
+    pub reason: Option<String>,
+    /// Whether the caller is logged in to it.
+    pub logged_in: bool,
+    /// The product it runs: `XCP-ng`.
+    pub product: Option<String>,
+    /// That product's version.
+    pub version: Option<String>,
+    /// The version of the Xen-API it speaks: `2.23`.
+    pub api_version: Option<String>,
+    /// The pool's uuid.
+    pub pool: Option<String>,
+    /// How many objects of each class are mirrored; classes without any are left out.
+    pub objects: Option<BTreeMap<&'static str, usize>>,
+}
+
+/// All backends, those the caller is not logged in to included.
+pub async fn list(
+    State(gateway): State<Arc<Gateway>>,
+    caller: Caller,
+    _: AcceptsJson,
+    _: NoQuery,
+) -> Result<Response, Problem> {
+    let items: Vec<BackendView> = gateway
+        .inventory
+        .mirrors()
+        .values()
+        .map(|mirror| BackendView::of(mirror, caller.access(mirror.name()).is_ok()))
+        .collect();
+    let list = BackendList { total: items.len(), items };
+    Ok(json(serde_json::to_vec(&list).expect("strings and numbers are always JSON")))
+}
+
+impl BackendView {
+    fn of(mirror: &Mirror, logged_in: bool) -> Self {
+        let status = mirror.status();
+        let reading = mirror.reading().filter(|_| logged_in);
+        let snapshot = reading.as_ref().map(|reading| &*reading.snapshot);
+        let facts = snapshot.and_then(coordinator).map(|host| Facts::of(host));
+        let facts = facts.unwrap_or_default();
+        Self {
+            name: mirror.name().to_owned(),
+            kind: mirror.backend().description().kind,
+            state: status.state.name(),
+            reachable: status.reachable,
+            reason: status.reason,
+            logged_in,
+            product: facts.product,
+            version: facts.version,
+            api_version: facts.api_version,
+            pool: snapshot.and_then(pool).map(|pool| pool.uuid().to_string()),
+            objects: snapshot.map(counts),
+        }
+    }
+}
+
+/// What a host says of its software.
+#[derive(Default)]
+struct Facts {
+    product: Option<String>,
+    version: Option<String>,
+    api_version: Option<String>,
+}
+
+impl Facts {
+    fn of(host: &Object) -> Self {
+        let field = |name| host.record().field_named(host.class(), name);
+        let number = |name| std::str::from_utf8(field(name)?).ok()?.parse::<u32>().ok();
+        let software: BTreeMap<String, String> = field("software_version")
+            .and_then(|json| serde_json::from_slice(json).ok())
+            .unwrap_or_default();
+        let said = |names: [&str; 2]| names.iter().find_map(|name| software.get(*name).cloned());
+        let api_version = number("API_version_major").zip(number("API_version_minor"));
+        Self {
+            product: said(["product_brand", "platform_name"]),
+            version: said(["product_version", "platform_version"]),
+            api_version: api_version.map(|(major, minor)| format!("{major}.{minor}")),
+        }
+    }
+}
+
+fn pool(snapshot: &Snapshot) -> Option<&Arc<Object>> {
+    snapshot.class(datamodel().class("pool")?.id).iter().next()
+}
+
+/// The pool's coordinator; without a pool, any host.
+fn coordinator(snapshot: &Snapshot) -> Option<&Arc<Object>> {
+    let hosts = snapshot.class(datamodel().class("host")?.id);
+    pool(snapshot)
+        .and_then(|pool| hosts.get(&pool.record().uuid(pool.class(), "master")?))
+        .or_else(|| hosts.iter().next())
+}
+
+fn counts(snapshot: &Snapshot) -> BTreeMap<&'static str, usize> {
+    let mirrored = datamodel().classes.iter().filter(|class| is_mirrored(class));
+    mirrored
+        .map(|class| (class.name.as_str(), snapshot.class(class.id).len()))
+        .filter(|(_, count)| *count > 0)
+        .collect()
+}

@@ -1,0 +1,50 @@
+//! `GET /vms/{uuid}/metrics`.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use uuid::Uuid;
+
+use super::objects::ObjectQuery;
+use crate::auth::Caller;
+use crate::datamodel::datamodel;
+use crate::http::Gateway;
+use crate::http::extract::{AcceptsJson, ObjectUuid, Query};
+use crate::http::problem::{Code, Problem};
+use crate::http::representation::{json, with_member};
+use crate::http::scope::{Scope, mark};
+use crate::inventory::{Object, Snapshot};
+
+/// The VM's VM_metrics record, with its VM_guest_metrics record as `guest`.
+pub async fn metrics(
+    State(gateway): State<Arc<Gateway>>,
+    caller: Caller,
+    ObjectUuid(uuid): ObjectUuid,
+    _: AcceptsJson,
+    Query(query): Query<ObjectQuery>,
+) -> Result<Response, Problem> {
+    let scope = Scope::of(&gateway, &caller, query.backend.as_deref()).await?;
+    let vm = datamodel().class("VM").expect("the Xen-API has VMs");
+    let (reading, object) = scope.object(vm.id, uuid)?;
+    let snapshot = &reading.snapshot;
+    let Some(metrics) = referred(snapshot, object, "metrics", "VM_metrics") else {
+        return Err(Problem::new(Code::NotFound, "this VM has no metrics"));
+    };
+    let guest = referred(snapshot, object, "guest_metrics", "VM_guest_metrics");
+    let guest = guest.map_or(&b"null"[..], |guest| guest.record().json());
+    let mut response = json(with_member(metrics.record().json(), "guest", guest));
+    mark(&mut response, std::iter::once((object.backend(), reading)));
+    Ok(response)
+}
+
+/// The object that a ref field of `object` names.
+fn referred<'a>(
+    snapshot: &'a Snapshot,
+    object: &Object,
+    field: &str,
+    class: &str,
+) -> Option<&'a Arc<Object>> {
+    let uuid: Uuid = object.record().uuid(object.class(), field)?;
+    snapshot.object(datamodel().class(class)?.id, &uuid)
+}

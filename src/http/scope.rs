@@ -1,0 +1,166 @@
+//! What a request may read: the mirrors of the backends its caller is logged in to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::response::Response;
+use futures_util::future::join_all;
+use http::{HeaderName, HeaderValue, header};
+use uuid::Uuid;
+
+use super::Gateway;
+use super::problem::{Code, Problem};
+use crate::auth::{Caller, NoAccess};
+use crate::datamodel::ClassId;
+use crate::inventory::{Mirror, NotReady, Object, Reading};
+
+/// How long a read waits for a first sync.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// When to come back for objects that are not mirrored yet.
+const COME_BACK: Duration = Duration::from_secs(2);
+
+/// Names the backends whose objects may be out of date.
+pub static XEN_STALE: HeaderName = HeaderName::from_static("xen-stale");
+
+/// The mirrors a request reads, in the order of their names.
+#[derive(Debug)]
+pub struct Scope {
+    readings: Vec<(Arc<str>, Arc<Reading>)>,
+    /// Backends that belong to the request and cannot be read.
+    partial: Vec<String>,
+}
+
+impl Scope {
+    /// The mirrors of the caller's backends, or of the one that is named.
+    ///
+    /// A mirror that is not there yet is waited for. It is an error when none can be read.
+    pub async fn of(
+        gateway: &Gateway,
+        caller: &Caller,
+        backend: Option<&str>,
+    ) -> Result<Self, Problem> {
+        let (mut partial, mut wanted) = (Vec::new(), Vec::new());
+        match backend {
+            Some(name) => wanted.push(Self::mirror(gateway, caller, name)?),
+            None => {
+                for (name, _) in caller.session.backends() {
+                    match gateway.inventory.mirror(&name) {
+                        Some(mirror) if caller.access(&name).is_ok() => wanted.push(mirror),
+                        _ => partial.push(name),
+                    }
+                }
+            }
+        }
+        let mut problem = None;
+        let mut readings = Vec::with_capacity(wanted.len());
+        for (mirror, ready) in join_all(wanted.into_iter().map(ready)).await {
+            match ready {
+                Ok(reading) => readings.push((Arc::<str>::from(mirror.name()), reading)),
+                Err(not_ready) => {
+                    partial.push(mirror.name().to_owned());
+                    problem = Some(Problem::from(not_ready));
+                }
+            }
+        }
+        if readings.is_empty() {
+            return Err(problem.unwrap_or_else(|| {
+                Problem::new(Code::BackendUnreachable, "none of the session's backends can be read")
+            }));
+        }
+        partial.sort_unstable();
+        Ok(Self { readings, partial })
+    }
+
+    fn mirror<'a>(
+        gateway: &'a Gateway,
+        caller: &Caller,
+        name: &str,
+    ) -> Result<&'a Arc<Mirror>, Problem> {
+        match (gateway.inventory.mirror(name), caller.access(name)) {
+            (Some(mirror), Ok(_)) => Ok(mirror),
+            (None, _) | (_, Err(NoAccess::NotLoggedIn)) => Err(Problem::new(
+                Code::UnknownBackend,
+                "no backend of that name, or the session is not logged in to it",
+            )),
+            (_, Err(no_access)) => {
+                Err(Problem::new(Code::BackendUnreachable, format!("backend {name}: {no_access}")))
+            }
+        }
+    }
+
+    /// The readings with their backends' names.
+    pub fn readings(&self) -> &[(Arc<str>, Arc<Reading>)] {
+        &self.readings
+    }
+
+    /// The backends that could not be read.
+    pub fn partial(&self) -> &[String] {
+        &self.partial
+    }
+
+    /// The one object of this class and uuid, with the reading that has it.
+    pub fn object(&self, class: ClassId, uuid: Uuid) -> Result<(&Reading, &Arc<Object>), Problem> {
+        let mut found = self.readings.iter().filter_map(|(name, reading)| {
+            Some((name, &**reading, reading.snapshot.object(class, &uuid)?))
+        });
+        match (found.next(), found.next()) {
+            (Some((_, reading, object)), None) => Ok((reading, object)),
+            (Some((first, ..)), Some((second, ..))) => {
+                let backends = [first, second].into_iter().chain(found.map(|(name, ..)| name));
+                let names: Vec<&str> = backends.map(|name| &**name).collect();
+                Err(Problem::new(
+                    Code::AmbiguousUuid,
+                    "several backends have an object of this uuid; say which with ?backend=",
+                )
+                .with_params(names))
+            }
+            // It may be there: where it is not, nobody can say.
+            (None, _) if !self.partial.is_empty() => Err(Problem::new(
+                Code::BackendUnreachable,
+                format!(
+                    "not found, but these backends cannot be read now: {}",
+                    self.partial.join(", ")
+                ),
+            )
+            .with_params(self.partial.iter().cloned())),
+            (None, _) => Err(Problem::new(Code::NotFound, "no object of this uuid")),
+        }
+    }
+
+    /// Says in the answer's headers how old it may be.
+    pub fn mark(&self, response: &mut Response) {
+        mark(response, self.readings.iter().map(|(name, reading)| (&**name, &**reading)));
+    }
+}
+
+/// Says in the headers of an answer which of the readings it was made from are stale.
+pub fn mark<'a>(response: &mut Response, readings: impl Iterator<Item = (&'a str, &'a Reading)>) {
+    let (mut names, mut oldest) = (String::new(), None);
+    for (name, reading) in readings {
+        if let Some(since) = reading.stale_since {
+            if !names.is_empty() {
+                names.push_str(", ");
+            }
+            names.push_str(name);
+            oldest = oldest.max(Some(since.elapsed().as_secs()));
+        }
+    }
+    if let (Some(age), Ok(names)) = (oldest, HeaderValue::from_str(&names)) {
+        response.headers_mut().insert(XEN_STALE.clone(), names);
+        response.headers_mut().insert(header::AGE, HeaderValue::from(age));
+    }
+}
+
+async fn ready(mirror: &Arc<Mirror>) -> (&Arc<Mirror>, Result<Arc<Reading>, NotReady>) {
+    (mirror, mirror.ready(PATIENCE).await)
+}
+
+impl From<NotReady> for Problem {
+    fn from(not_ready: NotReady) -> Self {
+        let code = match not_ready {
+            NotReady::Down { .. } => Code::BackendUnreachable,
+            NotReady::Late { .. } => Code::BackendNotReady,
+        };
+        Self::new(code, not_ready.to_string()).retry_after(COME_BACK)
+    }
+}

@@ -1,0 +1,243 @@
+//! What happens to every request, whatever its route: limits, deadline, request id, the headers
+//! all answers have, panics, problem documents.
+//!
+//! One function instead of a tower of layers: each layer would cost a box and a future per request,
+//! and the order of these steps is easier to read than to compose.
+
+mod panics;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes, HttpBody};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, Request, header};
+use http_body_util::Limited;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tower::Service;
+use tower_http::cors::Cors;
+
+use super::cors;
+use super::problem::{Code, Problem};
+use super::request_id::{self, RequestId};
+use crate::config;
+
+pub use panics::log_panics;
+
+/// Answers that stand on one process's health go out even when everything else is refused.
+const ALWAYS: &str = "/livez";
+
+/// What is known of a request before its route is; an extension of the request.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    /// The other end of the connection.
+    pub peer: SocketAddr,
+    /// The request's id.
+    pub request_id: RequestId,
+}
+
+/// The routes with everything around them, CORS included, for one connection.
+pub type Stack = tower::util::Either<Cors<Shell>, Shell>;
+
+/// The routes with everything around them.
+#[derive(Debug, Clone)]
+pub struct Shell {
+    shared: Arc<Shared>,
+    cors: Option<tower_http::cors::CorsLayer>,
+    peer: SocketAddr,
+}
+
+#[derive(Debug)]
+struct Shared {
+    routes: Router,
+    max_body: u64,
+    max_header: u64,
+    request_timeout: Duration,
+    running: Semaphore,
+}
+
+impl Shell {
+    /// Puts the routes into their shell.
+    pub fn new(routes: Router, limits: &config::Limits, cors: &config::Cors) -> Self {
+        let shared = Shared {
+            routes,
+            max_body: limits.max_body,
+            max_header: limits.max_header,
+            request_timeout: limits.request_timeout,
+            running: Semaphore::new(limits.max_concurrent_requests),
+        };
+        let nobody = SocketAddr::from(([0, 0, 0, 0], 0));
+        Self { shared: Arc::new(shared), cors: cors::layer(cors), peer: nobody }
+    }
+
+    /// The service for the connection with this peer.
+    pub fn for_peer(&self, peer: SocketAddr) -> Stack {
+        let shell = Self { shared: self.shared.clone(), cors: None, peer };
+        match &self.cors {
+            Some(layer) => tower::util::Either::Left(tower::Layer::layer(layer, shell)),
+            None => tower::util::Either::Right(shell),
+        }
+    }
+}
+
+impl<B> Service<Request<B>> for Shell
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: std::error::Error + Send + Sync,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (shared, peer) = (self.shared.clone(), self.peer);
+        Box::pin(async move { Ok(shared.answer(request, peer).await) })
+    }
+}
+
+impl Shared {
+    async fn answer<B>(&self, request: Request<B>, peer: SocketAddr) -> Response
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: std::error::Error + Send + Sync,
+    {
+        let request_id = RequestId::of(request.headers());
+        let log = AccessLog::begin(&request);
+        let mut response = match self.admit(&request) {
+            Ok(_running) => self.run(request, peer, &request_id).await,
+            Err(problem) => problem.into_response(),
+        };
+        log.end(&response, peer, &request_id);
+        Problem::render(&mut response, request_id.as_str());
+        finish(&mut response, &request_id);
+        response
+    }
+
+    /// Refuses what is too large by its own account, or one request too many.
+    fn admit<B: HttpBody>(
+        &self,
+        request: &Request<B>,
+    ) -> Result<Option<tokio::sync::SemaphorePermit<'_>>, Problem> {
+        if header_size(request) > self.max_header {
+            let detail = format!("request line and headers are over {} bytes", self.max_header);
+            return Err(Problem::new(Code::HeaderTooLarge, detail));
+        }
+        if request.body().size_hint().lower() > self.max_body {
+            return Err(self.body_too_large());
+        }
+        match self.running.try_acquire() {
+            Ok(permit) => Ok(Some(permit)),
+            Err(_) if request.uri().path() == ALWAYS => Ok(None),
+            Err(_) => Err(Problem::from(Code::Overloaded)),
+        }
+    }
+
+    async fn run<B>(&self, request: Request<B>, peer: SocketAddr, id: &RequestId) -> Response
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: std::error::Error + Send + Sync,
+    {
+        let mut request = request.map(|body| self.limited(body));
+        request.extensions_mut().insert(Arrival { peer, request_id: id.clone() });
+        let mut routes = self.routes.clone();
+        let answer = async { Service::call(&mut routes, request).await };
+        match panics::caught(tokio::time::timeout(self.request_timeout, answer)).await {
+            Ok(Ok(Ok(response))) => response,
+            Ok(Err(_elapsed)) => Problem::from(Code::RequestTimeout).into_response(),
+            Err(panic) => {
+                tracing::error!(request_id = id.as_str(), %panic, "a request panicked");
+                Problem::new(Code::Internal, "the request ran into a bug of the gateway; its log has more under this request id").into_response()
+            }
+        }
+    }
+
+    /// The body, which fails once it is longer than it may be.
+    fn limited<B>(&self, body: B) -> Body
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: std::error::Error + Send + Sync,
+    {
+        if body.is_end_stream() {
+            return Body::empty();
+        }
+        let limit = usize::try_from(self.max_body).unwrap_or(usize::MAX);
+        Body::new(Limited::new(body, limit))
+    }
+
+    fn body_too_large(&self) -> Problem {
+        let detail = format!("the body is over {} bytes", self.max_body);
+        Problem::new(Code::BodyTooLarge, detail)
+    }
+}
+
+/// The request line and headers, about as they came over the wire.
+fn header_size<B>(request: &Request<B>) -> u64 {
+    let uri = request.uri();
+    let target = uri.path().len() + uri.query().map_or(0, |query| query.len() + 1);
+    let line = request.method().as_str().len() + target + " HTTP/1.1\r\n ".len();
+    let headers = request.headers().iter();
+    let headers: usize = headers.map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    (line + headers) as u64
+}
+
+/// The headers every answer has.
+fn finish(response: &mut Response, request_id: &RequestId) {
+    let headers = response.headers_mut();
+    headers.insert(request_id::HEADER, request_id.to_header());
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        // What a validator came with may be kept by the client itself, if it asks again each time.
+        let policy =
+            if headers.contains_key(header::ETAG) { "private, no-cache" } else { "no-store" };
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(policy));
+    }
+}
+
+/// One line per request, at debug level: at info it would cost more than the request.
+struct AccessLog(Option<(Instant, http::Method, String)>);
+
+impl AccessLog {
+    fn begin<B>(request: &Request<B>) -> Self {
+        // The path only: a query may hold what is nobody's business.
+        Self(
+            tracing::enabled!(tracing::Level::DEBUG).then(|| {
+                (Instant::now(), request.method().clone(), request.uri().path().to_owned())
+            }),
+        )
+    }
+
+    fn end(self, response: &Response, peer: SocketAddr, request_id: &RequestId) {
+        let Some((begun, method, path)) = self.0 else { return };
+        let code = response.extensions().get::<Problem>().map(Problem::code);
+        tracing::debug!(
+            %peer,
+            %method,
+            path,
+            status = response.status().as_u16(),
+            code,
+            micros = begun.elapsed().as_micros(),
+            request_id = request_id.as_str(),
+            "request"
+        );
+    }
+}
+
+/// The answer where no route fits.
+pub(super) async fn not_found() -> Problem {
+    Problem::new(Code::NotFound, "there is nothing at this path")
+}
+
+/// The answer where a route fits, but not with this method; axum adds `Allow`.
+pub(super) async fn method_not_allowed() -> Problem {
+    Problem::new(Code::MethodNotAllowed, "this path does not take this method; see Allow")
+}

@@ -1,0 +1,288 @@
+//! The mirror of one backend, as readers and the sync task share it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use super::draft::Finished;
+use super::refs::{RefIndex, Target};
+use super::revision::Revisions;
+use super::store::Snapshot;
+use super::value::write;
+use crate::backend::{Backend, Session};
+use crate::config::SecretSource;
+use crate::datamodel::Type;
+
+/// How a mirror stands to its backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MirrorState {
+    /// Nothing is mirrored: nobody is logged in who could lend a session.
+    Waiting,
+    /// The first sync is under way.
+    Syncing,
+    /// Changes arrive as they happen.
+    Live,
+    /// Something is mirrored, but changes do not arrive.
+    Stale,
+    /// Nothing is mirrored and the backend cannot be reached.
+    Down,
+}
+
+impl MirrorState {
+    /// `waiting`, `syncing`, `live`, `stale` or `down`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Syncing => "syncing",
+            Self::Live => "live",
+            Self::Stale => "stale",
+            Self::Down => "down",
+        }
+    }
+}
+
+/// A mirror's state, and what the backend last had to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// How the mirror stands.
+    pub state: MirrorState,
+    /// Whether the backend answered when it was last asked anything.
+    pub reachable: bool,
+    /// Why the state is not better; fit for clients.
+    pub reason: Option<String>,
+}
+
+/// What is mirrored now.
+#[derive(Debug)]
+pub struct Reading {
+    /// The objects.
+    pub snapshot: Arc<Snapshot>,
+    /// Since when changes no longer arrive; `None` while they do.
+    pub stale_since: Option<Instant>,
+}
+
+/// Why nothing can be read.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum NotReady {
+    /// The backend cannot be reached.
+    #[error("backend {backend} is down: {reason}")]
+    Down {
+        /// Its name.
+        backend: String,
+        /// What happened.
+        reason: String,
+    },
+    /// The first sync did not end in time.
+    #[error("backend {backend} is not mirrored yet")]
+    Late {
+        /// Its name.
+        backend: String,
+    },
+}
+
+/// The account that feeds a mirror while no caller is logged in.
+#[derive(Debug, Clone)]
+pub(super) struct ServiceAccount {
+    pub(super) username: String,
+    pub(super) password: SecretSource,
+}
+
+/// The live mirror of one backend. One task writes it, everyone reads it without locks.
+#[derive(Debug)]
+pub struct Mirror {
+    pub(super) backend: Arc<Backend>,
+    pub(super) service: Option<ServiceAccount>,
+    revisions: Arc<Revisions>,
+    reading: ArcSwapOption<Reading>,
+    status: watch::Sender<Status>,
+    refs: RwLock<RefIndex>,
+    /// Sessions of callers that may be borrowed.
+    callers: Mutex<Vec<Arc<Session>>>,
+    /// A session was offered.
+    pub(super) offered: Notify,
+    /// The token of the newest events that readers can see.
+    seen: watch::Sender<String>,
+}
+
+impl Mirror {
+    pub(super) fn new(
+        backend: Arc<Backend>,
+        service: Option<ServiceAccount>,
+        revisions: Arc<Revisions>,
+    ) -> Self {
+        let status = Status { state: MirrorState::Waiting, reachable: true, reason: None };
+        Self {
+            backend,
+            service,
+            revisions,
+            reading: ArcSwapOption::empty(),
+            status: watch::Sender::new(status),
+            refs: RwLock::default(),
+            callers: Mutex::default(),
+            offered: Notify::new(),
+            seen: watch::Sender::new(String::new()),
+        }
+    }
+
+    /// The backend's name.
+    pub fn name(&self) -> &str {
+        self.backend.name()
+    }
+
+    /// The backend it mirrors.
+    pub fn backend(&self) -> &Arc<Backend> {
+        &self.backend
+    }
+
+    /// How it stands.
+    pub fn status(&self) -> Status {
+        self.status.borrow().clone()
+    }
+
+    /// What is mirrored now, if anything.
+    pub fn reading(&self) -> Option<Arc<Reading>> {
+        self.reading.load_full()
+    }
+
+    /// What is mirrored, waiting at most `patience` for a first sync that is under way or about to
+    /// begin. A backend that is down is not waited for.
+    pub async fn ready(&self, patience: Duration) -> Result<Arc<Reading>, NotReady> {
+        if let Some(reading) = self.reading() {
+            return Ok(reading);
+        }
+        let mut status = self.status.subscribe();
+        let settled = status
+            .wait_for(|status| status.state == MirrorState::Down || self.reading.load().is_some());
+        // An elapsed wait and a closed channel (shutdown) are both: not ready.
+        let reason = match tokio::time::timeout(patience, settled).await {
+            Ok(Ok(status)) => status.reason.clone(),
+            _ => None,
+        };
+        let backend = self.name().to_owned();
+        match (self.reading(), reason) {
+            (Some(reading), _) => Ok(reading),
+            (None, Some(reason)) => Err(NotReady::Down { backend, reason }),
+            (None, None) => Err(NotReady::Late { backend }),
+        }
+    }
+
+    /// Lends a caller's session to the mirror, which uses it for events until it ends.
+    pub fn offer(&self, session: Arc<Session>) {
+        let mut callers = self.callers.lock();
+        callers.retain(|session| !session.ended().is_cancelled());
+        callers.push(session);
+        drop(callers);
+        self.offered.notify_one();
+    }
+
+    /// What a ref of this backend names.
+    pub fn resolve(&self, reference: &str) -> Option<Target> {
+        self.refs.read().resolve(reference)
+    }
+
+    /// A value of the backend's, as clients see it: typed, with uuids for refs.
+    pub fn represent(&self, ty: &Type, json: &str) -> Vec<u8> {
+        let (refs, mut out) = (self.refs.read(), Vec::new());
+        write(ty, json, &mut &*refs, &mut out);
+        out
+    }
+
+    /// Waits until readers can see what the backend had done when it gave out `token`; false when
+    /// that takes longer than `patience`.
+    pub async fn passed(&self, token: &str, patience: Duration) -> bool {
+        let mut seen = self.seen.subscribe();
+        // Tokens of one backend have one length, and grow.
+        let passed = seen.wait_for(|seen| seen.as_str() >= token);
+        matches!(tokio::time::timeout(patience, passed).await, Ok(Ok(_)))
+    }
+
+    /// Notes that everything up to `token` has been published.
+    pub(super) fn saw(&self, token: &str) {
+        self.seen.send_if_modified(|seen| {
+            let modified = seen != token;
+            token.clone_into(seen);
+            modified
+        });
+    }
+
+    /// A caller's session that has not ended.
+    pub(super) fn borrow_session(&self) -> Option<Arc<Session>> {
+        let mut callers = self.callers.lock();
+        callers.retain(|session| !session.ended().is_cancelled());
+        callers.first().cloned()
+    }
+
+    /// Puts a snapshot before the readers, and marks it as live.
+    pub(super) fn publish(&self, mut finished: Finished, fresh_refs: Option<RefIndex>) {
+        if let Some(refs) = fresh_refs {
+            *self.refs.write() = refs;
+        }
+        let changed = !finished.changes.is_empty() || self.reading.load().is_none();
+        if changed {
+            self.revisions.next(|revision| {
+                finished.snapshot.stamp(revision, &finished.changes);
+                let snapshot = Arc::new(finished.snapshot);
+                self.reading.store(Some(Arc::new(Reading { snapshot, stale_since: None })));
+            });
+        } else {
+            self.set_stale_since(None);
+        }
+        self.set_status(MirrorState::Live, true, None);
+    }
+
+    /// Works on the ref index while a batch is applied.
+    pub(super) fn with_refs<T>(&self, work: impl FnOnce(&mut RefIndex) -> T) -> T {
+        work(&mut self.refs.write())
+    }
+
+    /// Notes that changes do not arrive any more, or that nothing could be mirrored at all.
+    pub(super) fn lost(&self, reachable: bool, reason: Option<String>, contact: Option<Instant>) {
+        let state = if self.reading.load().is_some() {
+            self.set_stale_since(Some(contact.unwrap_or_else(Instant::now)));
+            MirrorState::Stale
+        } else if reachable {
+            MirrorState::Waiting
+        } else {
+            MirrorState::Down
+        };
+        self.set_status(state, reachable, reason);
+    }
+
+    /// Notes that a first sync has begun.
+    pub(super) fn syncing(&self) {
+        if self.reading.load().is_none() {
+            self.set_status(MirrorState::Syncing, true, None);
+        }
+    }
+
+    /// Forgets everything: nobody has been there for long.
+    pub(super) fn forget(&self) {
+        self.reading.store(None);
+        *self.refs.write() = RefIndex::default();
+    }
+
+    fn set_stale_since(&self, since: Option<Instant>) {
+        let Some(reading) = self.reading() else { return };
+        if reading.stale_since.is_some() != since.is_some() {
+            let snapshot = reading.snapshot.clone();
+            self.reading.store(Some(Arc::new(Reading { snapshot, stale_since: since })));
+        }
+    }
+
+    fn set_status(&self, state: MirrorState, reachable: bool, reason: Option<String>) {
+        let next = Status { state, reachable, reason };
+        self.status.send_if_modified(|status| {
+            let modified = *status != next;
+            if status.state != next.state {
+                let reason = next.reason.as_deref().unwrap_or("-");
+                tracing::info!(backend = self.name(), state = next.state.name(), reason, "mirror");
+            }
+            *status = next;
+            modified
+        });
+    }
+}

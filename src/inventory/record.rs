@@ -1,0 +1,147 @@
+//! A record as the JSON that clients get, with the place of each field.
+//!
+//! A record is encoded once, when it changes. A read is then a copy of its bytes, and a selection
+//! of fields a few copies.
+
+use uuid::Uuid;
+
+use crate::datamodel::Class;
+
+/// The slot of `uuid`, which always comes first.
+const UUID_SLOT: usize = 0;
+/// The slot of `backend`, which always comes second.
+const BACKEND_SLOT: usize = 1;
+/// The slot of the class's first field; fields the datamodel does not know follow the last one.
+pub(super) const FIRST_FIELD: usize = 2;
+
+/// A record: `{"uuid":…,"backend":…,` and its fields in the datamodel's order `}`.
+///
+/// Slot *i* holds the bytes `"name":value` between `offsets[i]` and `offsets[i + 1]`, with one more
+/// byte behind it: a comma or the closing brace. An absent field has an empty slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    bytes: Box<[u8]>,
+    offsets: Box<[u32]>,
+}
+
+impl Record {
+    /// The whole record: one JSON object.
+    pub fn json(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The JSON of the class's field at `index`, if this record has it.
+    pub fn field(&self, class: &Class, index: usize) -> Option<&[u8]> {
+        // The uuid stands in a slot of its own.
+        let slot = if class.fields[index].name == "uuid" { UUID_SLOT } else { FIRST_FIELD + index };
+        // A quote, the name, a quote and a colon.
+        Some(&self.slot(slot)?[class.fields[index].name.len() + 3..])
+    }
+
+    /// The JSON of the field called `name`, if the datamodel knows it and this record has it.
+    pub fn field_named(&self, class: &Class, name: &str) -> Option<&[u8]> {
+        self.field(class, class.field_index(name)?)
+    }
+
+    /// The text of a field that holds a JSON string without escapes: a uuid, an enum value.
+    pub fn text(&self, class: &Class, name: &str) -> Option<&str> {
+        let json = std::str::from_utf8(self.field_named(class, name)?).ok()?;
+        json.strip_prefix('"')?.strip_suffix('"').filter(|text| !text.contains('\\'))
+    }
+
+    /// The uuid that a ref field holds.
+    pub fn uuid(&self, class: &Class, name: &str) -> Option<Uuid> {
+        Uuid::try_parse(self.text(class, name)?).ok()
+    }
+
+    /// Whether a bool field is true.
+    pub fn is_true(&self, class: &Class, name: &str) -> bool {
+        self.field_named(class, name) == Some(b"true")
+    }
+
+    /// The name of the backend it belongs to.
+    pub fn backend(&self) -> &str {
+        let value = self.slot(BACKEND_SLOT).and_then(|slot| slot.get("\"backend\":\"".len()..));
+        let name = value.and_then(|value| value.strip_suffix(b"\""));
+        name.and_then(|name| std::str::from_utf8(name).ok()).unwrap_or_default()
+    }
+
+    /// `"name":value` of the slot, if the record has it.
+    pub(super) fn slot(&self, slot: usize) -> Option<&[u8]> {
+        let start = *self.offsets.get(slot)? as usize;
+        let end = *self.offsets.get(slot + 1)? as usize;
+        if start == end { None } else { Some(&self.bytes[start..end - 1]) }
+    }
+
+    /// How many slots there are, absent ones included.
+    pub(super) fn slots(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    /// What the record takes in memory, beside its place in a table.
+    pub fn size(&self) -> usize {
+        self.bytes.len() + self.offsets.len() * size_of::<u32>()
+    }
+}
+
+/// Builds a [`Record`], slot by slot.
+#[derive(Debug, Default)]
+pub(super) struct RecordBuilder {
+    bytes: Vec<u8>,
+    offsets: Vec<u32>,
+}
+
+impl RecordBuilder {
+    /// Starts a record anew, with its first two slots; memory is kept from record to record.
+    pub(super) fn start(&mut self, uuid: Uuid, backend: &str) {
+        self.bytes.clear();
+        self.offsets.clear();
+        self.bytes.push(b'{');
+        debug_assert_eq!((UUID_SLOT, BACKEND_SLOT), (0, 1));
+        self.slot("uuid", |out| {
+            let mut buffer = Uuid::encode_buffer();
+            out.push(b'"');
+            out.extend_from_slice(uuid.hyphenated().encode_lower(&mut buffer).as_bytes());
+            out.push(b'"');
+        });
+        // The name of a backend has no character that JSON would escape; config sees to it.
+        self.slot("backend", |out| {
+            out.push(b'"');
+            out.extend_from_slice(backend.as_bytes());
+            out.push(b'"');
+        });
+    }
+
+    /// Adds a slot; `write` writes the value.
+    pub(super) fn slot(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) {
+        self.mark();
+        self.bytes.push(b'"');
+        self.bytes.extend_from_slice(name.as_bytes());
+        self.bytes.extend_from_slice(b"\":");
+        write(&mut self.bytes);
+        self.bytes.push(b',');
+    }
+
+    /// Adds a slot from its ready bytes, or an empty one.
+    pub(super) fn copy(&mut self, slot: Option<&[u8]>) {
+        self.mark();
+        if let Some(bytes) = slot {
+            self.bytes.extend_from_slice(bytes);
+            self.bytes.push(b',');
+        }
+    }
+
+    fn mark(&mut self) {
+        // A record beyond 4 GiB cannot arrive: a reply's limit is far below.
+        self.offsets.push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
+    }
+
+    /// The record so far.
+    pub(super) fn finish(&mut self) -> Record {
+        self.mark();
+        if let Some(last) = self.bytes.last_mut() {
+            *last = b'}';
+        }
+        Record { bytes: self.bytes.as_slice().into(), offsets: self.offsets.as_slice().into() }
+    }
+}
