@@ -42,7 +42,7 @@ pub(super) async fn run(demo: Simulated) -> Result<(), Failed> {
         error => Failed::Start(error),
     })?;
     say(format_args!("xengate listening on {}", running.url()));
-    say(welcome(&running.url(), demo.vms(), sim.a_vm().as_deref()));
+    say(welcome(&running.url(), demo.vms(), None));
     signals.drain(running).await;
     sim.stop().await;
     Ok(())
