@@ -102,8 +102,8 @@ impl Default for SimConfig {
 pub struct Sim;
 
 impl Sim {
-    /// Starts a pool on the current runtime. It runs until [`SimHandle::stop`], or as long as the
-    /// runtime.
+    /// Starts a pool on the current runtime. It runs until [`SimHandle::stop`] or until the handle
+    /// is dropped.
     pub fn start(config: SimConfig) -> io::Result<SimHandle> {
         let clock = Clock::new(config.time);
         let identifiers = Identifiers::new(config.seed);

@@ -125,9 +125,14 @@ impl Server {
         });
     }
 
+    /// Drops every connection and stops what runs, soon.
+    pub(crate) fn cancel(&self) {
+        self.stop.cancel();
+    }
+
     /// Drops every connection and waits until nothing runs any more.
     pub(crate) async fn stop(&self) {
-        self.stop.cancel();
+        self.cancel();
         self.tasks.close();
         self.tasks.wait().await;
     }
