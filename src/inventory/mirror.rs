@@ -12,8 +12,10 @@ use super::draft::Finished;
 use super::refs::{RefIndex, Target};
 use super::revision::Revisions;
 use super::store::Snapshot;
+use super::value::write;
 use crate::backend::{Backend, Session};
 use crate::config::SecretSource;
+use crate::datamodel::Type;
 
 /// How a mirror stands to its backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +104,8 @@ pub struct Mirror {
     callers: Mutex<Vec<Arc<Session>>>,
     /// A session was offered.
     pub(super) offered: Notify,
+    /// The token of the newest events that readers can see.
+    seen: watch::Sender<String>,
 }
 
 impl Mirror {
@@ -120,6 +124,7 @@ impl Mirror {
             refs: RwLock::default(),
             callers: Mutex::default(),
             offered: Notify::new(),
+            seen: watch::Sender::new(String::new()),
         }
     }
 
@@ -177,6 +182,31 @@ impl Mirror {
     /// What a ref of this backend names.
     pub fn resolve(&self, reference: &str) -> Option<Target> {
         self.refs.read().resolve(reference)
+    }
+
+    /// A value of the backend's, as clients see it: typed, with uuids for refs.
+    pub fn represent(&self, ty: &Type, json: &str) -> Vec<u8> {
+        let (refs, mut out) = (self.refs.read(), Vec::new());
+        write(ty, json, &mut &*refs, &mut out);
+        out
+    }
+
+    /// Waits until readers can see what the backend had done when it gave out `token`; false when
+    /// that takes longer than `patience`.
+    pub async fn passed(&self, token: &str, patience: Duration) -> bool {
+        let mut seen = self.seen.subscribe();
+        // Tokens of one backend have one length, and grow.
+        let passed = seen.wait_for(|seen| seen.as_str() >= token);
+        matches!(tokio::time::timeout(patience, passed).await, Ok(Ok(_)))
+    }
+
+    /// Notes that everything up to `token` has been published.
+    pub(super) fn saw(&self, token: &str) {
+        self.seen.send_if_modified(|seen| {
+            let modified = seen != token;
+            token.clone_into(seen);
+            modified
+        });
     }
 
     /// A caller's session that has not ended.

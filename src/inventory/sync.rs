@@ -179,6 +179,7 @@ impl Sync {
             };
             self.contact = Some(Instant::now());
             self.pause = PAUSES.0;
+            self.mirror.saw(&frame.token);
             self.token = Some(frame.token);
             if let Some(reading) = self.mirror.reading()
                 && self.counts.out_of_step(&frame.valid_ref_counts, &reading.snapshot)
