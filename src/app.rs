@@ -1,1 +1,174 @@
-//! Stub.
+//! The wiring: a configuration becomes a gateway that runs.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::auth::{self, Authority};
+use crate::backend::{Backend, BackendError};
+use crate::config::{BackendConfig, BackendTls, Config};
+use crate::http::Gateway;
+use crate::http::router::router;
+use crate::http::server::Server;
+use crate::http::shell::Shell;
+use crate::http::tls::{self, TlsError};
+use crate::inventory::Inventory;
+
+/// Why a gateway cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address is taken, or not of this machine.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The certificate cannot be used.
+    #[error("tls: {0}")]
+    Tls(#[from] TlsError),
+    /// A backend cannot be set up as it is configured.
+    #[error("backend {name}: {source}")]
+    Backend {
+        /// Its name.
+        name: String,
+        /// Why not.
+        source: BackendError,
+    },
+    /// There can be no sessions.
+    #[error("auth: {0}")]
+    Auth(#[from] auth::StartError),
+}
+
+/// Starts gateways.
+#[derive(Debug)]
+pub struct App;
+
+/// A gateway that runs, until [`Running::shutdown`].
+#[derive(Debug)]
+pub struct Running {
+    address: SocketAddr,
+    gateway: Arc<Gateway>,
+    server: JoinHandle<()>,
+}
+
+impl App {
+    /// Starts a gateway on the current runtime. Backends that are down are no obstacle.
+    pub async fn start(config: Config) -> Result<Running, StartError> {
+        let config = Arc::new(config);
+        let acceptor = config.tls.as_ref().map(tls::acceptor).transpose()?;
+        let backends = backends(&config)?;
+        let address = config.listen;
+        let cannot_listen = |source| StartError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(cannot_listen)?;
+        let address = listener.local_addr().map_err(cannot_listen)?;
+
+        let mirrored =
+            backends.iter().map(|(name, backend)| (backend.clone(), &config.backends[name]));
+        let inventory = Inventory::start(mirrored.collect());
+        let authority = match Authority::new(&config.auth, inventory.clone(), backends) {
+            Ok(authority) => authority,
+            Err(error) => {
+                inventory.shutdown().await;
+                return Err(error.into());
+            }
+        };
+        let gateway = Arc::new(Gateway::new(config.clone(), inventory, authority));
+        let server = Server {
+            listener,
+            tls: acceptor,
+            shell: Shell::new(router(gateway.clone()), &config.limits, &config.cors),
+            limits: config.limits.clone(),
+        };
+        let server = tokio::spawn(server.run(gateway.stopping.clone()));
+        Ok(Running { address, gateway, server })
+    }
+}
+
+impl Running {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where its paths begin: `http://127.0.0.1:8080`.
+    pub fn url(&self) -> String {
+        let scheme = if self.gateway.config.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// What its routes work with.
+    pub fn gateway(&self) -> &Arc<Gateway> {
+        &self.gateway
+    }
+
+    /// Accepts nothing new, finishes what runs, logs out of the backends. Each of these is bounded.
+    pub async fn shutdown(self) {
+        self.gateway.stopping.cancel();
+        if let Err(error) = self.server.await {
+            tracing::error!(%error, "the server did not end as it should");
+        }
+        self.gateway.authority.shutdown().await;
+        self.gateway.inventory.shutdown().await;
+    }
+}
+
+/// The backends that are configured, with a word about what an operator may not have meant.
+fn backends(config: &Config) -> Result<BTreeMap<String, Arc<Backend>>, StartError> {
+    let mut backends = BTreeMap::new();
+    for (name, settings) in &config.backends {
+        let backend = Backend::new(name, settings)
+            .map_err(|source| StartError::Backend { name: name.clone(), source })?;
+        warn_about(name, settings);
+        backends.insert(name.clone(), backend);
+    }
+    Ok(backends)
+}
+
+fn warn_about(backend: &str, settings: &BackendConfig) {
+    if settings.tls == BackendTls::Insecure {
+        tracing::warn!(backend, "any certificate is taken for the backend's: tls.insecure is set");
+    }
+    if settings.uris.iter().any(|uri| is_in_the_clear(uri)) {
+        tracing::warn!(backend, "passwords travel in the clear: the address is not https");
+    }
+    if let Some(source) = &settings.service_password
+        && source.readable_by_others()
+    {
+        tracing::warn!(backend, "{source} can be read by every user of this machine");
+    }
+}
+
+/// Whether what is sent there can be read on the way.
+fn is_in_the_clear(uri: &str) -> bool {
+    let Ok(uri) = uri.parse::<http::Uri>() else { return false };
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let loopback = host == "localhost"
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    uri.scheme_str() == Some("http") && !loopback
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_http_to_elsewhere_is_in_the_clear() {
+        assert!(is_in_the_clear("http://pool.example.com"));
+        assert!(is_in_the_clear("http://192.0.2.1:8080/"));
+        for fine in [
+            "https://pool.example.com",
+            "http://127.0.0.1:80",
+            "http://[::1]/",
+            "http://localhost",
+            "unix:///var/lib/xcp/xapi",
+        ] {
+            assert!(!is_in_the_clear(fine), "{fine}");
+        }
+    }
+}

@@ -1,1 +1,180 @@
-//! Stub.
+//! The command line.
+//!
+//! Standard output carries what a program may read (the line that says where the gateway listens,
+//! the OpenAPI document), standard error the log and what went wrong.
+
+mod check;
+mod demo;
+mod logging;
+mod serve;
+mod simulate;
+
+use std::fmt;
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::app::StartError;
+use crate::config::ConfigError;
+use crate::http::openapi;
+
+pub use logging::LogFormat;
+
+/// A REST/JSON gateway to the Xen-API.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    /// How the log is written; auto is human on a terminal and JSON elsewhere. RUST_LOG sets the
+    /// level.
+    #[arg(long, global = true, value_enum, default_value_t)]
+    log_format: LogFormat,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the pools of a configuration.
+    Serve(Serve),
+    /// Serve a simulated pool: nothing needed, nothing touched.
+    Demo(Simulated),
+    /// Say what is wrong with a configuration, with the line.
+    CheckConfig {
+        /// The configuration.
+        file: PathBuf,
+    },
+    /// Run a simulated pool alone, for whoever writes clients of the Xen-API.
+    Sim(Simulated),
+    /// Print the OpenAPI document.
+    Openapi,
+}
+
+#[derive(Debug, Args)]
+struct Serve {
+    #[command(flatten)]
+    source: Source,
+
+    /// Where to listen, whatever the configuration says.
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Source {
+    /// The configuration.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// A pool, everything else by default; may be given for each of several.
+    #[arg(long = "backend", value_name = "[NAME=]URI")]
+    backends: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct Simulated {
+    /// Where to listen.
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<SocketAddr>,
+
+    /// How many VMs the pool has.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(..=100_000))]
+    vms: u32,
+}
+
+impl Simulated {
+    fn listen_or(&self, port: u16) -> SocketAddr {
+        self.listen.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+    }
+
+    fn vms(&self) -> usize {
+        usize::try_from(self.vms).unwrap_or(usize::MAX)
+    }
+}
+
+/// Why a command did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error("{0}; --listen 127.0.0.1:0 takes a port that is free")]
+    Port(StartError),
+    #[error("cannot run the simulated pool on {address}: {source}")]
+    Sim { address: SocketAddr, source: io::Error },
+    #[error("cannot watch for signals: {0}")]
+    Signals(io::Error),
+    #[error("cannot start: {0}")]
+    Runtime(io::Error),
+}
+
+/// Does what the command line says.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    logging::start(cli.log_format);
+    let done = match cli.command {
+        Command::Serve(serve) => on_runtime(serve::run(serve)),
+        Command::Demo(demo) => on_runtime(demo::run(demo)),
+        Command::Sim(sim) => on_runtime(simulate::run(sim)),
+        Command::CheckConfig { file } => check::run(&file).map(|()| say("ok")),
+        Command::Openapi => Ok(say(openapi::json().trim_end())),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failed) => {
+            // Not a log line: whoever typed the command reads it.
+            let _ = writeln!(io::stderr(), "xengate: {failed}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn on_runtime(command: impl Future<Output = Result<(), Failed>>) -> Result<(), Failed> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Failed::Runtime)?;
+    let done = runtime.block_on(command);
+    // Nothing is left but what was given up on, like the resolver's threads.
+    runtime.shutdown_background();
+    done
+}
+
+/// Says something on standard output at once. Nobody listening is no failure.
+fn say(text: impl fmt::Display) {
+    let mut out = io::stdout().lock();
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn serve_wants_one_source_of_backends() {
+        let parse = |line: &str| Cli::try_parse_from(line.split(' '));
+        assert!(parse("xengate serve").is_err());
+        assert!(parse("xengate serve --config a --backend http://b").is_err());
+        assert!(parse("xengate serve --config a --listen 127.0.0.1:0").is_ok());
+        let Command::Serve(serve) =
+            parse("xengate serve --backend http://a --backend b=http://b --log-format json")
+                .expect("two backends")
+                .command
+        else {
+            panic!("serve");
+        };
+        assert_eq!(serve.source.backends, ["http://a", "b=http://b"]);
+    }
+}

@@ -1,2 +1,7 @@
-//! The `xengate` binary.
-fn main() {}
+//! The `xengate` binary: see [`xengate::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    xengate::cli::run()
+}

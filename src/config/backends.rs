@@ -177,11 +177,9 @@ impl RawBackend {
                 return Err(Complaint::new(text).at("service_username"));
             }
             (None, Some(source)) => {
-                let key = match source {
-                    SecretSource::File(_) => "service_password_file",
-                    SecretSource::Env(_) => "service_password_env",
-                };
-                return Err(Complaint::new("needs `service_username` to go with it").at(key));
+                return Err(
+                    Complaint::new("needs `service_username` to go with it").at(source.key())
+                );
             }
             _ => {}
         }

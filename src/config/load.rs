@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use serde::Deserialize;
 use serde::de::Error as _;
+use toml::Spanned;
 use toml::de::DeTable;
 
 use super::backends::{RawBackend, check_uri};
@@ -39,14 +40,41 @@ pub enum ConfigError {
         /// What is wrong.
         text: String,
     },
-    /// A `--backend` that cannot be used.
-    #[error("--backend {argument}: {text}")]
+    /// An argument of the command line that cannot be used.
+    #[error("{option} {argument}: {text}")]
     Argument {
+        /// The option.
+        option: &'static str,
         /// The argument.
         argument: String,
         /// What is wrong.
         text: String,
     },
+}
+
+impl ConfigError {
+    /// What was found out about the setting under these keys of a file after it was read.
+    pub fn about(file: &Path, keys: &[&str], text: String) -> Self {
+        let content = match std::fs::read_to_string(file) {
+            Ok(content) => content,
+            Err(source) => return Self::Unreadable { file: file.to_owned(), source },
+        };
+        let complaint = keys.iter().rev().fold(Complaint::new(text), |c, key| c.at(*key));
+        let document = DeTable::parse(&content).ok();
+        Self::placed(file, &content, document.as_ref().map(Spanned::get_ref), complaint)
+    }
+
+    fn placed(
+        file: &Path,
+        content: &str,
+        document: Option<&DeTable<'_>>,
+        complaint: Complaint,
+    ) -> Self {
+        let place = document.and_then(|document| document::position(document, &complaint.path));
+        let (line, column) = line_and_column(content, place.unwrap_or(0));
+        let key = document::Path(&complaint.path).to_string();
+        Self::Invalid { file: file.to_owned(), line, column, key, text: complaint.text }
+    }
 }
 
 struct Prefix<'a>(&'a str);
@@ -83,8 +111,19 @@ impl Config {
             .map_err(|error| syntax(Some(document.get_ref()), &error))?;
         let directory = file.parent().unwrap_or(Path::new(""));
         raw.check(directory).map_err(|complaint| {
-            let offset = document::position(document.get_ref(), &complaint.path).unwrap_or(0);
-            invalid(offset, document::Path(&complaint.path).to_string(), complaint.text)
+            ConfigError::placed(file, text, Some(document.get_ref()), complaint)
+        })
+    }
+
+    /// Listens elsewhere than was configured, as `--listen` asks.
+    pub fn listen_on(&mut self, address: SocketAddr) -> Result<(), ConfigError> {
+        self.listen = address;
+        check_listen(address, self.tls.is_some() || self.allow_plaintext).map_err(|complaint| {
+            ConfigError::Argument {
+                option: "--listen",
+                argument: address.to_string(),
+                text: complaint.text,
+            }
         })
     }
 
@@ -93,6 +132,7 @@ impl Config {
         let mut config = Self::default();
         for argument in arguments {
             let invalid = |text: &str| ConfigError::Argument {
+                option: "--backend",
                 argument: without_credentials(argument),
                 text: text.to_owned(),
             };
@@ -146,14 +186,8 @@ impl Default for Raw {
 
 impl Raw {
     fn check(mut self, directory: &Path) -> Result<Config, Complaint> {
-        if !self.listen.ip().is_loopback() && self.tls.is_none() && !self.allow_plaintext {
-            let text = format!(
-                "{} is not a loopback address: set `[tls]`, or `allow_plaintext = true` \
-                 behind a proxy that speaks TLS",
-                self.listen.ip()
-            );
-            return Err(Complaint::new(text).at("listen"));
-        }
+        check_listen(self.listen, self.tls.is_some() || self.allow_plaintext)
+            .map_err(|complaint| complaint.at("listen"))?;
         if let Some(tls) = &mut self.tls {
             tls.cert_file = directory.join(&tls.cert_file);
             tls.key_file = directory.join(&tls.key_file);
@@ -161,6 +195,9 @@ impl Raw {
         for (index, origin) in self.cors.origins.iter().enumerate() {
             check_origin(origin)
                 .map_err(|complaint| complaint.at(index).at("origins").at("cors"))?;
+        }
+        if self.backends.is_empty() {
+            return Err(Complaint::new("there is no backend: add a [backends.NAME] with a `uri`"));
         }
         let mut backends = BTreeMap::new();
         for (name, raw) in self.backends {
@@ -189,6 +226,18 @@ impl Raw {
             auth: self.auth,
         })
     }
+}
+
+/// Tokens and passwords go over this connection, so it is secured or it stays in the machine.
+fn check_listen(address: SocketAddr, permitted: bool) -> Result<(), Complaint> {
+    if permitted || address.ip().is_loopback() {
+        return Ok(());
+    }
+    Err(Complaint::new(format!(
+        "{} is not a loopback address: set `[tls]`, or `allow_plaintext = true` behind a proxy \
+         that speaks TLS",
+        address.ip()
+    )))
 }
 
 /// Names stand in paths, queries and headers: letters, digits, `_` and `-`.

@@ -66,6 +66,14 @@ impl SecretSource {
         Ok(SecretString::from(text))
     }
 
+    /// The key of the setting that says so.
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::File(_) => "service_password_file",
+            Self::Env(_) => "service_password_env",
+        }
+    }
+
     /// Whether users other than its owner and group may read the secret's file.
     pub fn readable_by_others(&self) -> bool {
         match self {

@@ -1,0 +1,51 @@
+//! The log: to standard error, for people or for programs.
+
+use std::io::{self, IsTerminal};
+
+use tracing_subscriber::EnvFilter;
+
+use crate::http::shell::log_panics;
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum LogFormat {
+    /// Human on a terminal, JSON elsewhere.
+    #[default]
+    Auto,
+    /// Lines for people.
+    Human,
+    /// A JSON object per line.
+    Json,
+}
+
+/// What is logged unless `RUST_LOG` says otherwise.
+const LEVELS: &str = "warn,xengate=info";
+
+/// Starts to log, panics included.
+pub(super) fn start(format: LogFormat) {
+    let terminal = io::stderr().is_terminal();
+    let given = std::env::var("RUST_LOG").ok().filter(|levels| !levels.is_empty());
+    let (filter, wrong) = match given.as_deref().map(EnvFilter::try_new) {
+        Some(Ok(filter)) => (filter, None),
+        Some(Err(error)) => (EnvFilter::new(LEVELS), Some(error)),
+        None => (EnvFilter::new(LEVELS), None),
+    };
+    let log = tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_ansi(terminal)
+        .with_env_filter(filter);
+    let json = match format {
+        LogFormat::Auto => !terminal,
+        LogFormat::Human => false,
+        LogFormat::Json => true,
+    };
+    if json {
+        log.json().flatten_event(true).init();
+    } else {
+        log.init();
+    }
+    log_panics();
+    if let Some(error) = wrong {
+        tracing::warn!(%error, "RUST_LOG makes no sense and is not used");
+    }
+}

@@ -1,0 +1,61 @@
+//! `xengate serve`.
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Failed, Serve, say};
+use crate::app::{App, Running};
+use crate::config::Config;
+
+pub(super) async fn run(serve: Serve) -> Result<(), Failed> {
+    let mut config = match &serve.source.config {
+        Some(file) => Config::load(file)?,
+        None => Config::with_backends(&serve.source.backends)?,
+    };
+    if let Some(address) = serve.listen {
+        config.listen_on(address)?;
+    }
+    let signals = Signals::new()?;
+    let running = App::start(config).await?;
+    say(format_args!("xengate listening on {}", running.url()));
+    signals.drain(running).await;
+    Ok(())
+}
+
+/// The signals that end the gateway. Watched from before it listens, so that none is missed.
+pub(super) struct Signals {
+    stop: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    pub(super) fn new() -> Result<Self, Failed> {
+        let watch = |kind| signal(kind).map_err(Failed::Signals);
+        Ok(Self {
+            stop: watch(SignalKind::terminate())?,
+            interrupt: watch(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for the first signal, then lets the gateway finish. A second one ends it at once.
+    pub(super) async fn drain(mut self, running: Running) {
+        self.wait().await;
+        tracing::info!("shutting down; a second signal ends the gateway at once");
+        let hurry = async {
+            self.wait().await;
+            tracing::warn!("a second signal: what runs is cut");
+            std::process::exit(1);
+        };
+        tokio::select! {
+            () = running.shutdown() => tracing::info!("done"),
+            () = hurry => {}
+        }
+    }
+
+    /// The next signal.
+    pub(super) async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.stop.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
