@@ -181,6 +181,8 @@ fn check_session(
     reference: String,
 ) -> Result<(Text, Session), Failure> {
     let Some(session) = state.sessions.touch(&reference, state.clock.elapsed()) else {
+        // It may have been idle for too long, and then it is over for its other calls too.
+        state.write(|db| state.sessions.end(db, &reference));
         return Err(Failure::new("SESSION_INVALID", [reference]));
     };
     if known.pool_internal {
