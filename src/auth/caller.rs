@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::session::{GatewaySession, NoAccess};
+use super::session::{BackendStatus, GatewaySession, NoAccess};
 use crate::backend;
 
 /// Whoever sent a request with a good token. Access is per backend, and may end while a request
@@ -29,5 +29,16 @@ impl Caller {
     /// The backends whose objects the caller may see, by name.
     pub fn readable_backends(&self) -> impl Iterator<Item = &str> {
         self.session.accessible(Instant::now())
+    }
+
+    /// The backends the session is logged in to or meant to be, by name, and whether each may be
+    /// read now. One that refused the login is not among them: the caller has no business there.
+    pub fn readable(&self) -> Vec<(String, bool)> {
+        let belongs = |(name, status)| match status {
+            BackendStatus::Ok => Some((name, true)),
+            BackendStatus::Unreachable | BackendStatus::Ended => Some((name, false)),
+            BackendStatus::Refused => None,
+        };
+        self.session.backends().into_iter().filter_map(belongs).collect()
     }
 }

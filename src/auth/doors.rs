@@ -217,4 +217,22 @@ mod tests {
         drop(waiting.pop());
         assert!(tokio::time::timeout(Duration::ZERO, queue.enter()).await.is_err(), "waits again");
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn strangers_are_not_in_the_way_of_the_proven() {
+        let config = crate::config::BackendConfig::new(vec!["http://127.0.0.1:1".to_owned()]);
+        let backend = Backend::new("lab", &config).expect("a backend");
+        let doors = Doors::new(BTreeMap::from([("lab".to_owned(), backend)]));
+        let door = doors.get("lab").expect("a door");
+        let mut inside = Vec::new();
+        for _ in 0..AT_ONCE {
+            inside.push(door.enter(false).await.expect("a place"));
+        }
+        assert!(tokio::time::timeout(Duration::ZERO, door.enter(false)).await.is_err());
+        for _ in 0..AT_ONCE {
+            let entered = tokio::time::timeout(Duration::ZERO, door.enter(true)).await;
+            inside.push(entered.expect("at once").expect("a place"));
+        }
+        assert!(tokio::time::timeout(Duration::ZERO, door.enter(true)).await.is_err());
+    }
 }

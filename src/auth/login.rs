@@ -8,18 +8,19 @@ use std::time::{Duration, SystemTime};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
-use super::attempt::{Answer, Credentials, knock};
+use super::attempt::{Answer, Credentials, Silence, knock};
 use super::authority::Authority;
 use super::caller::Caller;
 use super::doors::Unclaimed;
 use super::liveness::Liveness;
 use super::registry::NotAdmitted;
-use super::session::{BackendStatus, GatewaySession, Live, Standing};
+use super::session::{GatewaySession, Live, Standing};
 use super::throttle::Attempt;
 use super::token::wall_clock;
+use crate::backend::Session;
 
 /// Longest user name in characters, and longest password in bytes. More is no mistake of a person.
-pub(crate) const LONGEST_USERNAME: usize = 256;
+pub(super) const LONGEST_USERNAME: usize = 256;
 const LONGEST_PASSWORD: usize = 1024;
 
 /// When to come back to a backend that could not be reached, or that too many ask.
@@ -58,7 +59,9 @@ pub enum LoginError {
     )]
     Username,
     /// A password that cannot be one.
-    #[error("a password has at most {LONGEST_PASSWORD} bytes")]
+    #[error(
+        "a password has at most {LONGEST_PASSWORD} bytes, none of which is a control character"
+    )]
     Password,
     /// Several backends, and none named: a password is never tried where nobody said to.
     #[error("name the backend to log in to, one or a list of: {}", .known.join(", "))]
@@ -89,6 +92,14 @@ pub enum LoginError {
     /// Every backend that answered said no.
     #[error("the user name or the password is not good")]
     Refused,
+    /// What came back from the backends makes no sense.
+    #[error("no backend gave an answer that makes sense: {}", Reasons(.backends))]
+    BadReply {
+        /// Each of those asked for, and what was wrong.
+        backends: Vec<(String, String)>,
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// No backend answered.
     #[error("no backend could be asked: {}", Reasons(.backends))]
     Unreachable {
@@ -127,7 +138,7 @@ impl fmt::Display for Reasons<'_> {
 struct Answers {
     ok: Vec<(Arc<str>, Unclaimed)>,
     refused: Vec<Arc<str>>,
-    unreachable: Vec<(Arc<str>, String)>,
+    silent: Vec<(Arc<str>, Silence)>,
 }
 
 impl Answers {
@@ -136,9 +147,14 @@ impl Answers {
         if !self.refused.is_empty() {
             return LoginError::Refused;
         }
+        let silent = self.silent.iter();
         let backends =
-            self.unreachable.iter().map(|(name, why)| (name.to_string(), why.clone())).collect();
-        LoginError::Unreachable { backends, retry_after: LATER }
+            silent.map(|(name, silence)| (name.to_string(), silence.why.clone())).collect();
+        if self.silent.iter().all(|(_, silence)| silence.is_bad_reply) {
+            LoginError::BadReply { backends, retry_after: LATER }
+        } else {
+            LoginError::Unreachable { backends, retry_after: LATER }
+        }
     }
 
     /// The standings to put into a session.
@@ -151,7 +167,7 @@ impl Answers {
             .into_iter()
             .map(live)
             .chain(self.refused.into_iter().map(|name| (name, Standing::Refused)))
-            .chain(self.unreachable.into_iter().map(|(name, _)| (name, Standing::Unreachable)))
+            .chain(self.silent.into_iter().map(|(name, _)| (name, Standing::Unreachable)))
     }
 }
 
@@ -165,8 +181,8 @@ impl Authority {
         password: SecretString,
         backends: Option<Vec<String>>,
     ) -> Result<Login, LoginError> {
-        let chosen = self.choose(backends)?;
         check(username, &password)?;
+        let chosen = self.choose(backends)?;
         let session = GatewaySession::new(
             username,
             self.doors.names().cloned(),
@@ -186,9 +202,7 @@ impl Authority {
 
         // From here to the session's admission nothing waits, so nothing can be dropped half-way.
         let now = Instant::now();
-        for (backend, standing) in answers.standings(now) {
-            self.put(&session, &backend, standing)?;
-        }
+        let opened = self.put(&session, answers, now)?;
         session.touch(now);
         let session = Arc::new(session);
         let (gone, admitted) = self.registry.admit(Arc::clone(&session), now);
@@ -199,7 +213,7 @@ impl Authority {
             self.depart(&session);
             return Err(not_admitted(why));
         }
-        self.offer(&session);
+        self.lend(opened);
         tracing::info!(%peer, username, session = %session.id(), "logged in");
         let token =
             self.tokens.issue(session.id(), username, session.created_at(), session.expires_at());
@@ -217,19 +231,16 @@ impl Authority {
         backends: Vec<String>,
     ) -> Result<(), LoginError> {
         let session = &caller.session;
-        let chosen = self.choose(Some(backends))?;
         let username = username.unwrap_or(session.username());
         check(username, &password)?;
+        let chosen = self.choose(Some(backends))?;
         let attempt = self.admit(peer, username)?;
         let originator = session.originator().to_owned();
         let credentials = Credentials { username: username.to_owned(), password, originator };
         let answers = self.ask(chosen, credentials, attempt).await;
         let error = answers.ok.is_empty().then(|| answers.error());
-        let now = Instant::now();
-        for (backend, standing) in answers.standings(now) {
-            self.put(session, &backend, standing)?;
-        }
-        self.offer(session);
+        let opened = self.put(session, answers, Instant::now())?;
+        self.lend(opened);
         error.map_or(Ok(()), Err)
     }
 
@@ -285,50 +296,50 @@ impl Authority {
                 (Arc::clone(&name), knock(&self.doors, name, credentials, attempt))
             })
             .collect();
-        let mut answers = Answers { ok: Vec::new(), refused: Vec::new(), unreachable: Vec::new() };
+        let mut answers = Answers { ok: Vec::new(), refused: Vec::new(), silent: Vec::new() };
         for (name, answer) in waiting {
             match answer.await {
                 Ok(Answer::Ok(session)) => answers.ok.push((name, session)),
                 Ok(Answer::Refused) => answers.refused.push(name),
-                Ok(Answer::Unreachable(why)) => answers.unreachable.push((name, why)),
-                Ok(Answer::Crowded) => {
-                    answers.unreachable.push((name, "too many logins at once".to_owned()));
-                }
-                Err(_) => answers.unreachable.push((name, "the login broke off".to_owned())),
+                Ok(Answer::Silent(silence)) => answers.silent.push((name, silence)),
+                // Its task is gone, which only the runtime's end brings about.
+                Err(_) => answers.silent.push((name, Silence::new("the login broke off"))),
             }
         }
         answers
     }
 
-    /// Puts a standing into a session, and logs out whatever has no place any more.
+    /// Puts what the backends said into a session, logs out whatever has no place any more, and
+    /// hands out the backend sessions that are new.
     fn put(
         &self,
         session: &GatewaySession,
-        backend: &str,
-        standing: Standing,
-    ) -> Result<(), LoginError> {
-        match session.put(backend, standing) {
-            Ok(None) => Ok(()),
-            Ok(Some(before)) => {
-                self.doors.see_off(before);
-                Ok(())
+        answers: Answers,
+        now: Instant,
+    ) -> Result<Vec<Arc<Session>>, LoginError> {
+        let mut opened = Vec::new();
+        let mut ended = false;
+        for (backend, standing) in answers.standings(now) {
+            let new = standing.session();
+            match session.put(&backend, standing) {
+                Ok(before) => {
+                    opened.extend(new);
+                    before.map(|before| self.doors.see_off(before));
+                }
+                Err(_) => {
+                    ended = true;
+                    new.map(|new| self.doors.see_off(new));
+                }
             }
-            Err(Standing::Live(live)) => {
-                self.doors.see_off(live.session);
-                Err(LoginError::SessionEnded)
-            }
-            Err(_) => Err(LoginError::SessionEnded),
         }
+        if ended { Err(LoginError::SessionEnded) } else { Ok(opened) }
     }
 
-    /// Lends the session's logins to the mirrors.
-    fn offer(&self, session: &GatewaySession) {
-        for (backend, status) in session.backends() {
-            if status == BackendStatus::Ok
-                && let Some(mirror) = self.inventory.mirror(&backend)
-                && let Ok(lent) = session.access(&backend, Instant::now())
-            {
-                mirror.offer(lent);
+    /// Offers new backend sessions to the mirrors, which may borrow one for their events.
+    fn lend(&self, opened: Vec<Arc<Session>>) {
+        for session in opened {
+            if let Some(mirror) = self.inventory.mirror(session.backend()) {
+                mirror.offer(session);
             }
         }
     }
@@ -339,7 +350,9 @@ fn check(username: &str, password: &SecretString) -> Result<(), LoginError> {
     if length == 0 || length > LONGEST_USERNAME || username.chars().any(char::is_control) {
         return Err(LoginError::Username);
     }
-    if password.expose_secret().len() > LONGEST_PASSWORD {
+    // XML-RPC cannot carry control characters, so no password that has one can be good everywhere.
+    let password = password.expose_secret();
+    if password.len() > LONGEST_PASSWORD || password.chars().any(|c| c.is_control() && c != '\t') {
         return Err(LoginError::Password);
     }
     Ok(())

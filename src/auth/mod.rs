@@ -24,6 +24,8 @@ mod token;
 pub use authority::{AuthError, Authority, StartError};
 pub use caller::Caller;
 pub use key::KeyError;
-pub(crate) use login::LONGEST_USERNAME;
 pub use login::{Login, LoginError};
 pub use session::{BackendStatus, GatewaySession, NoAccess};
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -252,22 +252,19 @@ impl GatewaySession {
     ) -> Result<Option<Arc<backend::Session>>, Standing> {
         let ended = self.ended.lock();
         let Some(place) = self.place(backend).filter(|_| !*ended) else { return Err(standing) };
-        let lives = |standing: &Standing| matches!(standing, Standing::Live(live) if !live.session.ended().is_cancelled());
-        if !lives(&standing) && place.standing.load().as_deref().is_some_and(lives) {
+        if !standing.is_alive() && place.standing.load().as_deref().is_some_and(Standing::is_alive)
+        {
             // A login that failed takes nothing away from one that holds.
             return Ok(None);
         }
         let before = place.standing.swap(Some(Arc::new(standing)));
-        Ok(before.as_deref().and_then(session_of))
+        Ok(before.as_deref().and_then(Standing::session))
     }
 
     /// Ends it, and hands out its backend sessions, to be logged out.
     pub(super) fn end(&self) -> Vec<Arc<backend::Session>> {
         *self.ended.lock() = true;
-        self.places
-            .iter()
-            .filter_map(|place| session_of(place.standing.load().as_deref()?))
-            .collect()
+        self.places.iter().filter_map(|place| place.standing.load().as_deref()?.session()).collect()
     }
 
     fn since_created(&self, now: Instant) -> u64 {
@@ -276,10 +273,17 @@ impl GatewaySession {
     }
 }
 
-fn session_of(standing: &Standing) -> Option<Arc<backend::Session>> {
-    match standing {
-        Standing::Live(live) => Some(Arc::clone(&live.session)),
-        Standing::Refused | Standing::Unreachable => None,
+impl Standing {
+    /// The backend session, where there is one.
+    pub(super) fn session(&self) -> Option<Arc<backend::Session>> {
+        match self {
+            Self::Live(live) => Some(Arc::clone(&live.session)),
+            Self::Refused | Self::Unreachable => None,
+        }
+    }
+
+    fn is_alive(&self) -> bool {
+        matches!(self, Self::Live(live) if !live.session.ended().is_cancelled())
     }
 }
 

@@ -218,7 +218,7 @@ mod tests {
         let tokens = tokens(&Key::ephemeral().expect("key"));
         let now = wall_clock();
         let id = Uuid::new_v4();
-        let name = "\"".repeat(crate::auth::LONGEST_USERNAME);
+        let name = "\"".repeat(crate::auth::login::LONGEST_USERNAME);
         let token = tokens.issue(id, &name, now, now + Duration::from_secs(60));
         assert_eq!(tokens.verify(token.expose_secret(), now), Ok(id));
     }

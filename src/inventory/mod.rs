@@ -4,8 +4,10 @@
 //! Readers take a [`Snapshot`] and keep it for as long as they need; nothing waits for them.
 
 mod counts;
+mod date;
 mod draft;
 mod encode;
+mod json;
 mod mirror;
 mod record;
 mod refs;

@@ -6,17 +6,31 @@
 //! empty.
 
 use std::borrow::Cow;
-use std::fmt;
 
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::date::date_time;
+use super::json::{
+    Separated, each_element, each_member, holds_only_strings, inner_text, write_json_text,
+    write_key,
+};
 use super::refs::{RefId, RefIndex};
 use crate::datamodel::{Type, datamodel};
 
 /// The prefix of XAPI's refs.
 const OPAQUE_REF: &str = "OpaqueRef:";
+
+/// Finds the objects that refs name.
+pub(super) trait Resolve {
+    /// The uuid of the object that `name`, no null ref, refers to.
+    fn find(&mut self, name: &str) -> Option<Uuid>;
+
+    /// The uuid of the object that `name` refers to. Null refs refer to nothing.
+    fn resolve(&mut self, name: &str) -> Option<Uuid> {
+        let null = name.is_empty() || name == "OpaqueRef:NULL" || name == "NULL";
+        if null { None } else { self.find(name) }
+    }
+}
 
 /// Resolves refs while a record is encoded, and notes which it shows.
 pub(super) struct Links<'a> {
@@ -24,15 +38,18 @@ pub(super) struct Links<'a> {
     pub(super) shown: Vec<RefId>,
 }
 
-impl Links<'_> {
-    /// The uuid of the object that `name` refers to. Null refs refer to nothing.
-    fn resolve(&mut self, name: &str) -> Option<Uuid> {
-        if name.is_empty() || name == "OpaqueRef:NULL" || name == "NULL" {
-            return None;
-        }
+impl Resolve for Links<'_> {
+    fn find(&mut self, name: &str) -> Option<Uuid> {
         let id = self.refs.intern(name);
         self.shown.push(id);
         self.refs.target(id).map(|(_, uuid)| uuid)
+    }
+}
+
+/// Resolves refs of a value that is shown once and not kept.
+impl Resolve for &RefIndex {
+    fn find(&mut self, name: &str) -> Option<Uuid> {
+        RefIndex::resolve(self, name).map(|(_, uuid)| uuid)
     }
 }
 
@@ -52,7 +69,9 @@ impl Hidden {
     pub(super) fn of(class: &str, field: &str) -> Self {
         match (class, field) {
             (_, "current_operations") => Self::Keys,
-            ("console", "location") | ("task", "result" | "error_info") => Self::Text,
+            ("console", "location")
+            | ("task", "result" | "error_info")
+            | ("pool" | "host", "ha_statefiles") => Self::Text,
             _ => Self::No,
         }
     }
@@ -63,7 +82,7 @@ pub(super) fn write_field(
     ty: &Type,
     hidden: Hidden,
     json: &str,
-    links: &mut Links<'_>,
+    links: &mut dyn Resolve,
     out: &mut Vec<u8>,
 ) {
     match (hidden, ty) {
@@ -79,7 +98,7 @@ pub(super) fn write_field(
 }
 
 /// Writes a value of type `ty`.
-pub(super) fn write(ty: &Type, json: &str, links: &mut Links<'_>, out: &mut Vec<u8>) {
+pub(super) fn write(ty: &Type, json: &str, links: &mut dyn Resolve, out: &mut Vec<u8>) {
     match ty {
         Type::String | Type::Secret | Type::Enum(_) => write_string(json, out),
         Type::Int => write_int(json, out),
@@ -112,7 +131,7 @@ pub(super) fn write(ty: &Type, json: &str, links: &mut Links<'_>, out: &mut Vec<
 }
 
 /// Writes the value of a field that the datamodel does not know, by what it looks like.
-pub(super) fn write_unknown(json: &str, links: &mut Links<'_>, out: &mut Vec<u8>) {
+pub(super) fn write_unknown(json: &str, links: &mut dyn Resolve, out: &mut Vec<u8>) {
     match json.as_bytes().first() {
         Some(b'"') => {
             let text = inner_text(json);
@@ -167,16 +186,6 @@ fn write_string(json: &str, out: &mut Vec<u8>) {
     }
 }
 
-/// Writes `text` as a JSON string.
-fn write_json_text(text: &str, out: &mut Vec<u8>) {
-    serde_json::to_writer(out, text).expect("writing text to memory cannot fail");
-}
-
-fn write_key(key: &str, out: &mut Vec<u8>) {
-    write_json_text(key, out);
-    out.push(b':');
-}
-
 fn write_uuid(uuid: Option<Uuid>, out: &mut Vec<u8>) {
     match uuid {
         None => out.extend_from_slice(b"null"),
@@ -228,7 +237,7 @@ fn write_float(json: &str, out: &mut Vec<u8>) {
     }
 }
 
-fn write_set(element: &Type, json: &str, links: &mut Links<'_>, out: &mut Vec<u8>) {
+fn write_set(element: &Type, json: &str, links: &mut dyn Resolve, out: &mut Vec<u8>) {
     if takes_text(element) && holds_only_strings(json, b'[') {
         out.extend_from_slice(json.as_bytes());
         return;
@@ -257,7 +266,7 @@ fn write_map(
     key: Option<&Type>,
     value: &Type,
     json: &str,
-    links: &mut Links<'_>,
+    links: &mut dyn Resolve,
     out: &mut Vec<u8>,
 ) {
     let refs_as_keys = matches!(key, None | Some(Type::Ref(_)));
@@ -286,7 +295,7 @@ fn write_map(
 fn write_record(
     class: &crate::datamodel::Class,
     json: &str,
-    links: &mut Links<'_>,
+    links: &mut dyn Resolve,
     out: &mut Vec<u8>,
 ) {
     if !json.starts_with('{') {
@@ -308,7 +317,7 @@ fn write_record(
 }
 
 /// Copies JSON text, with the refs in it as uuids; `ref=` before one becomes `uuid=`.
-fn write_text_with_refs(json: &[u8], links: &mut Links<'_>, out: &mut Vec<u8>) {
+fn write_text_with_refs(json: &[u8], links: &mut dyn Resolve, out: &mut Vec<u8>) {
     let mut rest = json;
     while let Some(at) = memchr::memmem::find(rest, OPAQUE_REF.as_bytes()) {
         let tail = &rest[at + OPAQUE_REF.len()..];
@@ -328,11 +337,6 @@ fn write_text_with_refs(json: &[u8], links: &mut Links<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(rest);
 }
 
-/// The text between a JSON string's quotes, escapes left alone; another value's own text.
-fn inner_text(json: &str) -> &str {
-    json.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(json)
-}
-
 /// The ref in a JSON string; an object or array is none.
 fn ref_text(json: &str) -> Option<Cow<'_, str>> {
     let text = json.strip_prefix('"')?.strip_suffix('"')?;
@@ -342,146 +346,6 @@ fn ref_text(json: &str) -> Option<Cow<'_, str>> {
 /// Whether JSON strings can be copied as values of this type.
 fn takes_text(ty: &Type) -> bool {
     matches!(ty, Type::String | Type::Secret | Type::Enum(_))
-}
-
-/// Whether `json`, valid JSON that opens with `open`, holds strings and nothing else.
-fn holds_only_strings(json: &str, open: u8) -> bool {
-    let bytes = json.as_bytes();
-    if bytes.first() != Some(&open) {
-        return false;
-    }
-    let mut at = 1;
-    while at < bytes.len() - 1 {
-        match bytes[at] {
-            b'"' => {
-                at += 1;
-                loop {
-                    match memchr::memchr2(b'"', b'\\', &bytes[at..]) {
-                        Some(next) if bytes[at + next] == b'\\' => at += next + 2,
-                        Some(next) => break at += next + 1,
-                        None => return false,
-                    }
-                    if at >= bytes.len() {
-                        return false;
-                    }
-                }
-            }
-            b',' | b':' | b' ' | b'\n' | b'\r' | b'\t' => at += 1,
-            _ => return false,
-        }
-    }
-    true
-}
-
-/// The Xen-API's `20261122T07:25:54Z` (or without Z, or with a fraction) as RFC 3339.
-pub(super) fn date_time(text: &str) -> Option<Vec<u8>> {
-    let bytes = text.trim_end_matches('Z').as_bytes();
-    // Some fields arrive in the extended form already.
-    let compact: Cow<'_, [u8]> = match bytes.get(4) {
-        Some(b'-') if bytes.len() >= 19 && bytes[7] == b'-' => {
-            Cow::Owned([&bytes[..4], &bytes[5..7], &bytes[8..]].concat())
-        }
-        _ => Cow::Borrowed(bytes),
-    };
-    let digits = |range: std::ops::Range<usize>| -> Option<u32> {
-        compact.get(range)?.iter().try_fold(0, |number, byte| {
-            byte.is_ascii_digit().then(|| number * 10 + u32::from(byte - b'0'))
-        })
-    };
-    let (month, day) = (digits(4..6)?, digits(6..8)?);
-    let (hour, minute, second) = (digits(9..11)?, digits(12..14)?, digits(15..17)?);
-    let fraction = compact.get(17..)?;
-    let well_formed = digits(0..4).is_some()
-        && (1..=12).contains(&month)
-        && (1..=31).contains(&day)
-        && hour <= 23
-        && minute <= 59
-        && second <= 60
-        && compact[8] == b'T'
-        && compact[11] == b':'
-        && compact[14] == b':'
-        && (fraction.is_empty()
-            || (fraction[0] == b'.'
-                && (2..=10).contains(&fraction.len())
-                && fraction[1..].iter().all(u8::is_ascii_digit)));
-    if !well_formed {
-        return None;
-    }
-    let mut out = Vec::with_capacity(20 + fraction.len());
-    for part in [&compact[..4], b"-", &compact[4..6], b"-", &compact[6..], b"Z"] {
-        out.extend_from_slice(part);
-    }
-    Some(out)
-}
-
-/// Writes elements with commas between them; an element may turn out not to be written.
-struct Separated<'a> {
-    out: &'a mut Vec<u8>,
-    empty: bool,
-}
-
-impl<'a> Separated<'a> {
-    fn open(bracket: u8, out: &'a mut Vec<u8>) -> Self {
-        out.push(bracket);
-        Self { out, empty: true }
-    }
-
-    fn add(&mut self, write: impl FnOnce(&mut Vec<u8>) -> bool) {
-        let before = self.out.len();
-        if !self.empty {
-            self.out.push(b',');
-        }
-        if write(self.out) {
-            self.empty = false;
-        } else {
-            self.out.truncate(before);
-        }
-    }
-
-    fn close(self, bracket: u8) {
-        self.out.push(bracket);
-    }
-}
-
-/// Calls `each` for every element of a JSON array; anything else has none.
-fn each_element(json: &str, each: impl FnMut(&str)) {
-    struct Elements<F>(F);
-    impl<'de, F: FnMut(&str)> Visitor<'de> for Elements<F> {
-        type Value = ();
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an array")
-        }
-        fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
-            while let Some(value) = seq.next_element::<&RawValue>()? {
-                (self.0)(value.get());
-            }
-            Ok(())
-        }
-    }
-    if json.starts_with('[') && json != "[]" {
-        // The text was validated when the record was read: an error cannot come halfway.
-        let _ = serde_json::Deserializer::from_str(json).deserialize_seq(Elements(each));
-    }
-}
-
-/// Calls `each` for every member of a JSON object; anything else has none.
-fn each_member(json: &str, each: impl FnMut(&str, &str)) {
-    struct Members<F>(F);
-    impl<'de, F: FnMut(&str, &str)> Visitor<'de> for Members<F> {
-        type Value = ();
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
-        }
-        fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-            while let Some((key, value)) = map.next_entry::<Cow<'_, str>, &RawValue>()? {
-                (self.0)(&key, value.get());
-            }
-            Ok(())
-        }
-    }
-    if json.starts_with('{') && json != "{}" {
-        let _ = serde_json::Deserializer::from_str(json).deserialize_map(Members(each));
-    }
 }
 
 #[cfg(test)]

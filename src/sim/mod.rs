@@ -1,1 +1,153 @@
-//! Stub.
+//! A simulated pool: what a real XAPI says and does, without hardware.
+//!
+//! It serves the demo, the tests and anyone who writes a client. It shares nothing with the
+//! gateway but the datamodel, so that a mistake made once cannot hide; recordings of a real XAPI
+//! say what is right. It can be told to misbehave, and a test can hold its clock.
+
+mod activity;
+mod calls;
+mod clock;
+mod database;
+mod events;
+mod fault;
+mod handle;
+mod http;
+mod identifiers;
+mod population;
+mod protocol;
+#[cfg(test)]
+mod recorded;
+mod sessions;
+mod state;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+
+use clock::Clock;
+use database::Database;
+use fault::Faults;
+use identifiers::Identifiers;
+use sessions::Sessions;
+use state::{Settings, State};
+
+pub use clock::Time;
+pub use database::{NULL, Text, Value, WriteError};
+pub use fault::{Fault, RawReply};
+pub use handle::SimHandle;
+pub use protocol::Failure;
+pub use sessions::User;
+
+/// The password of the users that a pool has unless told otherwise.
+pub const PASSWORD: &str = "simulated";
+
+/// How a simulated pool is to be.
+#[derive(Debug, Clone)]
+pub struct SimConfig {
+    /// Where it listens; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// A Unix socket it listens on as well.
+    pub unix: Option<PathBuf>,
+    /// The certificate and key it serves TLS with; plain HTTP without.
+    pub tls: Option<Arc<ServerConfig>>,
+    /// How many VMs the pool has.
+    pub vms: usize,
+    /// What makes this pool differ from others: one seed, one pool.
+    pub seed: u64,
+    /// Who may log in: a local superuser `root`, and a user for each role, unless told otherwise.
+    pub users: Vec<User>,
+    /// How time passes.
+    pub time: Time,
+    /// How long `event.from` gathers changes: XAPI's 50 ms in real time, nothing on a held clock,
+    /// unless told otherwise.
+    pub batching: Option<Duration>,
+    /// How long a refused login takes; a real pool needs some seconds.
+    pub refusal_delay: Duration,
+    /// Whether VMs start, stop and work by themselves.
+    pub activity: bool,
+    /// What the refs of sessions begin with, for tests that look for leaks: up to 8 hex digits.
+    pub session_mark: Option<String>,
+}
+
+impl Default for SimConfig {
+    fn default() -> Self {
+        let roles = crate::datamodel::datamodel().roles.iter();
+        let mut users = vec![User::superuser("root", PASSWORD)];
+        users.extend(roles.map(|role| User::with_role(role, PASSWORD, role)));
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            unix: None,
+            tls: None,
+            vms: 10,
+            seed: 1,
+            users,
+            time: Time::Real,
+            batching: None,
+            refusal_delay: Duration::ZERO,
+            activity: false,
+            session_mark: None,
+        }
+    }
+}
+
+/// Starts simulated pools.
+#[derive(Debug)]
+pub struct Sim;
+
+impl Sim {
+    /// Starts a pool on the current runtime. It runs until [`SimHandle::stop`] or until the handle
+    /// is dropped.
+    pub fn start(config: SimConfig) -> io::Result<SimHandle> {
+        let clock = Clock::new(config.time);
+        let identifiers = Identifiers::new(config.seed);
+        let mut db = Database::default();
+        population::populate(&mut db, &identifiers, &clock, &config.users, config.vms);
+        let default_batching =
+            if clock.is_held() { Duration::ZERO } else { Duration::from_millis(50) };
+        let settings = Settings {
+            batching: config.batching.unwrap_or(default_batching),
+            refusal_delay: config.refusal_delay,
+        };
+        let state = Arc::new(State {
+            changed: tokio::sync::watch::Sender::new(db.generation()),
+            db: RwLock::new(db),
+            sessions: Sessions::new(config.users, config.session_mark),
+            identifiers,
+            faults: Faults::default(),
+            clock,
+            settings,
+            seen: Mutex::new(BTreeMap::new()),
+            connections: Mutex::default(),
+        });
+        let server = http::Server::new(Arc::clone(&state), config.tls.map(TlsAcceptor::from));
+        if config.activity {
+            server.spawn_beside(activity::run(Arc::clone(&state)));
+        }
+        SimHandle::start(state, server, config.listen, config.unix.as_deref())
+    }
+
+    /// Runs a lively pool until the process ends; `started` is told about it first.
+    pub async fn run(
+        listen: SocketAddr,
+        vms: usize,
+        started: impl FnOnce(&SimHandle),
+    ) -> io::Result<()> {
+        let config = SimConfig {
+            listen,
+            vms,
+            refusal_delay: Duration::from_secs(2),
+            activity: true,
+            ..SimConfig::default()
+        };
+        let handle = Self::start(config)?;
+        started(&handle);
+        std::future::pending().await
+    }
+}

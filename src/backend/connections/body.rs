@@ -15,6 +15,9 @@ use crate::wire::{ReadError, Seen};
 /// The most of an HTTP error's body that is looked at to say what it is.
 const SNIFFED: usize = 512;
 
+/// How long it may pause: what matters is known already.
+const SNIFF_WAIT: Duration = Duration::from_secs(2);
+
 /// How much a reply may hold.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct MaxReply {
@@ -121,6 +124,7 @@ impl<'a> Reply<'a> {
     /// What the body of an HTTP error looks like.
     async fn sniff(&mut self) -> Option<Seen> {
         let mut start = Vec::new();
+        self.pace.piece = SNIFF_WAIT;
         while start.len() < SNIFFED {
             // However it ends, the status is what matters.
             let Ok(Some(piece)) = self.piece().await else { break };

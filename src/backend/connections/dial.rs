@@ -7,6 +7,7 @@ use std::time::Duration;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::timeout;
@@ -16,6 +17,10 @@ use tokio_rustls::rustls;
 use super::endpoint::{Endpoint, Place};
 use super::live::Live;
 use crate::backend::error::{Reason, Unreachable};
+
+/// When a connection over which nothing comes is looked at, and how often.
+const KEEPALIVE: TcpKeepalive =
+    TcpKeepalive::new().with_time(Duration::from_secs(10)).with_interval(Duration::from_secs(5));
 
 /// A stream of any sort.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -82,6 +87,8 @@ async fn tcp(host: &str, port: u16) -> Result<TcpStream, Reason> {
             Ok(stream) => {
                 // Small calls must not wait for more to send; one that does is slow, not wrong.
                 let _ = stream.set_nodelay(true);
+                // A host that vanishes while it is waited for must not take the whole deadline.
+                let _ = SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE);
                 return Ok(stream);
             }
             Err(error) => last = connect(error),

@@ -1,6 +1,7 @@
 //! The address of one host, and what is known about it.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::path::PathBuf;
 
 use parking_lot::Mutex;
@@ -78,13 +79,21 @@ impl Endpoint {
             }
         };
         let port = match (authority.port_u16(), tls) {
-            (Some(0), _) => return Err("port 0 is none"),
+            (Some(0), _) => return Err("the port is no number from 1 to 65535"),
             (Some(port), _) => port,
-            (None, _) if authority.port().is_some() => return Err("the port is no number"),
+            (None, _) if authority.as_str() != authority.host() => {
+                return Err("the port is no number from 1 to 65535");
+            }
             (None, true) => 443,
             (None, false) => 80,
         };
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        let host = match authority.host().strip_prefix('[').and_then(|it| it.strip_suffix(']')) {
+            Some(inner) if inner.parse::<Ipv6Addr>().is_err() => {
+                return Err("brackets are for IPv6 addresses");
+            }
+            Some(inner) => inner,
+            None => authority.host(),
+        };
         check_host(host)?;
         Ok(Self::new(Place::Tcp { tls, host: host.to_owned(), port }, forced))
     }
@@ -185,7 +194,7 @@ fn bracketed(host: &str) -> String {
 }
 
 fn check_host(host: &str) -> Result<(), &'static str> {
-    if host.parse::<std::net::Ipv6Addr>().is_ok() {
+    if host.parse::<Ipv6Addr>().is_ok() {
         return Ok(());
     }
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');

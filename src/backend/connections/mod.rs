@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST, USER_AGENT};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderValue, Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -81,6 +81,9 @@ struct Terms {
     begin: Instant,
     limit: MaxReply,
     pace: Pace,
+    /// Whether a reply that never comes speaks against the host. A login's does: nobody gives up on
+    /// one lightly.
+    owed: bool,
 }
 
 /// The connections to the hosts of one pool.
@@ -147,6 +150,7 @@ impl Connections {
             begin,
             limit: MaxReply { setting: "max_reply", bytes: self.max_reply },
             pace: Pace { whole: begin, piece: PIECE_WAIT },
+            owed: of == Use::Login,
         };
         let once =
             async |kept| self.exchange(&slot, endpoint, post, terms, kept).await?.whole().await;
@@ -173,6 +177,7 @@ impl Connections {
             begin: now + begin_within,
             limit: MaxReply { setting: "max_sync_reply", bytes: self.max_sync_reply },
             pace: Pace { whole: now + whole_within, piece: PIECE_WAIT },
+            owed: false,
         };
         self.exchange(slot, endpoint, post, terms, true).await
     }
@@ -199,7 +204,7 @@ impl Connections {
     ) -> Result<Reply<'a>, CallError> {
         let request = request(endpoint, post);
         if kept && let Some(mut live) = slot.kept(endpoint).await {
-            match send(&mut live, request.clone(), terms).await? {
+            match send(endpoint, &mut live, request.clone(), terms).await? {
                 Err(SendError::Unsent) => {}
                 sent => return reply(slot, endpoint, live, sent, terms).await,
             }
@@ -208,7 +213,7 @@ impl Connections {
         let mut live = timeout_at(terms.begin, self.dialer.dial(endpoint))
             .await
             .map_err(|_| CallError::Timeout(Phase::Reply))??;
-        let sent = send(&mut live, request, terms).await?;
+        let sent = send(endpoint, &mut live, request, terms).await?;
         reply(slot, endpoint, live, sent, terms).await
     }
 }
@@ -216,12 +221,28 @@ impl Connections {
 type Sent = Result<Response<Incoming>, SendError>;
 
 async fn send(
+    endpoint: &Endpoint,
     live: &mut Live,
     request: Request<Full<Bytes>>,
     terms: Terms,
 ) -> Result<Sent, CallError> {
+    let debt = terms.owed.then(|| Debt(endpoint));
     let sent = timeout_at(terms.begin, live.send(request)).await;
+    drop(debt);
+    if sent.is_ok() {
+        endpoint.answered();
+    }
     sent.map_err(|_| CallError::Timeout(Phase::Reply))
+}
+
+/// Holds it against a host that it let someone wait in vain, be it until the deadline or until the
+/// caller went away.
+struct Debt<'a>(&'a Endpoint);
+
+impl Drop for Debt<'_> {
+    fn drop(&mut self) {
+        self.0.doubt();
+    }
 }
 
 async fn reply<'a>(
@@ -243,7 +264,7 @@ async fn reply<'a>(
 }
 
 /// XAPI refuses a head of more than about 1,000 bytes, so it holds what is needed and nothing else.
-/// hyper adds the Content-Length, which XAPI insists on.
+/// XAPI insists on the Content-Length.
 fn request(endpoint: &Endpoint, post: &Post) -> Request<Full<Bytes>> {
     let host = HeaderValue::from_str(&endpoint.host_header())
         .expect("a host of letters, digits and a few marks");
@@ -251,6 +272,7 @@ fn request(endpoint: &Endpoint, post: &Post) -> Request<Full<Bytes>> {
         .header(HOST, host)
         .header(USER_AGENT, HeaderValue::from_static(AGENT))
         .header(CONTENT_TYPE, HeaderValue::from_static(post.content_type))
+        .header(CONTENT_LENGTH, post.body.len())
         .body(Full::new(post.body.clone()))
         .expect("a constant path and good headers")
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use secrecy::SecretString;
+use tokio::time::timeout;
 
 use super::redact::{ends_session, redact};
 use super::{SESSION_INVALID, Xapi};
@@ -36,18 +36,24 @@ impl Xapi {
         args: &[Arg],
         retry: Retry,
     ) -> Result<Value, CallError> {
+        still_good(session)?;
+        let host = self.hosts.current_or_first();
+        self.know_dialect(&host, session).await?;
         let args: Vec<Arg> = [Arg::Secret(session.reference().clone())]
             .into_iter()
             .chain(args.iter().cloned())
             .collect();
         let question =
             Question { of: Use::Calls, call, args: &args, retry, within: self.call_timeout };
-        self.ask_in_session(session, question).await
+        let result = self.ask(&host, question).await;
+        self.settle(session, result)
     }
 
     /// `pool.get_all` is open to every role, has one ref as its result and, like every call, fails
     /// first of all when its session is no more.
     pub(in crate::backend) async fn check(&self, session: &Session) -> Result<(), CallError> {
+        still_good(session)?;
+        let host = self.hosts.current_or_first();
         let question = Question {
             of: Use::Calls,
             call: "pool.get_all",
@@ -55,7 +61,11 @@ impl Xapi {
             retry: Retry::Read,
             within: self.call_timeout.min(CHECK_WITHIN),
         };
-        self.ask_in_session(session, question).await.map(drop)
+        let result = match timeout(CHECK_WITHIN, self.ask_either(&host, question)).await {
+            Ok(result) => result,
+            Err(_) => Err(CallError::Timeout(Phase::Reply)),
+        };
+        self.settle(session, result).map(drop)
     }
 
     /// Asks whether a host of the pool is there. A call without a good session is refused, which
@@ -70,11 +80,13 @@ impl Xapi {
         };
         let mut first = None;
         for host in self.hosts.candidates() {
-            let result = match self.ask(&host, question).await {
+            let result = match self.ask_either(&host, question).await {
                 // A supporter takes the call and says nothing; only a login makes it name its
                 // coordinator.
                 Err(CallError::Timeout(Phase::Reply)) if self.hosts.current().is_none() => Ok(()),
-                Ok(_) | Err(CallError::Failure(_) | CallError::Busy(_)) => Ok(()),
+                Ok(_) | Err(CallError::Failure(_)) => Ok(()),
+                // Others are being served.
+                Err(CallError::Busy(_) | CallError::Timeout(Phase::Queue)) => return Ok(()),
                 Err(error) => Err(error),
             };
             self.note(&result);
@@ -88,18 +100,17 @@ impl Xapi {
         first.map_or(Ok(()), Err)
     }
 
-    async fn ask_in_session(
+    /// Makes sure that it is known what the host speaks, so that a call which changes something, or
+    /// whose reply streams, is sent in one dialect only.
+    pub(super) async fn know_dialect(
         &self,
+        host: &Endpoint,
         session: &Session,
-        question: Question<'_>,
-    ) -> Result<Value, CallError> {
-        // Whatever this session did has been answered before; asking again tells nothing new.
-        if session.ended().is_cancelled() {
-            return Err(session_invalid());
+    ) -> Result<(), CallError> {
+        match host.dialect() {
+            Some(_) => Ok(()),
+            None => self.check(session).await,
         }
-        let host = self.hosts.current_or_first();
-        let result = self.ask(&host, question).await;
-        self.settle(session, result)
     }
 
     /// Takes what a session's call came to: no ref of it gets any further, and if it is no more,
@@ -121,21 +132,30 @@ impl Xapi {
         })
     }
 
-    /// Asks a host. Where it is not known what the host speaks, JSON-RPC is tried first: an old or
-    /// a strange server answers that with an HTTP error or a page, having done nothing.
-    ///
-    /// Failures come as the host gave them: see [`Xapi::settle`].
+    /// Asks a host in its dialect. Failures come as the host gave them: see [`Xapi::settle`].
     pub(super) async fn ask(
         &self,
         host: &Arc<Endpoint>,
         question: Question<'_>,
     ) -> Result<Value, CallError> {
-        if let Some(dialect) = host.dialect() {
-            let result = self.ask_in(dialect, host, question).await;
-            if result.as_ref().is_err_and(speaks_otherwise) {
-                host.learn_dialect(None);
-            }
-            return result;
+        let dialect = host.dialect().unwrap_or(Dialect::JsonRpc);
+        let result = self.ask_in(dialect, host, question).await;
+        if result.as_ref().is_err_and(speaks_otherwise) {
+            host.learn_dialect(None);
+        }
+        result
+    }
+
+    /// Asks a host of which it may not be known yet what it speaks. JSON-RPC is tried first: an old
+    /// or a strange server answers that with an HTTP error or a page. The question may reach the
+    /// host twice, so it has to be a harmless one.
+    pub(super) async fn ask_either(
+        &self,
+        host: &Arc<Endpoint>,
+        question: Question<'_>,
+    ) -> Result<Value, CallError> {
+        if host.dialect().is_some() {
+            return self.ask(host, question).await;
         }
         let first = self.ask_in(Dialect::JsonRpc, host, question).await;
         if is_answer(&first) {
@@ -161,7 +181,6 @@ impl Xapi {
         let Question { of, call, args, retry, within } = question;
         let post = self.post(dialect, host, call, args)?;
         let body = self.connections.fetch(of, host, &post, retry, within).await?;
-        host.answered();
         read(dialect, &body, self.connections.max_reply())
     }
 
@@ -190,10 +209,15 @@ impl Xapi {
     }
 }
 
+/// A session that is known to be no more is not asked about again.
+pub(super) fn still_good(session: &Session) -> Result<(), CallError> {
+    if session.ended().is_cancelled() { Err(session_invalid()) } else { Ok(()) }
+}
+
 /// The failure of a call whose session is known to be no more.
 pub(super) fn session_invalid() -> CallError {
     let failure = Failure { code: SESSION_INVALID.to_owned(), params: vec![String::new()] };
-    CallError::Failure(redact(failure, None::<&SecretString>))
+    CallError::Failure(redact(failure, None))
 }
 
 fn read(dialect: Dialect, body: &[u8], max_bytes: u64) -> Result<Value, CallError> {

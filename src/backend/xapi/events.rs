@@ -33,12 +33,12 @@ impl Xapi {
         timeout: Duration,
         each: Each<'_>,
     ) -> Result<EventFrame, CallError> {
-        let result = tokio::select! {
+        tokio::select! {
             // Whoever logged out waits for nothing more, even if the backend was not told.
+            biased;
             () = session.ended().cancelled() => Err(session_invalid()),
-            result = self.follow(session, token, timeout, each) => result,
-        };
-        self.settle(session, result)
+            result = self.follow(session, token, timeout, each) => self.settle(session, result),
+        }
     }
 
     async fn follow(
@@ -49,15 +49,11 @@ impl Xapi {
         each: Each<'_>,
     ) -> Result<EventFrame, CallError> {
         let host = self.hosts.current_or_first();
-        if host.dialect().is_none() {
-            // A reply that streams cannot be asked for twice, so this has to be known.
-            self.check(session).await?;
-        }
+        self.know_dialect(&host, session).await?;
         let dialect = host.dialect().unwrap_or(Dialect::JsonRpc);
         let result = self.stream(dialect, &host, session, token, timeout, each).await;
-        match &result {
-            Err(error) if speaks_otherwise(error) => host.learn_dialect(None),
-            _ => {}
+        if result.as_ref().is_err_and(speaks_otherwise) {
+            host.learn_dialect(None);
         }
         result
     }
@@ -84,7 +80,6 @@ impl Xapi {
             .connections
             .stream(&slot, host, &post, head_within, head_within + WHOLE_WITHIN)
             .await?;
-        host.answered();
         let mut reader = Reader::new(dialect, self.connections.max_sync_reply());
         while let Some(piece) = reply.piece().await? {
             reader.push(&piece, each).map_err(|error| unread(&reply, error))?;

@@ -25,6 +25,10 @@ const LONGEST_ORIGINATOR: usize = 64;
 /// The longest session ref that is believed to be one.
 const LONGEST_REF: usize = 256;
 
+/// How long a login may take. XAPI is slow to refuse a password, and slower when it asks a directory;
+/// but while one is waited for, no other gets its turn.
+const LOGIN_WITHIN: Duration = Duration::from_secs(20);
+
 /// How long a logout may take; after that XAPI's own expiry does it.
 const LOGOUT_WITHIN: Duration = Duration::from_secs(5);
 
@@ -108,17 +112,14 @@ impl Xapi {
         host: &Arc<Endpoint>,
         args: &[Arg],
     ) -> Result<SecretString, CallError> {
-        // XAPI is slow to refuse a password, so a caller may well go away first; a host that never
-        // answers must not be the first to be asked for ever. An answer takes this back.
-        host.doubt();
         let question = Question {
             of: Use::Login,
             call: "session.login_with_password",
             args,
             retry: Retry::Write,
-            within: self.call_timeout,
+            within: self.call_timeout.min(LOGIN_WITHIN),
         };
-        let value = self.ask(host, question).await?;
+        let value = self.ask_either(host, question).await?;
         let session: String = parse(&value, "a login's result is no session ref")?;
         if session.is_empty() || session.len() > LONGEST_REF {
             return Err(unfit("a login's result is no session ref", &value));
@@ -195,7 +196,7 @@ impl Xapi {
         call: &str,
         args: &[Arg],
     ) -> Result<Value, CallError> {
-        let within = self.call_timeout;
+        let within = self.call_timeout.min(LOGIN_WITHIN);
         self.ask(host, Question { of: Use::Login, call, args, retry: Retry::Read, within }).await
     }
 

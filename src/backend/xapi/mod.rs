@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::Description;
 use super::connections::{Connections, Endpoint};
-use super::error::{BackendError, CallError};
+use super::error::{BackendError, CallError, Phase};
 use crate::config::BackendConfig;
 use hosts::Hosts;
 
@@ -85,7 +85,9 @@ impl Xapi {
         let error = match result {
             Ok(_) | Err(CallError::Failure(_)) => None,
             // Says something about the call or the gateway, nothing about the backend.
-            Err(CallError::Unsendable(_) | CallError::Busy(_)) => return,
+            Err(
+                CallError::Unsendable(_) | CallError::Busy(_) | CallError::Timeout(Phase::Queue),
+            ) => return,
             Err(error) => Some(error.to_string()),
         };
         *self.last_error.lock() = error;

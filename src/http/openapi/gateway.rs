@@ -1,18 +1,14 @@
-//! Operations of the gateway itself: sessions, backends, health, this document.
+//! Operations of the gateway itself: backends, health, this document.
 
 use serde_json::json;
-use utoipa::openapi::content::ContentBuilder;
 use utoipa::openapi::path::HttpMethod;
-use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
-use utoipa::openapi::schema::{AdditionalProperties, AnyOfBuilder};
-use utoipa::openapi::{RefOr, Required, Response};
 
 use super::answers::{self, Failure, answer};
 use super::operation::{Access, Operation};
 use super::parts::Parts;
-use super::records::list_of;
 use super::shapes::{
-    Shape, array, formatted, nullable_string, object, open_enum, or_null_shape, string, uuid,
+    Shape, array, boolean, integer, map, nullable_string, object, open_enum, or_null_shape, string,
+    whole_ref,
 };
 
 /// Tags of these operations and what they hold.
@@ -23,224 +19,18 @@ pub(super) const TAGS: &[(&str, &str)] = &[
     ("Document", "This document."),
 ];
 
-/// Failures of every operation that needs a session but no backend.
-const SESSION_FAILURES: [Failure; 4] =
-    [answers::BAD_REQUEST, answers::UNAUTHORIZED, answers::NOT_ACCEPTABLE, answers::INTERNAL];
-
 /// Failures of an operation that anyone may use.
-const PUBLIC_FAILURES: [Failure; 2] = [answers::BAD_REQUEST, answers::INTERNAL];
-
-/// Failures of an operation that takes a user name and a password.
-const LOGIN_FAILURES: [Failure; 9] = [
+const PUBLIC_FAILURES: [Failure; 5] = [
     answers::BAD_REQUEST,
     answers::NOT_ACCEPTABLE,
-    answers::TOO_LARGE,
-    answers::UNSUPPORTED,
-    answers::UNPROCESSABLE,
-    answers::TOO_MANY,
+    answers::HEADER_TOO_LARGE,
     answers::INTERNAL,
-    answers::BAD_GATEWAY,
-    answers::UNAVAILABLE,
+    answers::GATEWAY_TIMEOUT,
 ];
 
 /// All of them.
 pub(super) fn operations(parts: &mut Parts) -> Vec<Operation> {
-    vec![
-        login(parts),
-        session(parts),
-        logout(parts),
-        login_to_backends(parts),
-        backends(parts),
-        livez(parts),
-        readyz(parts),
-        document(parts),
-    ]
-}
-
-/// An operation of the gateway; what differs is filled in over it.
-fn plain(method: HttpMethod, path: &str, id: &str, tag: &str, summary: &str) -> Operation {
-    Operation {
-        method,
-        path: path.into(),
-        id: id.into(),
-        tag: tag.into(),
-        access: Access::Session,
-        calls: Vec::new(),
-        summary: summary.into(),
-        description: None,
-        deprecated: false,
-        parameters: Vec::new(),
-        body: None,
-        responses: Vec::new(),
-    }
-}
-
-fn with(
-    parts: &mut Parts,
-    success: (u16, Response),
-    failures: &[Failure],
-) -> Vec<(u16, RefOr<Response>)> {
-    let failures = failures.iter().map(|failure| failure.response(parts));
-    std::iter::once((success.0, success.1.into())).chain(failures).collect()
-}
-
-fn login(parts: &mut Parts) -> Operation {
-    let body = parts.schema("Login", |parts| {
-        let example = json!({
-            "token": "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJyb290In0.c2lnbmF0dXJl",
-            "token_type": "Bearer",
-            "expires_at": "2026-08-01T19:25:54Z",
-            "session": session_example(),
-        });
-        let session = session_schema(parts);
-        object(
-            [
-                ("token", string(), "What to send as `Authorization: Bearer …`; keep it secret."),
-                ("token_type", string(), "Always `Bearer`."),
-                (
-                    "expires_at",
-                    formatted("date-time"),
-                    "When the token stops working at the latest.",
-                ),
-                ("session", session, "The session that the token names."),
-            ],
-            &["token", "token_type", "expires_at", "session"],
-        )
-        .examples([example])
-        .into()
-    });
-    let made = answer(parts, "Logged in to at least one backend.", Some(body))
-        .header_ref("Location", answers::location(parts))
-        .build();
-    let mut failures = vec![answers::REFUSED];
-    failures.extend(LOGIN_FAILURES);
-    failures.push(answers::GATEWAY_TIMEOUT);
-    Operation {
-        access: Access::Public,
-        calls: vec!["session.login_with_password".into()],
-        description: Some(
-            "Logs in to the backend that is named, to those that are configured as the default, or \
-             to the only one there is: a password is never tried on a backend that nobody named. \
-             Where several are asked, one that accepts is enough; `session.backends` tells how each \
-             of them answered."
-                .into(),
-        ),
-        body: Some(credentials(parts, false)),
-        responses: with(parts, (201, made), &failures),
-        ..plain(HttpMethod::Post, "/sessions", "login", "Sessions", "Log in")
-    }
-}
-
-fn session(parts: &mut Parts) -> Operation {
-    let body = session_schema(parts);
-    let found = answer(parts, "The session.", Some(body)).build();
-    Operation {
-        responses: with(parts, (200, found), &SESSION_FAILURES),
-        ..plain(
-            HttpMethod::Get,
-            "/sessions/current",
-            "getCurrentSession",
-            "Sessions",
-            "Read the session of the token",
-        )
-    }
-}
-
-fn logout(parts: &mut Parts) -> Operation {
-    let done = answer(parts, "Logged out, here and on the backends.", None).build();
-    Operation {
-        calls: vec!["session.logout".into()],
-        responses: with(parts, (204, done), &SESSION_FAILURES),
-        ..plain(HttpMethod::Delete, "/sessions/current", "logout", "Sessions", "Log out")
-    }
-}
-
-fn login_to_backends(parts: &mut Parts) -> Operation {
-    let body = session_schema(parts);
-    let done = answer(parts, "The session, with the further backends.", Some(body)).build();
-    let mut failures = vec![answers::UNAUTHORIZED];
-    failures.extend(LOGIN_FAILURES);
-    failures.push(answers::GATEWAY_TIMEOUT);
-    Operation {
-        calls: vec!["session.login_with_password".into()],
-        description: Some(
-            "The token stays the same. A backend that refuses leaves it as it was.".into(),
-        ),
-        body: Some(credentials(parts, true)),
-        responses: with(parts, (200, done), &failures),
-        ..plain(
-            HttpMethod::Post,
-            "/sessions/current/backends",
-            "loginToBackends",
-            "Sessions",
-            "Log in to further backends",
-        )
-    }
-}
-
-fn credentials(parts: &mut Parts, backend_required: bool) -> RequestBody {
-    let name = if backend_required { "BackendCredentials" } else { "Credentials" };
-    let shape = parts.schema(name, |_| {
-        let names = AnyOfBuilder::new().item(string()).item(array(string()));
-        let mut schema = object(
-            [
-                ("username", string(), "The user's name on the backend."),
-                ("password", formatted("password"), "The user's password; the gateway forgets it."),
-                ("backend", names.into(), "The name of a backend, or several."),
-            ],
-            &["username", "password"],
-        )
-        .additional_properties(Some(AdditionalProperties::FreeForm(false)));
-        let mut example = json!({"username": "root", "password": "correct horse"});
-        if backend_required {
-            schema = schema.required("backend");
-            example["backend"] = json!("paris");
-        }
-        schema.examples([example]).into()
-    });
-    RequestBodyBuilder::new()
-        .required(Some(Required::True))
-        .content("application/json", ContentBuilder::new().schema(Some(shape)).build())
-        .build()
-}
-
-fn session_example() -> serde_json::Value {
-    json!({
-        "id": "2f8a4c1e-6b0d-4e7f-9a35-c1d2e3f40516",
-        "username": "root",
-        "expires_at": "2026-08-01T19:25:54Z",
-        "backends": [{"name": "london", "status": "ok"}, {"name": "paris", "status": "unreachable"}],
-    })
-}
-
-fn session_schema(parts: &mut Parts) -> Shape {
-    parts.schema("Session", |parts| {
-        let status = "How the backend answered the login.";
-        let status =
-            parts.schema("LoginStatus", |_| open_enum(&["ok", "refused", "unreachable"], status));
-        let backend = parts.schema("SessionBackend", |_| {
-            object(
-                [
-                    ("name", string(), "The backend's name."),
-                    ("status", status, "How the backend answered the login."),
-                ],
-                &["name", "status"],
-            )
-            .into()
-        });
-        object(
-            [
-                ("id", uuid(), "Names the session, in the log too; of no use without the token."),
-                ("username", string(), "Who logged in."),
-                ("expires_at", formatted("date-time"), "When the session ends at the latest."),
-                ("backends", array(backend), "The backends that were asked to log the user in."),
-            ],
-            &["id", "username", "expires_at", "backends"],
-        )
-        .description(Some("A session of the gateway."))
-        .examples([session_example()])
-        .into()
-    })
+    vec![backends(parts), livez(parts), readyz(parts), document(parts)]
 }
 
 fn mirror_state(parts: &mut Parts) -> Shape {
@@ -253,45 +43,65 @@ fn mirror_state(parts: &mut Parts) -> Shape {
 }
 
 fn backends(parts: &mut Parts) -> Operation {
-    let item = parts.schema("Backend", |parts| {
-        let state = mirror_state(parts);
-        let kind = parts.schema("BackendKind", |_| {
-            open_enum(&["xapi", "xend", "legacy"], "What a backend speaks.")
-        });
-        let example = json!({
-            "name": "london",
-            "kind": "xapi",
-            "state": "live",
-            "product": "XCP-ng",
-            "version": "8.3.0",
-            "api_version": "2.21",
-            "address": "https://pool.example.com",
-            "error": null,
-        });
+    let item = parts.schema("Backend", backend);
+    let list = parts.schema("BackendList", |_| {
         object(
             [
-                ("name", string(), "The name it has in the configuration."),
-                ("kind", or_null_shape(kind), "Null while that is unknown."),
-                ("state", state, "How far the gateway follows it."),
-                ("product", nullable_string(), "The product it runs; null while unknown."),
-                ("version", nullable_string(), "That product's version; null while unknown."),
-                ("api_version", nullable_string(), "Its Xen-API version; null while unknown."),
-                ("address", nullable_string(), "Where calls go now: the pool's coordinator."),
-                ("error", nullable_string(), "Why it is not live; null when it is."),
+                ("items", array(item), "In the order of their names."),
+                ("total", integer(), "How many there are."),
             ],
-            &["name", "state"],
+            &["items", "total"],
         )
-        .examples([example])
         .into()
     });
-    let list = list_of(parts, "Backend", item);
-    let found = answer(parts, "Every configured backend, by name.", Some(list)).build();
-    let mut failures = SESSION_FAILURES.to_vec();
-    failures.push(answers::UNAVAILABLE);
+    let text = "Every configured backend, those that the session is not logged in to included.";
+    let found = answer(parts, text, Some(list)).build();
     Operation {
-        responses: with(parts, (200, found), &failures),
-        ..plain(HttpMethod::Get, "/backends", "listBackends", "Backends", "List backends")
+        responses: answers::with(parts, (200, found), &answers::OF_SESSION),
+        ..Operation::own(HttpMethod::Get, "/backends", "listBackends", "Backends", "List backends")
     }
+}
+
+fn backend(parts: &mut Parts) -> Shape {
+    let state = mirror_state(parts);
+    let kind = parts.schema("BackendKind", |_| {
+        open_enum(&["xapi", "xend", "legacy"], "What a backend speaks.")
+    });
+    let example = json!({
+        "name": "london",
+        "kind": "xapi",
+        "state": "live",
+        "reachable": true,
+        "reason": null,
+        "logged_in": true,
+        "product": "XCP-ng",
+        "version": "8.3.0",
+        "api_version": "2.21",
+        "pool": "5d1f9c3e-7a2b-4e86-9f40-b3c8d6e1a207",
+        "objects": {"VM": 212, "host": 3, "pool": 1},
+    });
+    let pool = or_null_shape(whole_ref("pool"));
+    let objects = or_null_shape(map(integer()));
+    let members = [
+        ("name", string(), "The name it has in the configuration."),
+        ("kind", kind, "What it speaks."),
+        ("state", state, "How far the gateway follows it."),
+        ("reachable", boolean(), "Whether it answered when it was last asked anything."),
+        ("reason", nullable_string(), "Why its state is not better; null when there is no reason."),
+        ("logged_in", boolean(), "Whether the session is logged in to it."),
+        ("product", nullable_string(), "The product it runs; null while unknown."),
+        ("version", nullable_string(), "That product's version; null while unknown."),
+        ("api_version", nullable_string(), "The Xen-API version it speaks; null while unknown."),
+        ("pool", pool, "Its pool; null while unknown."),
+        ("objects", objects, "How many objects of each class it has; null while unknown."),
+    ];
+    let names = members.each_ref().map(|(name, ..)| *name);
+    object(members, &names)
+        .description(Some(
+            "A backend. What its objects tell is null where the session is not logged in to it.",
+        ))
+        .examples([example])
+        .into()
 }
 
 fn livez(parts: &mut Parts) -> Operation {
@@ -303,8 +113,8 @@ fn livez(parts: &mut Parts) -> Operation {
     let live = answer(parts, "The process answers.", Some(body)).build();
     Operation {
         access: Access::Public,
-        responses: with(parts, (200, live), &PUBLIC_FAILURES),
-        ..plain(
+        responses: answers::with(parts, (200, live), &PUBLIC_FAILURES),
+        ..Operation::own(
             HttpMethod::Get,
             "/livez",
             "getLiveness",
@@ -322,9 +132,13 @@ fn readyz(parts: &mut Parts) -> Operation {
                 [
                     ("name", string(), "The backend's name."),
                     ("state", state, "How far the gateway follows it."),
-                    ("detail", nullable_string(), "Why it is not live; null when it is."),
+                    (
+                        "detail",
+                        nullable_string(),
+                        "Why its state is not better; null for no reason.",
+                    ),
                 ],
-                &["name", "state"],
+                &["name", "state", "detail"],
             )
             .into()
         });
@@ -346,15 +160,17 @@ fn readyz(parts: &mut Parts) -> Operation {
         .into()
     });
     let ready = answer(parts, "Logins can be taken.", Some(body.clone())).build();
-    let unready = answer(parts, "No login can be taken now.", Some(body))
+    let text = "No login can be taken now; a problem instead when the gateway is overloaded.";
+    let unready = answer(parts, text, Some(body));
+    let unready = answers::or_problem(parts, unready)
         .header_ref("Retry-After", answers::retry_after(parts))
         .build();
-    let mut responses = with(parts, (200, ready), &PUBLIC_FAILURES);
+    let mut responses = answers::with(parts, (200, ready), &PUBLIC_FAILURES);
     responses.push((503, unready.into()));
     Operation {
         access: Access::Public,
         responses,
-        ..plain(
+        ..Operation::own(
             HttpMethod::Get,
             "/readyz",
             "getReadiness",
@@ -375,11 +191,17 @@ fn document(parts: &mut Parts) -> Operation {
     let same = answer(parts, "If-None-Match names the present one.", None)
         .header_ref("ETag", answers::etag(parts))
         .build();
-    let mut responses = with(parts, (200, found), &PUBLIC_FAILURES);
+    let mut responses = answers::with(parts, (200, found), &PUBLIC_FAILURES);
     responses.push((304, same.into()));
     Operation {
         access: Access::Public,
         responses,
-        ..plain(HttpMethod::Get, "/openapi.json", "getOpenApi", "Document", "Read this document")
+        ..Operation::own(
+            HttpMethod::Get,
+            "/openapi.json",
+            "getOpenApi",
+            "Document",
+            "Read this document",
+        )
     }
 }

@@ -10,6 +10,7 @@ mod operation;
 mod parts;
 mod reads;
 mod records;
+mod sessions;
 mod shapes;
 mod text;
 
@@ -25,10 +26,7 @@ use utoipa::openapi::{
 
 use self::parts::Parts;
 use crate::datamodel::describe;
-use crate::http::collections::{Collection, collections};
-
-/// Classes whose collections are served.
-const SERVED: &[&str] = &["VM"];
+use crate::http::collections::{Collection, Source, collections};
 
 struct Built {
     operations: Vec<Operation>,
@@ -39,7 +37,8 @@ fn built() -> &'static Built {
     static BUILT: OnceLock<Built> = OnceLock::new();
     BUILT.get_or_init(|| {
         let mut parts = Parts::default();
-        let mut operations = gateway::operations(&mut parts);
+        let mut operations = sessions::operations(&mut parts);
+        operations.extend(gateway::operations(&mut parts));
         for collection in served() {
             operations.extend(reads::operations(&mut parts, collection));
         }
@@ -47,8 +46,9 @@ fn built() -> &'static Built {
     })
 }
 
+/// The collections that have operations.
 fn served() -> impl Iterator<Item = &'static Collection> {
-    collections().iter().filter(|collection| SERVED.contains(&collection.class))
+    collections().iter().filter(|collection| collection.source == Source::Mirror)
 }
 
 /// Every operation, in the order in which people read them.

@@ -46,6 +46,25 @@ pub enum Access {
 }
 
 impl Operation {
+    /// An operation of the gateway's own, for anyone who is logged in; the rest is filled in over
+    /// it.
+    pub(super) fn own(method: HttpMethod, path: &str, id: &str, tag: &str, summary: &str) -> Self {
+        Self {
+            method,
+            path: path.into(),
+            id: id.into(),
+            tag: tag.into(),
+            access: Access::Session,
+            calls: Vec::new(),
+            summary: summary.into(),
+            description: None,
+            deprecated: false,
+            parameters: Vec::new(),
+            body: None,
+            responses: Vec::new(),
+        }
+    }
+
     /// `GET`, as it stands in a request.
     pub fn method_name(&self) -> &'static str {
         match self.method {

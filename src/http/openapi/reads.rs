@@ -12,18 +12,7 @@ use super::records;
 use super::shapes::{Shape, string, uuid};
 use crate::datamodel::{Class, Roles, State, datamodel};
 use crate::http::collections::{Collection, View};
-
-/// Failures that every read may answer.
-const FAILURES: &[Failure] = &[
-    answers::BAD_REQUEST,
-    answers::UNAUTHORIZED,
-    answers::FORBIDDEN,
-    answers::NOT_ACCEPTABLE,
-    answers::INTERNAL,
-    answers::BAD_GATEWAY,
-    answers::UNAVAILABLE,
-    answers::GATEWAY_TIMEOUT,
-];
+use crate::http::page;
 
 /// The operations of a collection: its list and its objects.
 pub(super) fn operations(parts: &mut Parts, collection: &Collection) -> Vec<Operation> {
@@ -47,7 +36,9 @@ fn list(parts: &mut Parts, collection: &Collection, class: &Class) -> Operation 
         View::Snapshots => Some("Snapshots of VMs and of templates: `is_a_snapshot`."),
         View::All => None,
     };
-    let calls = vec![format!("{}.get_all_records", class.name)];
+    // A class without that call is listed from its events all the same.
+    let call = class.call("get_all_records").or_else(|| class.call("get_record"));
+    let calls: Vec<_> = call.map(|call| call.wire_name.clone()).into_iter().collect();
     Operation {
         method: HttpMethod::Get,
         path: format!("/{}", collection.path),
@@ -64,7 +55,7 @@ fn list(parts: &mut Parts, collection: &Collection, class: &Class) -> Operation 
             parts.parameter("backend", backend),
         ],
         body: None,
-        responses: responses(parts, &page, body, &[]),
+        responses: responses(parts, &page, body, &[answers::UNKNOWN_BACKEND]),
     }
 }
 
@@ -124,8 +115,7 @@ fn responses(
 ) -> Vec<(u16, RefOr<Response>)> {
     let success = answers::answer(parts, description, Some(body));
     let success = answers::freshness(parts, success).build();
-    let failures = FAILURES.iter().chain(more).map(|failure| failure.response(parts));
-    std::iter::once((200, success.into())).chain(failures).collect()
+    answers::with(parts, (200, success), &[&answers::OF_SESSION, more].concat())
 }
 
 /// The roles that may make all of these calls.
@@ -177,7 +167,8 @@ fn limit() -> Parameter {
     let shape = ObjectBuilder::new()
         .schema_type(utoipa::openapi::Type::Integer)
         .minimum(Some(1))
-        .default(Some(json!(1000)));
+        .maximum(Some(page::MAX_LIMIT))
+        .default(Some(json!(page::DEFAULT_LIMIT)));
     query("limit", shape.into(), "How many items a page has at most.")
 }
 

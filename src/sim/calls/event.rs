@@ -1,0 +1,49 @@
+//! `event.from` and `event.inject`.
+
+use std::sync::Arc;
+
+use crate::datamodel::datamodel;
+use crate::sim::database::{Database, Value};
+use crate::sim::events::{self, Token};
+use crate::sim::protocol::{Body, Failure, Form};
+use crate::sim::state::State;
+
+use super::{Answer, Request};
+
+/// `event.from`.
+pub(super) async fn from(
+    state: &Arc<State>,
+    request: &Request,
+    form: Form,
+) -> Result<Body, Failure> {
+    let classes: Vec<String> = match request.args.first() {
+        Some(Value::Set(classes)) => {
+            classes.iter().filter_map(|class| class.as_text()).map(|c| c.to_string()).collect()
+        }
+        _ => Vec::new(),
+    };
+    let timeout = match request.args.get(2) {
+        Some(Value::Float(seconds)) => *seconds,
+        _ => 0.0,
+    };
+    let (reference, session) =
+        request.session.as_ref().ok_or_else(|| Failure::new("SESSION_INVALID", [""]))?;
+    events::from(state, (reference, session), &classes, request.text(1), timeout, form).await
+}
+
+/// `event.inject`: a change that changes nothing, to wait for.
+pub(super) fn inject(
+    _: &State,
+    db: &mut Database,
+    request: &Request,
+) -> Result<Answer<'static>, Failure> {
+    let (class, reference) = (request.text(0), request.text(1));
+    let touched = datamodel().class(class).and_then(|known| db.touch(known, reference).ok());
+    match touched {
+        Some(generation) => {
+            let token = Token::at(generation.saturating_sub(1));
+            Ok(Answer::Value(Value::text(token.to_string())))
+        }
+        None => Err(Failure::new("HANDLE_INVALID", [&**class, reference])),
+    }
+}

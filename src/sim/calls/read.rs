@@ -1,0 +1,58 @@
+//! Calls that only read: `get_all…`, `get_record`, `get_by_…` and every field's getter.
+
+use crate::datamodel::CallKind;
+use crate::sim::database::{Database, Object, Text, Value};
+use crate::sim::protocol::Failure;
+
+use super::filter::Filter;
+use super::{Answer, Request, not_implemented, object, only_reads};
+
+/// Whether the reply holds a record for each object.
+pub(super) fn lists_records(kind: CallKind) -> bool {
+    matches!(kind, CallKind::GetAllRecords | CallKind::GetAllRecordsWhere)
+}
+
+/// Reads what is asked for.
+pub(super) fn carry_out<'a>(db: &'a Database, request: &Request) -> Result<Answer<'a>, Failure> {
+    if !only_reads(request.known.kind) {
+        return Err(not_implemented(request.known));
+    }
+    let table = db.table(request.class.id);
+    // XAPI gathers rows in the order of their refs and lists them backwards.
+    let backwards = || table.iter().rev();
+    Ok(match request.known.kind {
+        CallKind::GetAll => Answer::Refs(refs(backwards())),
+        CallKind::GetAllWhere => Answer::Refs(refs(filtered(db, request)?.into_iter())),
+        CallKind::GetAllRecords => Answer::Records(request.class, backwards().collect()),
+        CallKind::GetAllRecordsWhere => Answer::Records(request.class, filtered(db, request)?),
+        CallKind::GetRecord => Answer::Record(request.class, object(db, request)?),
+        CallKind::GetByUuid => {
+            let found = table.by_uuid(request.text(0)).ok_or_else(|| {
+                Failure::new("UUID_INVALID", [&*request.class.name, request.text(0)])
+            })?;
+            Answer::Value(Value::Text(found.reference().clone()))
+        }
+        CallKind::GetByNameLabel => {
+            let field = request.class.field_index("name_label");
+            let named = |object: &&Object| {
+                field.is_some_and(|field| object.fields()[field].as_text() == Some(request.text(0)))
+            };
+            Answer::Refs(refs(backwards().filter(named)))
+        }
+        _ => {
+            let field = request.known.name.strip_prefix("get_");
+            let field = field.and_then(|name| request.class.field_index(name));
+            let field = field.ok_or_else(|| not_implemented(request.known))?;
+            Answer::Borrowed(&object(db, request)?.fields()[field])
+        }
+    })
+}
+
+fn refs<'a>(objects: impl Iterator<Item = &'a Object>) -> Vec<Text> {
+    objects.map(|object| object.reference().clone()).collect()
+}
+
+fn filtered<'a>(db: &'a Database, request: &Request) -> Result<Vec<&'a Object>, Failure> {
+    let filter = Filter::parse(request.text(0), request.class)?;
+    Ok(db.table(request.class.id).iter().rev().filter(|o| filter.holds(o)).collect())
+}

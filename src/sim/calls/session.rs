@@ -1,0 +1,62 @@
+//! Logging in and out.
+
+use std::sync::Arc;
+
+use crate::sim::database::Database;
+use crate::sim::protocol::{Body, Failure, Form, Output};
+use crate::sim::sessions::User;
+use crate::sim::state::State;
+
+use super::{Answer, Request};
+
+/// `session.login_with_password`.
+pub(super) async fn log_in(
+    state: &Arc<State>,
+    request: &Request,
+    form: Form,
+) -> Result<Body, Failure> {
+    let (name, password, originator) = (request.text(0), request.text(1), request.text(3));
+    let Some(user) = state.sessions.user(name, password) else {
+        // XAPI makes who guesses wait.
+        state.clock.sleep(state.settings.refusal_delay).await;
+        let params = [&**name, "Authentication failure"];
+        return Err(Failure::new("SESSION_AUTHENTICATION_FAILED", params));
+    };
+    let (elapsed, now) = (state.clock.elapsed(), state.clock.date_time(0));
+    let reference = state.write(|db| {
+        state.sessions.open(db, &state.identifiers, &user, originator, (elapsed, &now))
+    });
+    Ok(Output::success(form, |out| out.string(&reference)))
+}
+
+/// `session.logout`.
+pub(super) fn log_out(
+    state: &State,
+    db: &mut Database,
+    request: &Request,
+) -> Result<Answer<'static>, Failure> {
+    if let Some((reference, _)) = &request.session {
+        state.sessions.end(db, reference);
+    }
+    Ok(Answer::Void)
+}
+
+/// `session.change_password`, which is for local superusers only.
+pub(super) fn change_password(
+    state: &State,
+    _: &mut Database,
+    request: &Request,
+) -> Result<Answer<'static>, Failure> {
+    let session = request.session.as_ref().map(|(_, session)| session);
+    match session.filter(|session| session.role.is_none()) {
+        Some(session) => {
+            state.sessions.put_user(User::superuser(&session.user, request.text(1)));
+            Ok(Answer::Void)
+        }
+        None => {
+            let user = session.map_or("", |session| &session.user);
+            let text = "Failed to authenticate";
+            Err(Failure::new("USER_IS_NOT_LOCAL_SUPERUSER", [user, text]))
+        }
+    }
+}

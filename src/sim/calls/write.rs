@@ -1,0 +1,131 @@
+//! Calls that write: the setters of plain fields, and the calls of the groups beside this file.
+
+use crate::datamodel::{CallKind, Type};
+use crate::sim::database::{Database, Value};
+use crate::sim::protocol::Failure;
+use crate::sim::state::State;
+
+use super::{Answer, Request, event, object, only_reads, session, task};
+
+/// What a call does to the database.
+pub(super) enum Write {
+    /// `set_`, `add_to_`, `remove_from_`, `add_`, `remove_` of a field, by its place.
+    Field(Change, usize),
+    /// A call of its own.
+    Own(fn(&State, &mut Database, &Request) -> Result<Answer<'static>, Failure>),
+}
+
+/// How a field's setter changes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    Set,
+    AddToMap,
+    RemoveFromMap,
+    AddToSet,
+    RemoveFromSet,
+}
+
+/// What this call writes; `None` when it only reads or is not carried out at all.
+pub(super) fn of(request: &Request) -> Option<Write> {
+    Some(match request.known.wire_name.as_str() {
+        "session.logout" => Write::Own(session::log_out),
+        "session.change_password" => Write::Own(session::change_password),
+        "event.inject" => Write::Own(event::inject),
+        "task.create" => Write::Own(task::create),
+        "task.destroy" => Write::Own(task::destroy),
+        _ if only_reads(request.known.kind) => return None,
+        _ => {
+            let (change, field) = plain_field(request)?;
+            Write::Field(change, field)
+        }
+    })
+}
+
+impl Write {
+    /// Carries it out.
+    pub(super) fn carry_out(
+        self,
+        state: &State,
+        db: &mut Database,
+        request: &Request,
+    ) -> Result<Answer<'static>, Failure> {
+        match self {
+            Self::Field(change, field) => set_field(db, request, change, field),
+            Self::Own(own) => own(state, db, request),
+        }
+    }
+}
+
+/// The field that a setter writes. Setters that do more than store a value have another name or
+/// another type than the field, or a file of their own.
+fn plain_field(request: &Request) -> Option<(Change, usize)> {
+    let (class, known) = (request.class, request.known);
+    let setter = matches!(
+        known.kind,
+        CallKind::Custom | CallKind::FieldSet | CallKind::FieldAdd | CallKind::FieldRemove
+    );
+    if !setter || known.result.is_some() || !matches!(known.params.first()?.ty, Type::Ref(_)) {
+        return None;
+    }
+    let argument = |index: usize| known.params.get(index).map(|param| &param.ty);
+    let field = |name: &str| Some((class.field_index(name)?, &class.field(name)?.ty));
+    let name = known.name.as_str();
+    let count = known.params.len();
+    if let Some((field, ty)) = name.strip_prefix("set_").and_then(field) {
+        return (count == 2 && argument(1) == Some(ty)).then_some((Change::Set, field));
+    }
+    let to_map = name.strip_prefix("add_to_").and_then(field);
+    if let Some((field, Type::Map(key, value))) = to_map {
+        let fits = count == 3 && argument(1) == Some(key) && argument(2) == Some(value);
+        return fits.then_some((Change::AddToMap, field));
+    }
+    let from_map = name.strip_prefix("remove_from_").and_then(field);
+    if let Some((field, Type::Map(key, _))) = from_map {
+        return (count == 2 && argument(1) == Some(key)).then_some((Change::RemoveFromMap, field));
+    }
+    let members = [("add_to_", Change::AddToSet), ("remove_from_", Change::RemoveFromSet)]
+        .into_iter()
+        .chain([("add_", Change::AddToSet), ("remove_", Change::RemoveFromSet)]);
+    for (prefix, change) in members {
+        if let Some((field, Type::Set(of))) = name.strip_prefix(prefix).and_then(field) {
+            return (count == 2 && argument(1) == Some(of)).then_some((change, field));
+        }
+    }
+    None
+}
+
+fn set_field(
+    db: &mut Database,
+    request: &Request,
+    change: Change,
+    field: usize,
+) -> Result<Answer<'static>, Failure> {
+    let class = request.class;
+    let mut value = object(db, request)?.fields()[field].clone();
+    let argument = request.args[1].clone();
+    match (&mut value, change) {
+        (value, Change::Set) => *value = argument,
+        (Value::Map(pairs), Change::AddToMap) => {
+            if argument.as_text().is_some_and(|key| key.is_empty()) {
+                let text = "Xapi_database.Db_exn.Empty_key_in_map";
+                return Err(Failure::new("INTERNAL_ERROR", [text]));
+            }
+            if pairs.iter().any(|(key, _)| *key == argument) {
+                let key = argument.marshalled();
+                let params = [&class.name, &class.fields[field].name, &**request.text(0), &key];
+                return Err(Failure::new("MAP_DUPLICATE_KEY", params));
+            }
+            pairs.insert(0, (argument, request.args[2].clone()));
+        }
+        (Value::Map(pairs), _) => pairs.retain(|(key, _)| *key != argument),
+        (Value::Set(items), Change::AddToSet) => {
+            if !items.contains(&argument) {
+                items.insert(0, argument);
+            }
+        }
+        (Value::Set(items), _) => items.retain(|item| *item != argument),
+        _ => return Err(super::not_implemented(request.known)),
+    }
+    db.set(class, request.text(0), field, value).map_err(|_| request.handle_invalid())?;
+    Ok(Answer::Void)
+}

@@ -1,0 +1,327 @@
+//! XAPI's own small HTTP server, with its limits and manners.
+
+mod head;
+mod reply;
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::calls;
+use super::fault::Fault;
+use super::protocol::{Body, Output, read_json, read_xml};
+use super::state::State;
+use head::{Head, Inbox, NoRequest};
+use reply::{Page, call_head};
+
+/// How many connections XAPI serves at once; more wait.
+const CONNECTIONS: usize = 800;
+
+/// A reply is written in parts of this size, so that its pace can be held.
+const PART: usize = 64 * 1024;
+
+/// Serves connections until told to stop.
+#[derive(Debug, Clone)]
+pub(crate) struct Server {
+    state: Arc<State>,
+    tls: Option<TlsSettings>,
+    connections: Arc<Semaphore>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+#[derive(Clone)]
+struct TlsSettings(TlsAcceptor);
+
+impl std::fmt::Debug for TlsSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TlsSettings")
+    }
+}
+
+impl Server {
+    pub(crate) fn new(state: Arc<State>, tls: Option<TlsAcceptor>) -> Self {
+        Self {
+            state,
+            tls: tls.map(TlsSettings),
+            connections: Arc::new(Semaphore::new(CONNECTIONS)),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        }
+    }
+
+    /// Whether it speaks TLS over TCP.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Accepts TCP connections until `until` is cancelled.
+    pub(crate) fn accept_tcp(&self, listener: TcpListener, until: CancellationToken) {
+        let server = self.clone();
+        self.tasks.spawn(async move {
+            while let Some(permit) = server.permit(&until).await {
+                let accepted = tokio::select! {
+                    accepted = listener.accept() => accepted,
+                    () = until.cancelled() => return,
+                };
+                let Ok((stream, _)) = accepted else { continue };
+                // Small replies must not wait for an acknowledgement.
+                _ = stream.set_nodelay(true);
+                match server.tls.clone() {
+                    None => server.spawn(stream, permit),
+                    Some(TlsSettings(tls)) => {
+                        let server = server.clone();
+                        server.tasks.clone().spawn(async move {
+                            let stream = tokio::select! {
+                                stream = tls.accept(stream) => stream,
+                                () = server.stop.cancelled() => return,
+                            };
+                            if let Ok(stream) = stream {
+                                server.spawn(stream, permit);
+                            }
+                        });
+                    }
+                }
+            }
+        });
+    }
+
+    /// Accepts connections of a Unix socket until `until` is cancelled.
+    pub(crate) fn accept_unix(&self, listener: UnixListener, until: CancellationToken) {
+        let server = self.clone();
+        self.tasks.spawn(async move {
+            while let Some(permit) = server.permit(&until).await {
+                let accepted = tokio::select! {
+                    accepted = listener.accept() => accepted,
+                    () = until.cancelled() => return,
+                };
+                if let Ok((stream, _)) = accepted {
+                    server.spawn(stream, permit);
+                }
+            }
+        });
+    }
+
+    /// A token that stops one listener, or all when the server stops.
+    pub(crate) fn listening(&self) -> CancellationToken {
+        self.stop.child_token()
+    }
+
+    /// Runs something beside the connections until the server stops.
+    pub(crate) fn spawn_beside(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = work => {}
+                () = stop.cancelled() => {}
+            }
+        });
+    }
+
+    /// Drops every connection and stops what runs, soon.
+    pub(crate) fn cancel(&self) {
+        self.stop.cancel();
+    }
+
+    /// Drops every connection and waits until nothing runs any more.
+    pub(crate) async fn stop(&self) {
+        self.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    async fn permit(&self, until: &CancellationToken) -> Option<tokio::sync::OwnedSemaphorePermit> {
+        tokio::select! {
+            biased;
+            () = until.cancelled() => None,
+            permit = Arc::clone(&self.connections).acquire_owned() => permit.ok(),
+        }
+    }
+
+    fn spawn<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+        &self,
+        stream: S,
+        permit: tokio::sync::OwnedSemaphorePermit,
+    ) {
+        let (state, dropped) = (Arc::clone(&self.state), self.state.dropped());
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            let _permit = permit;
+            tokio::select! {
+                // A client that goes away in the middle is nothing to report.
+                _ = Connection { state, stream, inbox: Inbox::default() }.serve() => {}
+                () = stop.cancelled() => {}
+                () = dropped.cancelled() => {}
+            }
+        });
+    }
+}
+
+struct Connection<S> {
+    state: Arc<State>,
+    stream: S,
+    inbox: Inbox,
+}
+
+/// Whether a connection is kept after a reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Keep,
+    Close,
+    /// Without the good manners of a closing handshake.
+    Abort,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    async fn serve(mut self) -> io::Result<()> {
+        let mut first = true;
+        loop {
+            let head = self.inbox.head(&mut self.stream, &self.state.clock, first).await;
+            first = false;
+            let next = match head {
+                Ok(head) => match self.request(&head).await {
+                    Ok(next) => next,
+                    Err(NoRequest::Refused(page)) => self.send_page(&page).await?,
+                    Err(NoRequest::Gone) => Next::Abort,
+                },
+                Err(NoRequest::Refused(page)) => self.send_page(&page).await?,
+                Err(NoRequest::Gone) => Next::Abort,
+            };
+            match next {
+                Next::Keep => {}
+                Next::Abort => return Ok(()),
+                Next::Close => return self.close().await,
+            }
+        }
+    }
+
+    async fn request(&mut self, head: &Head) -> Result<Next, NoRequest> {
+        match head.method.as_str() {
+            "POST" => self.call(head).await,
+            "OPTIONS" => {
+                self.stream.write_all(Page::options(head).text().as_bytes()).await?;
+                Ok(if head.close { Next::Close } else { Next::Keep })
+            }
+            "GET" | "PUT" | "CONNECT" => Err(NoRequest::Refused(Page::forbidden())),
+            _ => Err(NoRequest::Refused(Page::not_implemented(head))),
+        }
+    }
+
+    async fn call(&mut self, head: &Head) -> Result<Next, NoRequest> {
+        let body = self.inbox.body(&mut self.stream, head).await?;
+        let json = head.path.starts_with("/jsonrpc");
+        let call = if json { read_json(&body) } else { read_xml(&body) };
+        drop(body);
+        let call = call.map_err(|bad| NoRequest::Refused(Page::internal(head, &bad.0)))?;
+        let (name, form) = (call.name.clone(), call.form.clone());
+        self.state.count(&name);
+        let faults = self.state.faults.strike(&name);
+        let mut failure = None;
+        for fault in &faults {
+            match fault {
+                Fault::Refuse => return Ok(Next::Abort),
+                Fault::Hang => return Ok(self.hang().await),
+                Fault::Reply(reply) => {
+                    self.stream.write_all(&reply.start).await?;
+                    while !reply.endless.is_empty() {
+                        self.send_part(&reply.endless).await?;
+                    }
+                    return Ok(Next::Close);
+                }
+                Fault::Fail(wanted) => failure = Some(wanted),
+                Fault::ExpireSession => self.state.expire(&call),
+                Fault::Delay(_) | Fault::Cut(_) | Fault::Drop => {}
+            }
+        }
+        let body = match failure {
+            Some(failure) => Output::failure(form, failure),
+            None => calls::answer(&self.state, call).await,
+        };
+        self.state.faults.released(&name).await;
+        let mut cut = usize::MAX;
+        for fault in faults {
+            match fault {
+                Fault::Delay(delay) => self.state.clock.sleep(delay).await,
+                Fault::Cut(bytes) => cut = bytes,
+                Fault::Drop => return Ok(Next::Abort),
+                _ => {}
+            }
+        }
+        self.send(head, json, body, cut).await
+    }
+
+    async fn send(
+        &mut self,
+        head: &Head,
+        json: bool,
+        mut body: Body,
+        mut left: usize,
+    ) -> Result<Next, NoRequest> {
+        // Head and start go out together, as small replies do from XAPI.
+        let mut piece = call_head(head, json, body.len()).into_bytes();
+        piece.extend(body.next().unwrap_or_default());
+        loop {
+            for part in piece.chunks(PART) {
+                if part.len() > left {
+                    self.send_part(&part[..left]).await?;
+                    self.stream.flush().await?;
+                    return Ok(Next::Abort);
+                }
+                left -= part.len();
+                self.send_part(part).await?;
+            }
+            match body.next() {
+                Some(next) => piece = next,
+                None => break,
+            }
+        }
+        self.stream.flush().await?;
+        Ok(if head.close { Next::Close } else { Next::Keep })
+    }
+
+    async fn send_part(&mut self, part: &[u8]) -> io::Result<()> {
+        self.stream.write_all(part).await?;
+        let pause = self.state.faults.time_to_send(part.len());
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
+        Ok(())
+    }
+
+    async fn send_page(&mut self, page: &Page) -> io::Result<Next> {
+        self.stream.write_all(page.text().as_bytes()).await?;
+        self.stream.flush().await?;
+        Ok(Next::Close)
+    }
+
+    /// Reads until the client gives up.
+    async fn hang(&mut self) -> Next {
+        let mut sink = [0; 1024];
+        while self.stream.read(&mut sink).await.is_ok_and(|read| read > 0) {}
+        Next::Abort
+    }
+
+    /// Closes so that the client gets all of the last reply: what it still sends is read for a
+    /// moment, since a reset would take back bytes it has not read yet.
+    async fn close(mut self) -> io::Result<()> {
+        self.stream.shutdown().await?;
+        let mut sink = [0; 8192];
+        let drain = async {
+            for _ in 0..256 {
+                if self.stream.read(&mut sink).await.is_ok_and(|read| read > 0) {
+                    continue;
+                }
+                break;
+            }
+        };
+        _ = timeout(std::time::Duration::from_secs(1), drain).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,146 @@
+//! Storage repositories and what plugs them into hosts.
+
+use super::hosts::Host;
+use super::{Builder, no_pairs, reference, text};
+use crate::sim::database::{Text, Value};
+
+const TIB: i64 = 1 << 40;
+
+/// The repositories that VMs' disks live in.
+pub(super) struct Storage {
+    pub(super) default: Text,
+    pub(super) disks: Vec<Text>,
+}
+
+struct Repository<'a> {
+    label: &'a str,
+    description: &'a str,
+    kind: &'a str,
+    content: &'a str,
+    size: i64,
+    shared: bool,
+    is_tools: bool,
+}
+
+/// Plug-ins, repositories and their connections to the hosts.
+pub(super) fn storage(builder: &mut Builder<'_>, hosts: &[Host], vms: usize) -> Storage {
+    for (kind, label) in [
+        ("nfs", "NFS VHD"),
+        ("lvm", "Local VHD on LVM"),
+        ("ext", "Local EXT3 VHD"),
+        ("iso", "ISO"),
+        ("udev", "udev"),
+    ] {
+        plug_in(builder, kind, label);
+    }
+    let shared = (0..=vms / 1000).map(|n| {
+        let label = format!("Shared storage {}", n + 1);
+        let repository = Repository {
+            label: &label,
+            description: "NFS SR [192.0.2.250:/export]",
+            kind: "nfs",
+            content: "user",
+            size: 64 * TIB,
+            shared: true,
+            is_tools: false,
+        };
+        connect(builder, &repository, hosts)
+    });
+    let disks: Vec<_> = shared.collect();
+    for host in hosts {
+        let repository = Repository {
+            label: "Local storage",
+            description: "",
+            kind: "lvm",
+            content: "user",
+            size: TIB,
+            shared: false,
+            is_tools: false,
+        };
+        connect(builder, &repository, std::slice::from_ref(host));
+    }
+    let tools = Repository {
+        label: "XenServer Tools",
+        description: "XenServer Tools ISOs",
+        kind: "iso",
+        content: "iso",
+        size: -1,
+        shared: true,
+        is_tools: true,
+    };
+    let tools = connect(builder, &tools, hosts);
+    builder.add(
+        "VDI",
+        &[
+            ("name_label", text("guest-tools.iso")),
+            ("name_description", text("XenServer Tools")),
+            ("SR", reference(&tools)),
+            ("virtual_size", Value::Int(140 << 20)),
+            ("physical_utilisation", Value::Int(140 << 20)),
+            ("type", text("user")),
+            ("read_only", Value::Bool(true)),
+            ("sharable", Value::Bool(true)),
+            ("location", text("guest-tools.iso")),
+            ("managed", Value::Bool(true)),
+            ("is_tools_iso", Value::Bool(true)),
+            ("parent", text(crate::sim::database::NULL)),
+        ],
+    );
+    // With at least one repository there is a first.
+    let default = disks.first().unwrap_or(&tools).clone();
+    Storage { default, disks }
+}
+
+fn plug_in(builder: &mut Builder<'_>, kind: &str, label: &str) {
+    let features = ["SR_PROBE", "SR_UPDATE", "VDI_CREATE", "VDI_DELETE", "VDI_SNAPSHOT"];
+    let numbered = features.map(|feature| (Value::text(feature), Value::Int(1)));
+    builder.add(
+        "SM",
+        &[
+            ("name_label", text(label)),
+            ("type", text(kind)),
+            ("vendor", text("Simulated")),
+            ("version", text("1.0")),
+            ("required_api_version", text("1.0")),
+            ("capabilities", Value::texts(features)),
+            ("features", Value::Map(numbered.to_vec())),
+            ("driver_filename", text(format!("/opt/xensource/sm/{kind}SR"))),
+        ],
+    );
+}
+
+fn connect(builder: &mut Builder<'_>, repository: &Repository<'_>, hosts: &[Host]) -> Text {
+    let operations = ["vdi_introduce", "unplug", "plug", "update", "scan", "vdi_create"];
+    let this = builder.add(
+        "SR",
+        &[
+            ("name_label", text(repository.label)),
+            ("name_description", text(repository.description)),
+            ("allowed_operations", Value::texts(operations)),
+            ("virtual_allocation", Value::Int(0)),
+            ("physical_utilisation", Value::Int(repository.size / 8)),
+            ("physical_size", Value::Int(repository.size)),
+            ("type", text(repository.kind)),
+            ("content_type", text(repository.content)),
+            ("shared", Value::Bool(repository.shared)),
+            ("is_tools_sr", Value::Bool(repository.is_tools)),
+        ],
+    );
+    let config = match repository.kind {
+        "nfs" => Value::pairs([("server", "192.0.2.250"), ("serverpath", "/export")]),
+        "lvm" => Value::pairs([("device", "/dev/sda3")]),
+        _ => no_pairs(),
+    };
+    for host in hosts {
+        builder.add(
+            "PBD",
+            &[
+                ("host", reference(&host.reference)),
+                ("SR", reference(&this)),
+                ("device_config", config.clone()),
+                ("currently_attached", Value::Bool(true)),
+            ],
+        );
+    }
+    this
+}

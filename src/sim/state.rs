@@ -1,0 +1,77 @@
+//! Everything that one simulated pool knows.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::datamodel::datamodel;
+
+use super::clock::Clock;
+use super::database::Database;
+use super::fault::Faults;
+use super::identifiers::Identifiers;
+use super::protocol::{Arg, Call};
+use super::sessions::Sessions;
+
+/// What does not change while a pool runs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    /// How long `event.from` gathers changes.
+    pub(crate) batching: Duration,
+    /// How long a refused login takes.
+    pub(crate) refusal_delay: Duration,
+}
+
+/// Everything that one simulated pool knows.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) db: RwLock<Database>,
+    /// The generation after the last write; wakes `event.from`.
+    pub(crate) changed: watch::Sender<u64>,
+    pub(crate) sessions: Sessions,
+    pub(crate) identifiers: Identifiers,
+    pub(crate) faults: Faults,
+    pub(crate) clock: Clock,
+    pub(crate) settings: Settings,
+    pub(crate) seen: Mutex<BTreeMap<String, u64>>,
+    /// Cancelled, and replaced, to drop every connection at once.
+    pub(crate) connections: Mutex<CancellationToken>,
+}
+
+impl State {
+    /// Writes to the database and wakes who waits for changes.
+    pub(crate) fn write<T>(&self, write: impl FnOnce(&mut Database) -> T) -> T {
+        let mut db = self.db.write();
+        let result = write(&mut db);
+        let generation = db.generation();
+        drop(db);
+        self.changed.send_if_modified(|last| std::mem::replace(last, generation) != generation);
+        result
+    }
+
+    /// Notes that a call was seen; those that no XAPI has are counted together.
+    pub(crate) fn count(&self, call: &str) {
+        let plain = call.strip_prefix("Async.").unwrap_or(call);
+        let call = if datamodel().call(plain).is_some() { call } else { "unknown" };
+        let mut seen = self.seen.lock();
+        match seen.get_mut(call) {
+            Some(count) => *count += 1,
+            None => _ = seen.insert(call.to_owned(), 1),
+        }
+    }
+
+    /// Cancelled when every connection is dropped.
+    pub(crate) fn dropped(&self) -> CancellationToken {
+        self.connections.lock().clone()
+    }
+
+    /// Ends the session that a call would be made in.
+    pub(crate) fn expire(&self, call: &Call) {
+        if let Some(Arg::String(session)) = call.args.first() {
+            self.write(|db| self.sessions.end(db, session));
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! A gateway and a simulated pool for one test, and a client that looks for leaks.
+//!
+//! Every session ref the pool gives out is a sentinel: when the lab ends, none of them may stand in
+//! anything the gateway answered or logged.
+
+use std::io;
+use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tracing_subscriber::fmt::MakeWriter;
+use xengate::app::{App, Running};
+use xengate::config::{BackendConfig, Config};
+use xengate::sim::{PASSWORD, Sim, SimConfig, SimHandle};
+
+/// The name of the one backend.
+pub const BACKEND: &str = "lab";
+
+/// How long a condition may take to come true before a test gives up.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How often it is looked at.
+const GLANCE: Duration = Duration::from_millis(10);
+
+/// A gateway in front of a simulated pool.
+pub struct Lab {
+    pub sim: SimHandle,
+    pub gate: Gate,
+}
+
+/// A running gateway and a client of it that remembers every answer.
+pub struct Gate {
+    running: Running,
+    client: reqwest::Client,
+    answers: Mutex<Vec<u8>>,
+}
+
+/// An answer of the gateway.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: reqwest::header::HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The body as JSON.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&self.body)))
+    }
+
+    /// The answer's header, as text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The body, after checking that it is a 200.
+    #[track_caller]
+    pub fn ok(&self) -> Value {
+        assert_eq!(self.status, 200, "{}", String::from_utf8_lossy(&self.body));
+        self.json()
+    }
+
+    /// The problem document, after checking that it is one, of this status and code.
+    #[track_caller]
+    pub fn problem(&self, status: u16, code: &str) -> Value {
+        let problem = self.json();
+        assert_eq!(self.status, status, "{problem}");
+        assert_eq!(self.header("content-type"), Some("application/problem+json"));
+        assert_eq!(problem["code"], code, "{problem}");
+        assert_eq!(problem["status"], status, "{problem}");
+        assert_eq!(problem["request_id"].as_str(), self.header("x-request-id"), "{problem}");
+        for member in ["type", "title", "detail"] {
+            assert!(problem[member].as_str().is_some_and(|text| !text.is_empty()), "{problem}");
+        }
+        assert!(problem["retryable"].is_boolean() && problem["params"].is_array(), "{problem}");
+        problem
+    }
+}
+
+impl Lab {
+    /// A gateway in front of a pool with ten VMs.
+    pub async fn new() -> Self {
+        Self::with(|_| {}, |_, _| {}).await
+    }
+
+    /// The same, after `sim` and `gateway` have changed their configurations.
+    pub async fn with(
+        sim: impl FnOnce(&mut SimConfig),
+        gateway: impl FnOnce(&mut Config, &SimHandle),
+    ) -> Self {
+        let mut config = SimConfig { batching: Some(Duration::ZERO), ..SimConfig::default() };
+        sim(&mut config);
+        let sim = Sim::start(config).expect("the pool starts");
+        let gate = Gate::start(&sim.url(), |config| gateway(config, &sim)).await;
+        Self { sim, gate }
+    }
+
+    /// Logs in as the pool's superuser, and waits until the mirror is live.
+    pub async fn login(&self) -> String {
+        self.gate.login("root", PASSWORD).await
+    }
+
+    /// `GET path` as whoever `token` names.
+    pub async fn get(&self, path: &str, token: &str) -> Answer {
+        self.gate.get(path, token).await
+    }
+
+    /// Asks until the answer is as it should be.
+    pub async fn until(&self, path: &str, token: &str, holds: impl Fn(&Answer) -> bool) -> Answer {
+        self.gate.until(path, token, holds).await
+    }
+
+    /// Ends both, having looked for leaks.
+    pub async fn end(self) {
+        let secrets = self.sim.session_refs();
+        assert!(!secrets.is_empty(), "somebody logged in");
+        self.gate.end(&secrets).await;
+        self.sim.stop().await;
+    }
+}
+
+impl Gate {
+    /// A gateway whose one backend is at `uri`.
+    pub async fn start(uri: &str, change: impl FnOnce(&mut Config)) -> Self {
+        capture_logs();
+        let backend = BackendConfig::new(vec![uri.to_owned()]);
+        let mut config = Config {
+            listen: ([127, 0, 0, 1], 0).into(),
+            backends: [(BACKEND.to_owned(), backend)].into(),
+            ..Config::default()
+        };
+        change(&mut config);
+        let running = App::start(config).await.expect("the gateway starts");
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        Self { running, client, answers: Mutex::default() }
+    }
+
+    /// The gateway itself, for what cannot be seen from outside.
+    pub fn running(&self) -> &Running {
+        &self.running
+    }
+
+    /// Where a path of the gateway is.
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.running.url())
+    }
+
+    /// A request to be filled in, for [`Gate::send`].
+    pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.client.request(method, self.url(path))
+    }
+
+    /// Sends a request and keeps the answer in mind.
+    pub async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
+        let response = request.send().await.expect("an answer");
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = response.bytes().await.expect("a whole body").to_vec();
+        let mut answers = self.answers.lock().expect("not poisoned");
+        for value in headers.values() {
+            answers.extend_from_slice(value.as_bytes());
+            answers.push(b'\n');
+        }
+        answers.extend_from_slice(&body);
+        answers.push(b'\n');
+        Answer { status, headers, body }
+    }
+
+    /// `GET path` as whoever `token` names.
+    pub async fn get(&self, path: &str, token: &str) -> Answer {
+        self.send(self.request(Method::GET, path).bearer_auth(token)).await
+    }
+
+    /// `POST path` with a JSON body, as whoever `token` names, or as nobody.
+    pub async fn post(&self, path: &str, token: Option<&str>, body: &Value) -> Answer {
+        let request = self.request(Method::POST, path).json(body);
+        self.send(match token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        })
+        .await
+    }
+
+    /// Logs in; the token.
+    #[track_caller]
+    pub fn login(&self, username: &str, password: &str) -> impl Future<Output = String> + use<'_> {
+        let body = json!({"username": username, "password": password});
+        async move {
+            let answer = self.post("/sessions", None, &body).await;
+            assert_eq!(answer.status, 201, "{}", String::from_utf8_lossy(&answer.body));
+            answer.json()["token"].as_str().expect("a token").to_owned()
+        }
+    }
+
+    /// Asks until the answer is as it should be.
+    pub async fn until(&self, path: &str, token: &str, holds: impl Fn(&Answer) -> bool) -> Answer {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let mut glances = tokio::time::interval(GLANCE);
+        loop {
+            let answer = self.get(path, token).await;
+            if holds(&answer) {
+                return answer;
+            }
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "{path} never became what it should; last: {} {}",
+                answer.status,
+                String::from_utf8_lossy(&answer.body[..answer.body.len().min(2000)])
+            );
+            glances.tick().await;
+        }
+    }
+
+    /// Shuts the gateway down, and looks for these secrets in all it has answered and logged.
+    pub async fn end(self, secrets: &[String]) {
+        self.running.shutdown().await;
+        let answers = self.answers.into_inner().expect("not poisoned");
+        let logs = LOGS.get().expect("captured").lock().expect("not poisoned").clone();
+        for secret in secrets {
+            assert!(!contains(&answers, secret), "a secret was answered");
+            assert!(!contains(&logs, secret), "a secret was logged");
+        }
+        assert!(!contains(&answers, "OpaqueRef:"), "a ref was answered");
+        assert!(!contains(&logs, PASSWORD), "a password was logged");
+    }
+}
+
+fn contains(text: &[u8], part: &str) -> bool {
+    text.windows(part.len()).any(|window| window == part.as_bytes())
+}
+
+/// Everything the gateways of this process have logged, at every level.
+static LOGS: OnceLock<Mutex<Vec<u8>>> = OnceLock::new();
+
+struct Capture;
+
+impl io::Write for Capture {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        LOGS.get().expect("made first").lock().expect("not poisoned").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Capture {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        Self
+    }
+}
+
+fn capture_logs() {
+    LOGS.get_or_init(|| {
+        let subscriber = tracing_subscriber::fmt()
+            .with_env_filter("trace,xengate::sim=off,reqwest=off,hyper_util::client=off")
+            .with_writer(|| Capture)
+            .with_ansi(false)
+            .finish();
+        tracing::subscriber::set_global_default(subscriber).expect("the first");
+        Mutex::default()
+    });
+}

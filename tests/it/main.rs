@@ -1,0 +1,6 @@
+//! xengate through its front door: a gateway on a free port, in front of a simulated pool or of a
+//! real one's recordings, spoken to in HTTP.
+
+mod floors;
+mod lab;
+mod vms;
