@@ -402,6 +402,29 @@ async fn held_and_late_replies_come_in_the_end() {
 }
 
 #[tokio::test]
+async fn replies_can_be_slow() {
+    let sim = start(40);
+    let client = Client::logged_in(&sim, "root").await;
+    sim.pace(1000);
+    let mut passed = 0;
+    let time = async {
+        loop {
+            sim.advance(Duration::from_secs(1));
+            passed += 1;
+            tokio::task::yield_now().await;
+        }
+    };
+    let records = tokio::select! {
+        records = client.call("VM.get_all_records", json!([])) => records.expect("records"),
+        () = time => unreachable!("time goes on for ever"),
+    };
+    let bytes = records.to_string().len();
+    assert!(bytes > 100_000);
+    // Nothing is waited for after the last part.
+    assert!(passed >= bytes / 1000 - 64, "{bytes} bytes in {passed} s");
+}
+
+#[tokio::test]
 async fn the_port_closes_and_opens_again() {
     let sim = start(0);
     let client = Client::logged_in(&sim, "root").await;

@@ -16,6 +16,8 @@ pub use error::{
 };
 pub use session::{Access, Session};
 
+pub use crate::wire::Seen;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;

@@ -10,6 +10,10 @@ mod error;
 #[doc(hidden)]
 pub mod invariants;
 pub mod jsonrpc;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod recordings;
 pub mod reply;
 pub mod split;
 pub mod xmlrpc;

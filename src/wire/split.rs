@@ -131,7 +131,7 @@ impl ArraySplitter {
                 Region::Frame => self.frame(json, &mut at)?,
                 Region::Gap(gap) => self.gap(gap, json, &mut at)?,
                 Region::Element => self.element(json, &mut at, each)?,
-                Region::End if json[at].is_ascii_whitespace() => at += 1,
+                Region::End if is_space(json[at]) => at += 1,
                 Region::End => return Err(self.malformed(at, "something behind its end").into()),
             }
         }
@@ -141,7 +141,7 @@ impl ArraySplitter {
     fn start(&mut self, json: &[u8], at: &mut usize) {
         match json[*at] {
             b'{' | b'[' => self.region = Region::Frame,
-            byte if byte.is_ascii_whitespace() => *at += 1,
+            byte if is_space(byte) => *at += 1,
             _ => self.region = Region::Foreign,
         }
     }
@@ -220,7 +220,7 @@ impl ArraySplitter {
     fn gap(&mut self, gap: Gap, json: &[u8], at: &mut usize) -> Result<(), ReadError> {
         let byte = json[*at];
         match (byte, gap) {
-            (byte, _) if byte.is_ascii_whitespace() => *at += 1,
+            (byte, _) if is_space(byte) => *at += 1,
             (b']', Gap::Opened | Gap::BehindElement) => self.region = Region::Frame,
             (b',', Gap::BehindElement) => {
                 self.region = Region::Gap(Gap::BehindComma);
@@ -270,7 +270,7 @@ impl ArraySplitter {
                 b'[' => self.open(b']')?,
                 // A number or a word ends where the gap begins.
                 b',' | b']' if bare => break true,
-                byte if bare && byte.is_ascii_whitespace() => break true,
+                byte if bare && is_space(*byte) => break true,
                 b'}' | b']' => {
                     self.close(*byte, *at + len)?;
                     if self.open.len() == outside {
@@ -345,6 +345,10 @@ impl<E> From<ReadError> for Stop<E> {
     fn from(error: ReadError) -> Self {
         Stop::Broken(error)
     }
+}
+
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
 /// Where a string ends, its closing quote included, given bytes of its inside.

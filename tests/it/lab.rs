@@ -219,16 +219,22 @@ impl Gate {
         let answers = self.answers.into_inner().expect("not poisoned");
         let logs = LOGS.get().expect("captured").lock().expect("not poisoned").clone();
         for secret in secrets {
-            assert!(!contains(&answers, secret), "a secret was answered");
-            assert!(!contains(&logs, secret), "a secret was logged");
+            assert_eq!(around(&answers, secret), None, "a session ref was answered");
+            assert_eq!(around(&logs, secret), None, "a session ref was logged");
         }
-        assert!(!contains(&answers, "OpaqueRef:"), "a ref was answered");
-        assert!(!contains(&logs, PASSWORD), "a password was logged");
+        // Free text is the user's own: what the pool itself put there goes through.
+        let free = "\"import_task\":\"OpaqueRef:NULL\"";
+        let answers = String::from_utf8_lossy(&answers).replace(free, "");
+        assert_eq!(around(answers.as_bytes(), "OpaqueRef:"), None, "a ref was answered");
+        assert_eq!(around(&logs, PASSWORD), None, "a password was logged");
     }
 }
 
-fn contains(text: &[u8], part: &str) -> bool {
-    text.windows(part.len()).any(|window| window == part.as_bytes())
+/// What stands around `part` in `text`, if it is there.
+fn around(text: &[u8], part: &str) -> Option<String> {
+    let at = text.windows(part.len()).position(|window| window == part.as_bytes())?;
+    let (start, end) = (at.saturating_sub(80), (at + part.len() + 80).min(text.len()));
+    Some(String::from_utf8_lossy(&text[start..end]).into_owned())
 }
 
 /// Everything the gateways of this process have logged, at every level.

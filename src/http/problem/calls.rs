@@ -41,8 +41,8 @@ mod tests {
     use http::header;
 
     use super::*;
+    use crate::backend::Seen;
     use crate::backend::{BadReply, Busy, Fault, Reason, Unreachable};
-    use crate::wire::Seen;
 
     #[test]
     fn each_failed_call_has_its_status_and_a_word_of_when_to_come_back() {
