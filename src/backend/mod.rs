@@ -19,8 +19,6 @@ pub use error::{
 };
 pub use session::{Access, Session};
 
-pub use crate::wire::Seen;
-
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
