@@ -86,11 +86,7 @@ fn a_failure_is_the_same_in_every_dialect() {
             "HANDLE_INVALID",
             &["VM", "OpaqueRef:11111111-2222-3333-4444-555555555555"][..],
         ),
-        (
-            three!("param_count"),
-            "MESSAGE_PARAMETER_COUNT_MISMATCH",
-            &["VM.get_record", "1", "0"],
-        ),
+        (three!("param_count"), "MESSAGE_PARAMETER_COUNT_MISMATCH", &["VM.get_record", "1", "0"]),
     ] {
         let params = params.iter().map(|param| (*param).to_owned()).collect();
         let expected = Err(Failure { code: code.to_owned(), params });
