@@ -16,6 +16,9 @@ const TURNS: usize = 21;
 /// What one read from a socket gives at most.
 const CHUNK: usize = 16 << 10;
 
+/// Its name, how many bytes it decodes, and how.
+type Contestant = (&'static str, usize, Box<dyn Fn() -> usize>);
+
 fn main() {
     let xml = reply_of(RECORDS);
     let limits = Limits::default();
@@ -25,7 +28,7 @@ fn main() {
     };
     let json2 = format!(r#"{{"jsonrpc":"2.0","result":{},"id":1}}"#, records.get());
 
-    let contestants: [(&str, usize, Box<dyn Fn() -> usize>); 5] = [
+    let contestants: [Contestant; 5] = [
         ("XML: dxr to a tree", xml.len(), {
             let xml = xml.clone();
             Box::new(move || {

@@ -9,6 +9,7 @@ mod arg;
 mod error;
 #[doc(hidden)]
 pub mod invariants;
+mod json;
 pub mod jsonrpc;
 #[cfg(test)]
 mod properties;

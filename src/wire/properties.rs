@@ -142,7 +142,7 @@ fn seed(chunk: u8, body: &[u8]) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn any_bytes_are_read_alike_in_any_chunks(body in pieces(), chunk in any::<u8>()) {

@@ -2,6 +2,7 @@
 //! memory as a whole.
 
 use super::error::{HEAD, Limits, ReadError, Seen};
+use super::json::{Escaped, is_space, string_end};
 
 /// Hands out the elements of one array of a JSON object one by one, and keeps the rest: the frame,
 /// with that array empty. Takes time linear in its input whatever the chunks.
@@ -51,8 +52,6 @@ enum Gap {
     BehindElement,
     BehindComma,
 }
-
-type Escaped = bool;
 
 /// What is known of the member being read, in an object on the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -347,45 +346,5 @@ impl<E> From<ReadError> for Stop<E> {
     }
 }
 
-fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
-}
-
-/// Where a string ends, its closing quote included, given bytes of its inside.
-fn string_end(bytes: &[u8], escaped: &mut Escaped) -> Option<usize> {
-    let mut at = usize::from(std::mem::take(escaped));
-    while at < bytes.len() {
-        at += memchr::memchr2(b'"', b'\\', &bytes[at..])?;
-        if bytes[at] == b'"' {
-            return Some(at + 1);
-        }
-        at += 2;
-    }
-    // A backslash, or what it escapes, is the next chunk's.
-    *escaped = at > bytes.len();
-    None
-}
-
-/// Checks how deep a JSON text is nested, without recursion.
-pub(in crate::wire) fn check_depth(json: &[u8], limit: usize) -> Result<(), ReadError> {
-    let mut depth = 0_usize;
-    let mut at = 0;
-    while let Some(byte) = json.get(at) {
-        at += 1;
-        match byte {
-            b'"' => match string_end(&json[at..], &mut false) {
-                Some(len) => at += len,
-                None => return Ok(()),
-            },
-            b'{' | b'[' => {
-                depth += 1;
-                if depth > limit {
-                    return Err(ReadError::TooDeep { limit });
-                }
-            }
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    Ok(())
-}
+#[cfg(test)]
+mod tests;
