@@ -68,8 +68,8 @@ fn welcome(url: &str, vms: usize, vm: Option<&str>) -> String {
 A simulated pool with {vms} VMs is behind it; log in as root, password {PASSWORD}. Paste:
 
 TOKEN=$(curl -s {url}/sessions -H 'Content-Type: application/json' -d '{{"username":"root","password":"{PASSWORD}"}}' | sed -n 's/.*"token":"\([^"]*\)".*/\1/p')
-curl -s -H "Authorization: Bearer $TOKEN" '{url}/vms?limit=3'
-curl -s -H "Authorization: Bearer $TOKEN" {url}{third}
+curl -s -H "Authorization: Bearer $TOKEN" '{url}/vms?limit=3'; echo
+curl -s -H "Authorization: Bearer $TOKEN" {url}{third}; echo
 
 The whole API: {url}/docs
 Ctrl-C ends it."#
