@@ -100,6 +100,10 @@ impl Draft {
         if let Some(old) = refs.target(id).filter(|old| *old != target) {
             self.remove(old, id, refs);
         }
+        // A console's location names the console: when it was encoded, its ref named nothing yet.
+        if encoded.shown.contains(&id) && refs.target(id) != Some(target) {
+            self.dirty.insert(id);
+        }
         self.dirty.extend(refs.set_target(id, Some(target)));
         refs.set_points_to(id, &mut encoded.shown);
         let Some(reference) = refs.name(id).cloned() else { return };
@@ -313,6 +317,13 @@ mod tests {
         let changes = bench.batch(&[del("vm_metrics", "m2")]);
         assert_eq!(changes.len(), 2);
         assert!(bench.json("VM", 1).contains(r#""metrics":null"#));
+    }
+
+    #[test]
+    fn an_object_may_refer_to_itself() {
+        let mut bench = Bench::new();
+        bench.batch(&[vm(1, r#""parent":"OpaqueRef:vm1""#)]);
+        assert!(bench.json("VM", 1).contains(&format!(r#""parent":"{}""#, uuid(1))));
     }
 
     #[test]

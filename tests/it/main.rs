@@ -5,4 +5,5 @@ mod bad_days;
 mod bad_input;
 mod floors;
 mod lab;
+mod replay;
 mod vms;
