@@ -109,12 +109,7 @@ impl Lab {
     }
 
     /// Asks until the answer is as it should be.
-    pub async fn until(
-        &self,
-        path: &str,
-        token: &str,
-        holds: impl Fn(&Answer) -> bool,
-    ) -> Answer {
+    pub async fn until(&self, path: &str, token: &str, holds: impl Fn(&Answer) -> bool) -> Answer {
         self.gate.until(path, token, holds).await
     }
 
@@ -190,11 +185,7 @@ impl Gate {
 
     /// Logs in; the token.
     #[track_caller]
-    pub fn login(
-        &self,
-        username: &str,
-        password: &str,
-    ) -> impl Future<Output = String> + use<'_> {
+    pub fn login(&self, username: &str, password: &str) -> impl Future<Output = String> + use<'_> {
         let body = json!({"username": username, "password": password});
         async move {
             let answer = self.post("/sessions", None, &body).await;
@@ -204,12 +195,7 @@ impl Gate {
     }
 
     /// Asks until the answer is as it should be.
-    pub async fn until(
-        &self,
-        path: &str,
-        token: &str,
-        holds: impl Fn(&Answer) -> bool,
-    ) -> Answer {
+    pub async fn until(&self, path: &str, token: &str, holds: impl Fn(&Answer) -> bool) -> Answer {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         let mut glances = tokio::time::interval(GLANCE);
         loop {
