@@ -36,10 +36,23 @@ pub(super) enum Answer {
     Ok(Unclaimed),
     /// These credentials are no good.
     Refused,
-    /// Nothing, and why.
-    Unreachable(String),
-    /// It was not asked: too many others are.
-    Crowded,
+    /// Nothing of use, and why.
+    Silent(Silence),
+}
+
+/// Why a backend said nothing of use about a login.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Silence {
+    /// For people, and fit for clients.
+    pub(super) why: String,
+    /// Something came back that makes no sense, as from what is no Xen pool.
+    pub(super) is_bad_reply: bool,
+}
+
+impl Silence {
+    pub(super) fn new(why: impl Into<String>) -> Self {
+        Self { why: why.into(), is_bad_reply: false }
+    }
 }
 
 /// Tries the credentials on a backend. The attempt goes on by itself: it ends when the backend has
@@ -60,19 +73,24 @@ pub(super) fn knock(
             // Nobody waits for the answer, so the question need not be asked.
             () = answer_to.closed() => return,
         };
-        let Ok(_place) = entered else {
-            let _ = answer_to.send(Answer::Crowded);
+        let Ok(place) = entered else {
+            let crowded = Silence::new("too many logins are waiting for it");
+            drop(attempt);
+            let _ = answer_to.send(Answer::Silent(crowded));
             return;
         };
         let Credentials { username, password, originator } = &*credentials;
         let mut login = Box::pin(door.backend.login(username, password, originator));
         // An answer that is not taken is dropped, and a session in it logged out.
         if let Ok(result) = tokio::time::timeout(LOGIN_TIME, &mut login).await {
-            let _ = answer_to.send(judge(result, &doors, &attempt, &backend));
+            let answer = judge(result, &doors, &attempt, &backend);
+            // Over before the client hears of it, or its next attempt could come too early.
+            drop((attempt, place));
+            let _ = answer_to.send(answer);
         } else {
             let seconds = LOGIN_TIME.as_secs();
             let late = format!("it did not answer the login within {seconds} s");
-            let _ = answer_to.send(Answer::Unreachable(late));
+            let _ = answer_to.send(Answer::Silent(Silence::new(late)));
             drop(judge(login.await, &doors, &attempt, &backend));
         }
     });
@@ -96,7 +114,8 @@ fn judge(
         }
         Err(error) => {
             tracing::warn!(backend, %error, "a login got no answer");
-            Answer::Unreachable(error.to_string())
+            let is_bad_reply = matches!(error, CallError::BadReply(_));
+            Answer::Silent(Silence { why: error.to_string(), is_bad_reply })
         }
     }
 }

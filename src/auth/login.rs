@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
-use super::attempt::{Answer, Credentials, knock};
+use super::attempt::{Answer, Credentials, Silence, knock};
 use super::authority::Authority;
 use super::caller::Caller;
 use super::doors::Unclaimed;
@@ -59,7 +59,9 @@ pub enum LoginError {
     )]
     Username,
     /// A password that cannot be one.
-    #[error("a password has at most {LONGEST_PASSWORD} bytes")]
+    #[error(
+        "a password has at most {LONGEST_PASSWORD} bytes, none of which is a control character"
+    )]
     Password,
     /// Several backends, and none named: a password is never tried where nobody said to.
     #[error("name the backend to log in to, one or a list of: {}", .known.join(", "))]
@@ -90,6 +92,14 @@ pub enum LoginError {
     /// Every backend that answered said no.
     #[error("the user name or the password is not good")]
     Refused,
+    /// What came back from the backends makes no sense.
+    #[error("no backend gave an answer that makes sense: {}", Reasons(.backends))]
+    BadReply {
+        /// Each of those asked for, and what was wrong.
+        backends: Vec<(String, String)>,
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// No backend answered.
     #[error("no backend could be asked: {}", Reasons(.backends))]
     Unreachable {
@@ -128,7 +138,7 @@ impl fmt::Display for Reasons<'_> {
 struct Answers {
     ok: Vec<(Arc<str>, Unclaimed)>,
     refused: Vec<Arc<str>>,
-    unreachable: Vec<(Arc<str>, String)>,
+    silent: Vec<(Arc<str>, Silence)>,
 }
 
 impl Answers {
@@ -137,9 +147,14 @@ impl Answers {
         if !self.refused.is_empty() {
             return LoginError::Refused;
         }
+        let silent = self.silent.iter();
         let backends =
-            self.unreachable.iter().map(|(name, why)| (name.to_string(), why.clone())).collect();
-        LoginError::Unreachable { backends, retry_after: LATER }
+            silent.map(|(name, silence)| (name.to_string(), silence.why.clone())).collect();
+        if self.silent.iter().all(|(_, silence)| silence.is_bad_reply) {
+            LoginError::BadReply { backends, retry_after: LATER }
+        } else {
+            LoginError::Unreachable { backends, retry_after: LATER }
+        }
     }
 
     /// The standings to put into a session.
@@ -152,7 +167,7 @@ impl Answers {
             .into_iter()
             .map(live)
             .chain(self.refused.into_iter().map(|name| (name, Standing::Refused)))
-            .chain(self.unreachable.into_iter().map(|(name, _)| (name, Standing::Unreachable)))
+            .chain(self.silent.into_iter().map(|(name, _)| (name, Standing::Unreachable)))
     }
 }
 
@@ -166,8 +181,8 @@ impl Authority {
         password: SecretString,
         backends: Option<Vec<String>>,
     ) -> Result<Login, LoginError> {
-        let chosen = self.choose(backends)?;
         check(username, &password)?;
+        let chosen = self.choose(backends)?;
         let session = GatewaySession::new(
             username,
             self.doors.names().cloned(),
@@ -216,9 +231,9 @@ impl Authority {
         backends: Vec<String>,
     ) -> Result<(), LoginError> {
         let session = &caller.session;
-        let chosen = self.choose(Some(backends))?;
         let username = username.unwrap_or(session.username());
         check(username, &password)?;
+        let chosen = self.choose(Some(backends))?;
         let attempt = self.admit(peer, username)?;
         let originator = session.originator().to_owned();
         let credentials = Credentials { username: username.to_owned(), password, originator };
@@ -281,16 +296,14 @@ impl Authority {
                 (Arc::clone(&name), knock(&self.doors, name, credentials, attempt))
             })
             .collect();
-        let mut answers = Answers { ok: Vec::new(), refused: Vec::new(), unreachable: Vec::new() };
+        let mut answers = Answers { ok: Vec::new(), refused: Vec::new(), silent: Vec::new() };
         for (name, answer) in waiting {
             match answer.await {
                 Ok(Answer::Ok(session)) => answers.ok.push((name, session)),
                 Ok(Answer::Refused) => answers.refused.push(name),
-                Ok(Answer::Unreachable(why)) => answers.unreachable.push((name, why)),
-                Ok(Answer::Crowded) => {
-                    answers.unreachable.push((name, "too many logins at once".to_owned()));
-                }
-                Err(_) => answers.unreachable.push((name, "the login broke off".to_owned())),
+                Ok(Answer::Silent(silence)) => answers.silent.push((name, silence)),
+                // Its task is gone, which only the runtime's end brings about.
+                Err(_) => answers.silent.push((name, Silence::new("the login broke off"))),
             }
         }
         answers
@@ -337,7 +350,9 @@ fn check(username: &str, password: &SecretString) -> Result<(), LoginError> {
     if length == 0 || length > LONGEST_USERNAME || username.chars().any(char::is_control) {
         return Err(LoginError::Username);
     }
-    if password.expose_secret().len() > LONGEST_PASSWORD {
+    // XML-RPC cannot carry control characters, so no password that has one can be good everywhere.
+    let password = password.expose_secret();
+    if password.len() > LONGEST_PASSWORD || password.chars().any(|c| c.is_control() && c != '\t') {
         return Err(LoginError::Password);
     }
     Ok(())

@@ -28,4 +28,4 @@ pub use login::{Login, LoginError};
 pub use session::{BackendStatus, GatewaySession, NoAccess};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

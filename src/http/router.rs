@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Extension, Router};
 
 use super::Gateway;
 use super::collections::{self, Source};
-use super::routes::{backends, docs, health, objects, vms};
+use super::routes::{backends, docs, health, objects, sessions, vms};
 use super::shell::{method_not_allowed, not_found};
 
 /// Every route of the gateway. What happens to all of them alike is the shell's.
@@ -16,6 +16,9 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .merge(docs::router())
+        .route("/sessions", post(sessions::create))
+        .route("/sessions/current", get(sessions::current).delete(sessions::end))
+        .route("/sessions/current/backends", post(sessions::add_backends))
         .route("/backends", get(backends::list))
         .merge(mirrored())
         .route("/vms/{uuid}/metrics", get(vms::metrics))

@@ -159,6 +159,7 @@ impl From<NotReady> for Problem {
     fn from(not_ready: NotReady) -> Self {
         let code = match not_ready {
             NotReady::Down { .. } => Code::BackendUnreachable,
+            NotReady::Nonsense { .. } => Code::BadReply,
             NotReady::Late { .. } => Code::BackendNotReady,
         };
         Self::new(code, not_ready.to_string()).retry_after(COME_BACK)

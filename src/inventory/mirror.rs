@@ -52,8 +52,28 @@ pub struct Status {
     pub state: MirrorState,
     /// Whether the backend answered when it was last asked anything.
     pub reachable: bool,
+    /// Whether what it answered then made no sense.
+    pub nonsense: bool,
     /// Why the state is not better; fit for clients.
     pub reason: Option<String>,
+}
+
+impl Status {
+    fn well(state: MirrorState) -> Self {
+        Self { state, reachable: true, nonsense: false, reason: None }
+    }
+}
+
+/// Why a mirror cannot be kept up to date; the texts are fit for clients.
+pub(super) enum Loss {
+    /// Nobody lends a session.
+    NoSession,
+    /// The backend is there, and refuses.
+    Refused(String),
+    /// The backend cannot be reached.
+    Unreachable(String),
+    /// What it answers makes no sense.
+    Nonsense(String),
 }
 
 /// What is mirrored now.
@@ -74,6 +94,14 @@ pub enum NotReady {
         /// Its name.
         backend: String,
         /// What happened.
+        reason: String,
+    },
+    /// What the backend answers makes no sense.
+    #[error("backend {backend} does not answer as a Xen-API server does: {reason}")]
+    Nonsense {
+        /// Its name.
+        backend: String,
+        /// What was seen.
         reason: String,
     },
     /// The first sync did not end in time.
@@ -114,7 +142,7 @@ impl Mirror {
         service: Option<ServiceAccount>,
         revisions: Arc<Revisions>,
     ) -> Self {
-        let status = Status { state: MirrorState::Waiting, reachable: true, reason: None };
+        let status = Status::well(MirrorState::Waiting);
         Self {
             backend,
             service,
@@ -158,14 +186,20 @@ impl Mirror {
         let settled = status
             .wait_for(|status| status.state == MirrorState::Down || self.reading.load().is_some());
         // An elapsed wait and a closed channel (shutdown) are both: not ready.
-        let reason = match tokio::time::timeout(patience, settled).await {
-            Ok(Ok(status)) => status.reason.clone(),
+        let down = match tokio::time::timeout(patience, settled).await {
+            Ok(Ok(status)) => Some(status.clone()),
             _ => None,
         };
         let backend = self.name().to_owned();
-        match (self.reading(), reason) {
+        match (self.reading(), down) {
             (Some(reading), _) => Ok(reading),
-            (None, Some(reason)) => Err(NotReady::Down { backend, reason }),
+            (None, Some(Status { nonsense, reason, .. })) => {
+                let reason = reason.unwrap_or_default();
+                Err(match nonsense {
+                    true => NotReady::Nonsense { backend, reason },
+                    false => NotReady::Down { backend, reason },
+                })
+            }
             (None, None) => Err(NotReady::Late { backend }),
         }
     }
@@ -231,7 +265,7 @@ impl Mirror {
         } else {
             self.set_stale_since(None);
         }
-        self.set_status(MirrorState::Live, true, None);
+        self.set_status(Status::well(MirrorState::Live));
     }
 
     /// Works on the ref index while a batch is applied.
@@ -240,7 +274,13 @@ impl Mirror {
     }
 
     /// Notes that changes do not arrive any more, or that nothing could be mirrored at all.
-    pub(super) fn lost(&self, reachable: bool, reason: Option<String>, contact: Option<Instant>) {
+    pub(super) fn lost(&self, loss: Loss, contact: Option<Instant>) {
+        let (reachable, nonsense, reason) = match loss {
+            Loss::NoSession => (true, false, None),
+            Loss::Refused(reason) => (true, false, Some(reason)),
+            Loss::Unreachable(reason) => (false, false, Some(reason)),
+            Loss::Nonsense(reason) => (false, true, Some(reason)),
+        };
         let state = if self.reading.load().is_some() {
             self.set_stale_since(Some(contact.unwrap_or_else(Instant::now)));
             MirrorState::Stale
@@ -249,13 +289,13 @@ impl Mirror {
         } else {
             MirrorState::Down
         };
-        self.set_status(state, reachable, reason);
+        self.set_status(Status { state, reachable, nonsense, reason });
     }
 
     /// Notes that a first sync has begun.
     pub(super) fn syncing(&self) {
         if self.reading.load().is_none() {
-            self.set_status(MirrorState::Syncing, true, None);
+            self.set_status(Status::well(MirrorState::Syncing));
         }
     }
 
@@ -273,8 +313,7 @@ impl Mirror {
         }
     }
 
-    fn set_status(&self, state: MirrorState, reachable: bool, reason: Option<String>) {
-        let next = Status { state, reachable, reason };
+    fn set_status(&self, next: Status) {
         self.status.send_if_modified(|status| {
             let modified = *status != next;
             if status.state != next.state {

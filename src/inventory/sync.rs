@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::counts::Counts;
 use super::draft::{Draft, Finished};
 use super::encode::Encoder;
-use super::mirror::{Mirror, ServiceAccount};
+use super::mirror::{Loss, Mirror, ServiceAccount};
 use super::refs::RefIndex;
 use super::store::Snapshot;
 use crate::backend::{CallError, EventFrame, Session};
@@ -74,7 +74,7 @@ impl Sync {
 
     /// Keeps the mirror up to date until `stop`.
     pub(super) async fn run(mut self, stop: CancellationToken) {
-        while stop.run_until_cancelled(self.step()).await.is_some() {}
+        while stop.run_until_cancelled(Box::pin(self.step())).await.is_some() {}
         if let Some(own) = &self.own {
             self.mirror.backend.logout(own).await;
         }
@@ -129,7 +129,7 @@ impl Sync {
                 },
                 Err(error) => {
                     let reason = format!("service account: {error}");
-                    self.mirror.lost(true, Some(reason), self.contact);
+                    self.mirror.lost(Loss::Refused(reason), self.contact);
                 }
             }
             self.pause().await;
@@ -146,7 +146,7 @@ impl Sync {
                 self.mirror.forget();
             }
             match self.mirror.backend.probe().await {
-                Ok(()) => self.mirror.lost(true, None, self.contact),
+                Ok(()) => self.mirror.lost(Loss::NoSession, self.contact),
                 Err(error) => self.lost(&error),
             }
             let _ = timeout(PROBE_EVERY, self.mirror.offered.notified()).await;
@@ -257,9 +257,13 @@ impl Sync {
     }
 
     fn lost(&self, error: &CallError) {
-        // A backend that refuses is there all the same.
-        let reachable = matches!(error, CallError::Failure(_) | CallError::Busy(_));
-        self.mirror.lost(reachable, Some(error.to_string()), self.contact);
+        let reason = error.to_string();
+        let loss = match error {
+            CallError::Failure(_) | CallError::Busy(_) => Loss::Refused(reason),
+            CallError::BadReply(_) => Loss::Nonsense(reason),
+            _ => Loss::Unreachable(reason),
+        };
+        self.mirror.lost(loss, self.contact);
     }
 
     async fn pause(&mut self) {

@@ -69,7 +69,9 @@ impl Hidden {
     pub(super) fn of(class: &str, field: &str) -> Self {
         match (class, field) {
             (_, "current_operations") => Self::Keys,
-            ("console", "location") | ("task", "result" | "error_info") => Self::Text,
+            ("console", "location")
+            | ("task", "result" | "error_info")
+            | ("pool" | "host", "ha_statefiles") => Self::Text,
             _ => Self::No,
         }
     }

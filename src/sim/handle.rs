@@ -141,7 +141,8 @@ impl SimHandle {
         self.state.sessions.originators()
     }
 
-    /// Refs of all sessions ever opened: what must never be seen behind the gateway.
+    /// Refs of the sessions opened, open or not, oldest first: what must never be seen behind the
+    /// gateway.
     pub fn session_refs(&self) -> Vec<String> {
         self.state.sessions.handed_out().iter().map(ToString::to_string).collect()
     }
@@ -151,7 +152,7 @@ impl SimHandle {
         self.state.sessions.set_mark(mark.map(Into::into));
     }
 
-    /// How often a call was seen.
+    /// How often a call was seen, an asynchronous one under its whole name.
     pub fn seen(&self, call: &str) -> u64 {
         self.state.seen.lock().get(call).copied().unwrap_or(0)
     }
@@ -237,6 +238,13 @@ impl SimHandle {
         let known = class_of(class).ok_or(WriteError::NoSuchObject { class: "class" })?;
         let found = self.find(class, key);
         found.map(|r| (known, r)).ok_or(WriteError::NoSuchObject { class: &known.name })
+    }
+}
+
+/// A pool that nobody holds any more stops.
+impl Drop for SimHandle {
+    fn drop(&mut self) {
+        self.server.cancel();
     }
 }
 

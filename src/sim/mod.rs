@@ -97,13 +97,21 @@ impl Default for SimConfig {
     }
 }
 
+impl SimConfig {
+    /// A pool to look at: VMs start, stop and work, and who guesses passwords waits.
+    pub fn lively(listen: SocketAddr, vms: usize) -> Self {
+        let refusal_delay = Duration::from_secs(2);
+        Self { listen, vms, refusal_delay, activity: true, ..Self::default() }
+    }
+}
+
 /// Starts simulated pools.
 #[derive(Debug)]
 pub struct Sim;
 
 impl Sim {
-    /// Starts a pool on the current runtime. It runs until [`SimHandle::stop`], or as long as the
-    /// runtime.
+    /// Starts a pool on the current runtime. It runs until [`SimHandle::stop`] or until the handle
+    /// is dropped.
     pub fn start(config: SimConfig) -> io::Result<SimHandle> {
         let clock = Clock::new(config.time);
         let identifiers = Identifiers::new(config.seed);
@@ -133,20 +141,13 @@ impl Sim {
         SimHandle::start(state, server, config.listen, config.unix.as_deref())
     }
 
-    /// Runs a lively pool until the process ends; `started` is told about it first.
+    /// Runs a lively pool until it is dropped; `started` is told about it first.
     pub async fn run(
         listen: SocketAddr,
         vms: usize,
         started: impl FnOnce(&SimHandle),
     ) -> io::Result<()> {
-        let config = SimConfig {
-            listen,
-            vms,
-            refusal_delay: Duration::from_secs(2),
-            activity: true,
-            ..SimConfig::default()
-        };
-        let handle = Self::start(config)?;
+        let handle = Self::start(SimConfig::lively(listen, vms))?;
         started(&handle);
         std::future::pending().await
     }

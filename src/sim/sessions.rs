@@ -1,6 +1,7 @@
 //! Users and their sessions.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -18,15 +19,26 @@ const IDLE: Duration = Duration::from_secs(24 * 60 * 60);
 const PER_ORIGINATOR: usize = 500;
 const WITHOUT_ORIGINATOR: usize = 400;
 
+/// How many refs of sessions are remembered after their end.
+const REMEMBERED: usize = 100_000;
+
 /// Somebody who may log in.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct User {
     /// The name.
     pub name: String,
-    /// The password: a simulated pool has no secrets.
+    /// The password.
     pub password: String,
     /// A role of the datamodel; `None` makes a local superuser.
     pub role: Option<String>,
+}
+
+/// Without the password: people type real ones into simulated pools.
+impl std::fmt::Debug for User {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { name, role, password: _ } = self;
+        f.debug_struct("User").field("name", name).field("role", role).finish_non_exhaustive()
+    }
 }
 
 impl User {
@@ -66,7 +78,8 @@ impl Session {
 pub(crate) struct Sessions {
     users: Mutex<Vec<User>>,
     open: Mutex<HashMap<Text, Session>>,
-    handed_out: Mutex<Vec<Text>>,
+    handed_out: Mutex<VecDeque<Text>>,
+    opened: AtomicU64,
     mark: Mutex<Option<String>>,
 }
 
@@ -76,6 +89,7 @@ impl Sessions {
             users: Mutex::new(users),
             open: Mutex::default(),
             handed_out: Mutex::default(),
+            opened: AtomicU64::new(0),
             mark: Mutex::new(mark),
         }
     }
@@ -148,11 +162,16 @@ impl Sessions {
             role,
             originator: originator.to_owned(),
             ended: CancellationToken::new(),
-            number: self.handed_out.lock().len() as u64,
+            number: self.opened.fetch_add(1, Ordering::Relaxed),
             last_active: now.0,
         };
         open.insert(reference.clone(), session);
-        self.handed_out.lock().push(reference);
+        let mut handed_out = self.handed_out.lock();
+        handed_out.push_back(reference);
+        if handed_out.len() > REMEMBERED {
+            handed_out.pop_front();
+        }
+        drop(handed_out);
         let surplus = surplus(&open, originator);
         drop(open);
         for old in surplus {
@@ -204,9 +223,9 @@ impl Sessions {
         all
     }
 
-    /// Refs of all sessions ever opened.
+    /// Refs of the sessions opened, open or not, oldest first.
     pub(crate) fn handed_out(&self) -> Vec<Text> {
-        self.handed_out.lock().clone()
+        self.handed_out.lock().iter().cloned().collect()
     }
 
     /// Marks the refs of sessions from now on.

@@ -7,6 +7,8 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::datamodel::datamodel;
+
 use super::clock::Clock;
 use super::database::Database;
 use super::fault::Faults;
@@ -50,8 +52,10 @@ impl State {
         result
     }
 
-    /// Notes that a call was seen.
+    /// Notes that a call was seen; those that no XAPI has are counted together.
     pub(crate) fn count(&self, call: &str) {
+        let plain = call.strip_prefix("Async.").unwrap_or(call);
+        let call = if datamodel().call(plain).is_some() { call } else { "unknown" };
         let mut seen = self.seen.lock();
         match seen.get_mut(call) {
             Some(count) => *count += 1,

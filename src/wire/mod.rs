@@ -9,7 +9,12 @@ mod arg;
 mod error;
 #[doc(hidden)]
 pub mod invariants;
+mod json;
 pub mod jsonrpc;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod recordings;
 pub mod reply;
 pub mod split;
 pub mod xmlrpc;

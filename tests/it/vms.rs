@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 use uuid::Uuid;
+use xengate::sim::Value as SimValue;
 
 use crate::lab::{BACKEND, Lab};
 
@@ -132,7 +133,7 @@ async fn a_change_on_the_pool_shows() {
     let lab = Lab::new().await;
     let token = lab.login().await;
     let uuid = uuids(&lab.get("/vms?limit=1", &token).await.ok()).remove(0);
-    lab.sim.set_field("VM", &uuid, "name_label", "renamed".into()).expect("set");
+    lab.sim.set_field("VM", &uuid, "name_label", SimValue::text("renamed")).expect("set");
     let path = format!("/vms/{uuid}");
     lab.until(&path, &token, |answer| answer.json()["name_label"] == "renamed").await;
     lab.sim.destroy("VM", &uuid).expect("destroyed");

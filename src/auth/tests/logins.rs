@@ -181,6 +181,19 @@ async fn a_host_that_is_busy_starting_refuses_nobody() {
 }
 
 #[tokio::test]
+async fn what_is_no_pool_is_told_apart_from_one_that_is_down() {
+    let (web, down) = (Pool::start().await, Pool::start().await);
+    web.set(|state| state.page = true);
+    down.set(|state| state.down = true);
+    let authority = authority(&[("down", &down), ("web", &web)]);
+    let error = authority.login(PEER, "root", password(), names(&["web"])).await.expect_err("no");
+    assert!(matches!(error, LoginError::BadReply { .. }), "{error}");
+    assert!(error.to_string().contains("HTML") && !error.to_string().contains("It works"));
+    let error = authority.login(PEER, "root", password(), names(&["web", "down"])).await;
+    assert!(matches!(error, Err(LoginError::Unreachable { .. })), "{error:?}");
+}
+
+#[tokio::test]
 async fn names_and_passwords_that_cannot_be_are_not_tried() {
     let pool = Pool::start().await;
     let authority = authority(&[("lab", &pool)]);
@@ -188,9 +201,10 @@ async fn names_and_passwords_that_cannot_be_are_not_tried() {
         let error = authority.login(PEER, username, password(), None).await.expect_err("refused");
         assert_eq!(error, LoginError::Username);
     }
-    let long = "p".repeat(1025).into();
-    let error = authority.login(PEER, "root", long, None).await.expect_err("refused");
-    assert_eq!(error, LoginError::Password);
+    for password in [&"p".repeat(1025), "pass\0word", "password\n"] {
+        let error = authority.login(PEER, "root", password.into(), None).await.expect_err("no");
+        assert_eq!(error, LoginError::Password);
+    }
     assert_eq!(pool.see(|state| state.asked), 0);
 }
 

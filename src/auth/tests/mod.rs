@@ -2,7 +2,7 @@
 
 mod liveness;
 mod logins;
-mod pool;
+pub(crate) mod pool;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ use super::*;
 use crate::backend::Backend;
 use crate::config::{AuthConfig, BackendConfig};
 use crate::inventory::Inventory;
-use pool::{PASSWORD, Pool, REFERENCE};
+use pool::{PASSWORD, Pool};
 
 const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 

@@ -12,44 +12,46 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 /// The only good password.
-pub(super) const PASSWORD: &str = "sentinel-password";
+pub(crate) const PASSWORD: &str = "sentinel-password";
 
 /// How every session ref of every pool begins.
-pub(super) const REFERENCE: &str = "OpaqueRef:sentinel";
+pub(crate) const REFERENCE: &str = "OpaqueRef:sentinel";
 
 /// A condition that does not come about by then never will.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What has happened at the pool, and what it is told to do.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(crate) struct State {
     /// Sessions that are open.
-    pub(super) open: BTreeSet<String>,
+    pub(crate) open: BTreeSet<String>,
     /// Logins that have arrived, been answered, and the user names in order.
-    pub(super) asked: usize,
-    pub(super) answered: usize,
-    pub(super) originators: Vec<String>,
+    pub(crate) asked: usize,
+    pub(crate) answered: usize,
+    pub(crate) originators: Vec<String>,
     /// Checks that have arrived.
-    pub(super) checks: usize,
+    pub(crate) checks: usize,
     /// Logins wait until this is false.
-    pub(super) hold_logins: bool,
+    pub(crate) hold_logins: bool,
     /// Checks wait until this is false.
-    pub(super) hold_checks: bool,
+    pub(crate) hold_checks: bool,
     /// Every call is answered with this failure.
-    pub(super) failure: Option<&'static str>,
+    pub(crate) failure: Option<&'static str>,
     /// Connections are closed without an answer.
-    pub(super) down: bool,
+    pub(crate) down: bool,
+    /// Every call is answered with a web page.
+    pub(crate) page: bool,
     made: usize,
 }
 
-pub(super) struct Pool {
-    pub(super) uri: String,
+pub(crate) struct Pool {
+    pub(crate) uri: String,
     state: Arc<watch::Sender<State>>,
     listening: AbortHandle,
 }
 
 impl Pool {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let uri = format!("http://{}", listener.local_addr().expect("an address"));
         let state = Arc::new(watch::Sender::new(State::default()));
@@ -64,17 +66,17 @@ impl Pool {
     }
 
     /// Pulls a lever.
-    pub(super) fn set(&self, change: impl FnOnce(&mut State)) {
+    pub(crate) fn set(&self, change: impl FnOnce(&mut State)) {
         self.state.send_modify(change);
     }
 
     /// Looks.
-    pub(super) fn see<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+    pub(crate) fn see<T>(&self, look: impl FnOnce(&State) -> T) -> T {
         look(&self.state.borrow())
     }
 
     /// Waits until it has come to this.
-    pub(super) async fn until(&self, what: &str, condition: impl FnMut(&State) -> bool) {
+    pub(crate) async fn until(&self, what: &str, condition: impl FnMut(&State) -> bool) {
         let mut state = self.state.subscribe();
         let seen = tokio::time::timeout(PATIENCE, state.wait_for(condition)).await;
         assert!(seen.is_ok(), "never: {what}; {:?}", self.state.borrow());
@@ -101,7 +103,10 @@ async fn serve(mut stream: TcpStream, state: Arc<watch::Sender<State>>) {
                 json!({"jsonrpc": "2.0", "error": error, "id": id})
             }
         };
-        let reply = reply.to_string();
+        let reply = match state.borrow().page {
+            true => "<html><body>It works!</body></html>".to_owned(),
+            false => reply.to_string(),
+        };
         let head = format!(
             "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
             reply.len()

@@ -46,7 +46,7 @@ pub async fn readyz(State(gateway): State<Arc<Gateway>>, _: AcceptsJson, _: NoQu
     let mut reachable = false;
     let mut backends = Vec::new();
     for (name, mirror) in gateway.inventory.mirrors() {
-        let Status { state, reachable: answers, reason } = mirror.status();
+        let Status { state, reachable: answers, reason, .. } = mirror.status();
         reachable |= answers;
         backends.push(BackendReadiness { name: name.clone(), state: state.name(), detail: reason });
     }

@@ -3,6 +3,8 @@
 //! None of this is shared with the gateway's own readers and writers: a mistake made twice would
 //! pass every test.
 
+mod body;
+mod escape;
 mod json;
 mod number;
 mod output;
@@ -10,8 +12,9 @@ mod xml;
 
 use std::fmt;
 
+pub(crate) use body::Body;
 pub(crate) use json::read as read_json;
-pub(crate) use output::{Body, Output};
+pub(crate) use output::Output;
 pub(crate) use xml::read as read_xml;
 #[cfg(test)]
 pub(crate) use xml::read_reply;

@@ -1,47 +1,9 @@
-//! Writes a reply, in either form, into pieces that can be sent and freed one by one.
-
-use std::collections::VecDeque;
+//! Writes a reply, in either form.
 
 use crate::sim::database::Value;
 
-use super::{Arg, Failure, Form, number};
-
-/// A large reply is kept in pieces of this size, so that it never needs one huge allocation.
-const PIECE: usize = 256 * 1024;
-
-/// A body, in pieces.
-#[derive(Debug, Default)]
-pub(crate) struct Body {
-    pieces: VecDeque<Vec<u8>>,
-    len: usize,
-}
-
-impl Body {
-    /// Its length in bytes.
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Takes the next piece.
-    pub(crate) fn next(&mut self) -> Option<Vec<u8>> {
-        self.pieces.pop_front()
-    }
-
-    fn push(&mut self, piece: Vec<u8>) {
-        if !piece.is_empty() {
-            self.len += piece.len();
-            self.pieces.push_back(piece);
-        }
-    }
-}
-
-impl From<Vec<u8>> for Body {
-    fn from(bytes: Vec<u8>) -> Self {
-        let mut body = Self::default();
-        body.push(bytes);
-        body
-    }
-}
+use super::body::{Body, PIECE};
+use super::{Arg, Failure, Form, escape, number};
 
 /// Writes one reply.
 #[derive(Debug)]
@@ -154,8 +116,8 @@ impl Output {
     /// Writes a string.
     pub(crate) fn string(&mut self, text: &str) {
         self.scalar(|out| match out.form {
-            Form::Xml => out.escaped_xml(text),
-            _ => out.quoted_json(text),
+            Form::Xml => escape::xml(text, |part| out.raw(part)),
+            _ => escape::json(text, |part| out.raw(part)),
         });
     }
 
@@ -201,7 +163,7 @@ impl Output {
             }
             _ => {
                 self.separate();
-                self.quoted_json(name);
+                escape::json(name, |part| self.raw(part));
                 self.raw(":");
                 self.comma = false;
                 value(self);
@@ -302,49 +264,6 @@ impl Output {
         if self.comma {
             self.raw(",");
         }
-    }
-
-    fn escaped_xml(&mut self, text: &str) {
-        let mut from = 0;
-        for (index, byte) in text.bytes().enumerate() {
-            let escape = match byte {
-                b'>' => "&gt;",
-                b'<' => "&lt;",
-                b'&' => "&amp;",
-                b'"' => "&quot;",
-                b'\t' | b'\n' | b'\r' => continue,
-                // XAPI drops control characters in silence.
-                0..0x20 => "",
-                _ => continue,
-            };
-            self.raw(&text[from..index]);
-            self.raw(escape);
-            from = index + 1;
-        }
-        self.raw(&text[from..]);
-    }
-
-    fn quoted_json(&mut self, text: &str) {
-        self.raw("\"");
-        let mut from = 0;
-        for (index, byte) in text.bytes().enumerate() {
-            let escape = match byte {
-                b'"' => "\\\"".to_owned(),
-                b'\\' => "\\\\".to_owned(),
-                b'\n' => "\\n".to_owned(),
-                b'\r' => "\\r".to_owned(),
-                b'\t' => "\\t".to_owned(),
-                0x08 => "\\b".to_owned(),
-                0x0c => "\\f".to_owned(),
-                0..0x20 | 0x7f => format!("\\u{byte:04x}"),
-                _ => continue,
-            };
-            self.raw(&text[from..index]);
-            self.raw(&escape);
-            from = index + 1;
-        }
-        self.raw(&text[from..]);
-        self.raw("\"");
     }
 
     fn raw(&mut self, text: &str) {
