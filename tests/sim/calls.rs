@@ -1,7 +1,6 @@
 //! Calls that read and write.
 
 use serde_json::{Value as Json, json};
-use xengate::sim::Value;
 
 use super::client::{Client, failure, start};
 
