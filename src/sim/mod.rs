@@ -140,15 +140,4 @@ impl Sim {
         }
         SimHandle::start(state, server, config.listen, config.unix.as_deref())
     }
-
-    /// Runs a lively pool until it is dropped; `started` is told about it first.
-    pub async fn run(
-        listen: SocketAddr,
-        vms: usize,
-        started: impl FnOnce(&SimHandle),
-    ) -> io::Result<()> {
-        let handle = Self::start(SimConfig::lively(listen, vms))?;
-        started(&handle);
-        std::future::pending().await
-    }
 }

@@ -2,6 +2,7 @@
 //! space, brackets.
 
 use super::error::ReadError;
+use super::words::quote_or_backslash;
 
 /// In a string: whether behind a backslash.
 pub(in crate::wire) type Escaped = bool;
@@ -15,7 +16,7 @@ pub(in crate::wire) fn is_space(byte: u8) -> bool {
 pub(in crate::wire) fn string_end(bytes: &[u8], escaped: &mut Escaped) -> Option<usize> {
     let mut at = usize::from(std::mem::take(escaped));
     while at < bytes.len() {
-        at += memchr::memchr2(b'"', b'\\', &bytes[at..])?;
+        at += quote_or_backslash(&bytes[at..])?;
         if bytes[at] == b'"' {
             return Some(at + 1);
         }

@@ -17,6 +17,7 @@ mod properties;
 mod recordings;
 pub mod reply;
 pub mod split;
+mod words;
 pub mod xmlrpc;
 
 pub use arg::Arg;
