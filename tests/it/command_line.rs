@@ -190,8 +190,8 @@ async fn the_demo_says_what_to_type_and_it_works() {
         quoted.to_owned()
     };
     let url_in = |line: &str| {
-        let words = line.split([' ', ';', '\'']);
-        words.filter(|word| word.starts_with(&url)).next_back().expect("an address").to_owned()
+        let mut words = line.split([' ', ';', '\'']);
+        words.rfind(|word| word.starts_with(&url)).expect("an address").to_owned()
     };
 
     let client = reqwest::Client::new();
