@@ -3,6 +3,7 @@
 
 mod bad_days;
 mod bad_input;
+mod command_line;
 mod conformance;
 mod floors;
 mod lab;
