@@ -109,15 +109,15 @@ fn it_reads_back_as_the_document_it_was_written_from() {
 #[test]
 fn every_schema_is_valid_json_schema() {
     let document = document();
-    let schemas = schemas(&document);
-    assert!(schemas.len() > 20, "only {} schemas found", schemas.len());
-    for (pointer, schema) in schemas {
-        if let Err(error) = jsonschema::draft202012::meta::validate(&schema) {
+    let found = schemas(&document);
+    assert!(found.len() > 200, "only {} schemas found", found.len());
+    for (pointer, schema) in &found {
+        if let Err(error) = jsonschema::draft202012::meta::validate(schema) {
             panic!("{pointer}: {error}");
         }
     }
     // All in one, so that each ref is followed too.
-    let every: Vec<_> = schemas(&document).into_values().collect();
+    let every: Vec<_> = found.into_values().collect();
     let every = standalone(&document, &json!({"anyOf": every}));
     if let Err(error) = jsonschema::draft202012::new(&every) {
         panic!("{error}");
