@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::Gateway;
 use super::problem::{Code, Problem};
-use crate::auth::{Caller, NoAccess};
+use crate::auth::{BackendStatus, Caller, NoAccess};
 use crate::datamodel::ClassId;
 use crate::inventory::{Mirror, NotReady, Object, Reading};
 
@@ -43,9 +43,9 @@ impl Scope {
         match backend {
             Some(name) => wanted.push(Self::mirror(gateway, caller, name)?),
             None => {
-                for (name, _) in caller.session.backends() {
+                for (name, readable) in caller.readable() {
                     match gateway.inventory.mirror(&name) {
-                        Some(mirror) if caller.access(&name).is_ok() => wanted.push(mirror),
+                        Some(mirror) if readable => wanted.push(mirror),
                         _ => partial.push(name),
                     }
                 }
@@ -53,7 +53,11 @@ impl Scope {
         }
         let mut problem = None;
         let mut readings = Vec::with_capacity(wanted.len());
-        for (mirror, ready) in join_all(wanted.into_iter().map(ready)).await {
+        // What is at hand is not held up by a backend that is still syncing.
+        let some = wanted.iter().any(|mirror| mirror.reading().is_some());
+        let patience = if some { Duration::ZERO } else { PATIENCE };
+        let ready = wanted.into_iter().map(|mirror| ready(mirror, patience));
+        for (mirror, ready) in join_all(ready).await {
             match ready {
                 Ok(reading) => readings.push((Arc::<str>::from(mirror.name()), reading)),
                 Err(not_ready) => {
@@ -83,7 +87,13 @@ impl Scope {
                 "no backend of that name, or the session is not logged in to it",
             )),
             (_, Err(no_access)) => {
-                Err(Problem::new(Code::BackendUnreachable, format!("backend {name}: {no_access}")))
+                let code = match no_access {
+                    NoAccess::LoginFailed(BackendStatus::Refused) | NoAccess::Ended => {
+                        Code::Forbidden
+                    }
+                    _ => Code::BackendUnreachable,
+                };
+                Err(Problem::new(code, format!("backend {name}: {no_access}")))
             }
         }
     }
@@ -100,6 +110,10 @@ impl Scope {
 
     /// The one object of this class and uuid, with the reading that has it.
     pub fn object(&self, class: ClassId, uuid: Uuid) -> Result<(&Reading, &Arc<Object>), Problem> {
+        self.find(class, uuid).map_err(|problem| self.aged(problem))
+    }
+
+    fn find(&self, class: ClassId, uuid: Uuid) -> Result<(&Reading, &Arc<Object>), Problem> {
         let mut found = self.readings.iter().filter_map(|(name, reading)| {
             Some((name, &**reading, reading.snapshot.object(class, &uuid)?))
         });
@@ -129,12 +143,36 @@ impl Scope {
 
     /// Says in the answer's headers how old it may be.
     pub fn mark(&self, response: &mut Response) {
-        mark(response, self.readings.iter().map(|(name, reading)| (&**name, &**reading)));
+        mark(response, self.named());
+    }
+
+    /// The problem, with word of how old the readings are that it was found in.
+    fn aged(&self, problem: Problem) -> Problem {
+        match staleness(self.named()) {
+            Some((names, age)) => {
+                problem.with_header(XEN_STALE.clone(), names).with_header(header::AGE, age)
+            }
+            None => problem,
+        }
+    }
+
+    fn named(&self) -> impl Iterator<Item = (&str, &Reading)> {
+        self.readings.iter().map(|(name, reading)| (&**name, &**reading))
     }
 }
 
 /// Says in the headers of an answer which of the readings it was made from are stale.
 pub fn mark<'a>(response: &mut Response, readings: impl Iterator<Item = (&'a str, &'a Reading)>) {
+    if let Some((names, age)) = staleness(readings) {
+        response.headers_mut().insert(XEN_STALE.clone(), names);
+        response.headers_mut().insert(header::AGE, age);
+    }
+}
+
+/// The names of stale readings, and the age of the oldest in seconds.
+fn staleness<'a>(
+    readings: impl Iterator<Item = (&'a str, &'a Reading)>,
+) -> Option<(HeaderValue, HeaderValue)> {
     let (mut names, mut oldest) = (String::new(), None);
     for (name, reading) in readings {
         if let Some(since) = reading.stale_since {
@@ -145,14 +183,14 @@ pub fn mark<'a>(response: &mut Response, readings: impl Iterator<Item = (&'a str
             oldest = oldest.max(Some(since.elapsed().as_secs()));
         }
     }
-    if let (Some(age), Ok(names)) = (oldest, HeaderValue::from_str(&names)) {
-        response.headers_mut().insert(XEN_STALE.clone(), names);
-        response.headers_mut().insert(header::AGE, HeaderValue::from(age));
-    }
+    Some((HeaderValue::from_str(&names).ok()?, HeaderValue::from(oldest?)))
 }
 
-async fn ready(mirror: &Arc<Mirror>) -> (&Arc<Mirror>, Result<Arc<Reading>, NotReady>) {
-    (mirror, mirror.ready(PATIENCE).await)
+async fn ready(
+    mirror: &Arc<Mirror>,
+    patience: Duration,
+) -> (&Arc<Mirror>, Result<Arc<Reading>, NotReady>) {
+    (mirror, mirror.ready(patience).await)
 }
 
 impl From<NotReady> for Problem {
