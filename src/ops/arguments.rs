@@ -43,28 +43,40 @@ impl ArgumentError {
 pub struct Arguments {
     /// In the order of the call's parameters, without the session.
     pub values: Vec<Arg>,
-    named: Vec<(Arc<str>, String)>,
+    pub(super) named: Named,
+}
+
+/// The objects that a client named, each with where it did.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Named(Vec<(Arc<str>, Option<Uuid>, String)>);
+
+impl Named {
+    /// The JSON pointer to where the object of this ref or uuid was named.
+    pub(super) fn pointer_of(&self, name: &str) -> Option<&str> {
+        let uuid = Uuid::try_parse(name).ok();
+        let mut named = self.0.iter();
+        let found = named
+            .find(|(reference, of, _)| **reference == *name || (uuid.is_some() && *of == uuid));
+        found.map(|(.., pointer)| pointer.as_str())
+    }
 }
 
 impl Arguments {
-    /// The JSON pointer to where the client named the object of this ref.
-    pub fn pointer_of(&self, reference: &str) -> Option<&str> {
-        let mut named = self.named.iter();
-        named.find(|(named, _)| **named == *reference).map(|(_, pointer)| pointer.as_str())
+    /// Puts more arguments behind these.
+    pub(super) fn append(&mut self, mut others: Self) {
+        self.values.append(&mut others.values);
+        self.named.0.append(&mut others.named.0);
     }
 
-    /// Where the client named an object, if it named just one.
-    pub fn only_pointer(&self) -> Option<&str> {
-        match &self.named[..] {
-            [(_, pointer)] => Some(pointer),
-            _ => None,
-        }
+    /// The JSON pointer to where the client named the object of this ref or uuid.
+    pub fn pointer_of(&self, name: &str) -> Option<&str> {
+        self.named.pointer_of(name)
     }
 }
 
 impl From<Vec<Arg>> for Arguments {
     fn from(values: Vec<Arg>) -> Self {
-        Self { values, named: Vec::new() }
+        Self { values, named: Named::default() }
     }
 }
 
@@ -74,8 +86,23 @@ pub fn argument(
     json: &Value,
     pointer: &str,
     refs: &dyn Lookup,
-) -> Result<Arg, ArgumentError> {
-    Reader { refs, named: Vec::new() }.value(ty, json, pointer)
+) -> Result<Arguments, ArgumentError> {
+    let mut reader = Reader { refs, named: Named::default() };
+    let values = vec![reader.value(ty, json, pointer)?];
+    Ok(Arguments { values, named: reader.named })
+}
+
+/// The key of a map, whose keys are of type `ty`.
+pub(super) fn key_argument(
+    ty: &Type,
+    name: &str,
+    pointer: &str,
+    refs: &dyn Lookup,
+) -> Result<Arguments, ArgumentError> {
+    match ty {
+        Type::Ref(_) => argument(ty, &Value::from(name), pointer, refs),
+        ty => Ok(vec![Arg::String(key(ty, name, pointer)?)].into()),
+    }
 }
 
 /// The arguments of `call`.
@@ -90,7 +117,7 @@ pub fn arguments(
 ) -> Result<Arguments, ArgumentError> {
     let empty = Map::new();
     let body = body.unwrap_or(&empty);
-    let mut reader = Reader { refs, named: Vec::new() };
+    let mut reader = Reader { refs, named: Named::default() };
     if let (CallKind::Create, Some(Type::Record(class))) =
         (call.kind, call.params.first().map(|param| &param.ty))
     {
@@ -139,7 +166,7 @@ pub(super) fn below(pointer: &str, name: &str) -> String {
 /// Reads values, and notes the refs that are named.
 struct Reader<'a> {
     refs: &'a dyn Lookup,
-    named: Vec<(Arc<str>, String)>,
+    named: Named,
 }
 
 impl Reader<'_> {
@@ -166,7 +193,10 @@ impl Reader<'_> {
             (Type::DateTime, _) => return Err(not(date::FORM)),
             (Type::Enum(_), Value::String(text)) => Arg::String(key(ty, text, pointer)?),
             (Type::Enum(id), _) => return Err(not(&one_of(*id))),
-            (Type::Ref(_), Value::Null) => Arg::from(NULL_REF),
+            (Type::Ref(_), Value::Null) => {
+                self.named.0.push((NULL_REF.into(), None, pointer.to_owned()));
+                Arg::from(NULL_REF)
+            }
             (Type::Ref(class), Value::String(text)) => {
                 Arg::from(&*self.reference(*class, text, pointer)?)
             }
@@ -210,7 +240,7 @@ impl Reader<'_> {
             let class = &datamodel().get(class).name;
             not(format!("this backend has no {class} of that uuid"))
         })?;
-        self.named.push((reference.clone(), pointer.to_owned()));
+        self.named.0.push((reference.clone(), Some(uuid), pointer.to_owned()));
         Ok(reference)
     }
 }

@@ -47,7 +47,7 @@ fn class(name: &str) -> &'static Class {
 }
 
 fn read(ty: &Type, json: Value) -> Result<String, ArgumentError> {
-    argument(ty, &json, "/x", &Few).map(|arg| shown(&arg))
+    argument(ty, &json, "/x", &Few).map(|arguments| shown(&arguments.values[0]))
 }
 
 fn call(
@@ -157,7 +157,8 @@ fn where_an_object_was_named_is_remembered() {
     assert_eq!(args, "\"OpaqueRef:VM\" \"OpaqueRef:host\" {}");
     assert_eq!(arguments.pointer_of("OpaqueRef:host"), Some("/host"));
     assert_eq!(arguments.pointer_of("OpaqueRef:VM"), None, "the path named it");
-    assert_eq!(arguments.only_pointer(), Some("/host"));
+    let (_, arguments) = call("VDI.copy", Some("r"), json!({"sr": null})).expect("fits");
+    assert_eq!(arguments.pointer_of("OpaqueRef:NULL"), Some("/sr"));
 }
 
 #[test]
