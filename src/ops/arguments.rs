@@ -7,7 +7,7 @@
 mod date;
 mod record;
 
-pub(super) use record::is_given;
+pub use record::of_constructor;
 
 use std::sync::Arc;
 

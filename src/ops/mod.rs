@@ -7,10 +7,13 @@
 pub mod actions;
 pub mod arguments;
 mod capability;
+pub mod create;
 pub mod defaults;
+pub mod destroy;
 mod error;
 mod lookup;
 pub mod patch;
+pub mod provision;
 mod reach;
 mod tasks;
 mod typed;

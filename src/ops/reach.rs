@@ -107,7 +107,7 @@ impl Reach {
         let wire_name = format!("Async.{}", call.wire_name);
         let value = self.send(call, &wire_name, &arguments).await?;
         let reference: Arc<str> = typed::reference(&value)?.into();
-        let uuid = self.uuid_of_task(&reference).await?;
+        let uuid = self.uuid_of(super::tasks::class(), &reference).await?;
         tasks.follow(self, call, arguments.named, (uuid, reference));
         Ok(uuid)
     }
@@ -188,13 +188,16 @@ impl Reach {
         }
     }
 
-    async fn uuid_of_task(&self, reference: &str) -> Result<Uuid, OpError> {
+    /// The uuid of an object that may be too new for the mirror, or not mirrored at all.
+    pub(super) async fn uuid_of(&self, class: &Class, reference: &str) -> Result<Uuid, OpError> {
         if let Some((_, uuid)) = self.mirror.resolve(reference) {
             return Ok(uuid);
         }
         let args = [Arg::from(reference)];
         let backend = self.mirror.backend();
-        let value = backend.call(&self.session, "task.get_uuid", &args, Retry::Read).await?;
+        let value = backend
+            .call(&self.session, &format!("{}.get_uuid", class.name), &args, Retry::Read)
+            .await?;
         typed::uuid(&value)
     }
 }

@@ -192,7 +192,7 @@ impl Tasks {
 }
 
 /// The class of tasks.
-fn class() -> &'static Class {
+pub(super) fn class() -> &'static Class {
     datamodel().class("task").expect("the datamodel has tasks")
 }
 

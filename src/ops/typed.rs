@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use secrecy::ExposeSecret;
 use uuid::Uuid;
 
+use super::arguments::NULL_REF;
 use super::error::OpError;
 use super::reach::{Reach, Settled, Touched};
 use crate::backend::{BadReply, CallError, Fault, Retry, Value};
@@ -19,6 +20,14 @@ const REF: &str = "OpaqueRef:";
 /// A call may return something that it has just made: the mirror is given a moment to learn of it.
 pub(super) async fn shown(reach: &Reach, ty: &Type, value: &Value) -> Result<Vec<u8>, OpError> {
     let json = without_session(reach, value.get());
+    if let Type::Ref(id) = ty
+        && let class = datamodel().get(*id)
+        && !is_mirrored(class)
+    {
+        let reference = reference(value)?;
+        let uuid = reach.uuid_of(class, &reference).await?;
+        return Ok(reach.mirror.represent_with(ty, &json, &|_| Some(uuid)));
+    }
     if let Some(class) = unmirrored(ty) {
         let uuids = uuids_of(reach, class).await?;
         let find = |name: &str| uuids.get(name).copied();
@@ -52,6 +61,11 @@ pub(super) fn of_task(mirror: &Mirror, call: Option<&Call>, text: &str) -> serde
         None if call.is_none() && !text.is_empty() => text.into(),
         None => serde_json::Value::Null,
     }
+}
+
+/// Whether a ref is not the null ref.
+pub(super) fn names_something(reference: &str) -> bool {
+    !reference.is_empty() && reference != NULL_REF
 }
 
 /// Whether a text is a ref and nothing else.
@@ -96,7 +110,7 @@ fn refs_in(json: &str) -> impl Iterator<Item = &str> {
             let inner = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == ':';
             &rest[..rest.find(|c| !inner(c)).unwrap_or(rest.len())]
         })
-        .filter(|name| *name != "OpaqueRef:NULL")
+        .filter(|name| names_something(name))
 }
 
 /// A class of the database that a value's refs name and that is not mirrored.

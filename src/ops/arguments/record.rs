@@ -17,7 +17,8 @@ impl Reader<'_> {
         pointer: &str,
     ) -> Result<Arg, ArgumentError> {
         let class = datamodel().get(class);
-        if let Some(name) = given.keys().find(|name| !class.field(name).is_some_and(is_given)) {
+        if let Some(name) = given.keys().find(|name| !class.field(name).is_some_and(of_constructor))
+        {
             let what = match class.field(name) {
                 Some(_) => format!("is kept by the backend: a new {} takes no such", class.name),
                 None => format!("{} has no field of this name", class.name),
@@ -25,7 +26,7 @@ impl Reader<'_> {
             return Err(ArgumentError::new(&below(pointer, name), what));
         }
         let mut members = Vec::new();
-        for field in class.fields.iter().filter(|field| is_given(field)) {
+        for field in class.fields.iter().filter(|field| of_constructor(field)) {
             let pointer = below(pointer, &field.name);
             let value = match given.get(&field.name) {
                 Some(json) => self.value(&field.ty, json, &pointer)?,
@@ -42,6 +43,6 @@ impl Reader<'_> {
 }
 
 /// Whether a constructor takes the field.
-pub(in crate::ops) fn is_given(field: &Field) -> bool {
+pub fn of_constructor(field: &Field) -> bool {
     field.qualifier != Qualifier::Runtime && field.lifecycle.state != State::Removed
 }

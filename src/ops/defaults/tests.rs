@@ -2,7 +2,7 @@ use std::collections::HashSet;
 
 use super::*;
 use crate::datamodel::{ClassId, datamodel};
-use crate::ops::arguments::{argument, is_given};
+use crate::ops::arguments::{argument, of_constructor};
 use crate::ops::lookup::Lookup;
 
 struct Nobody;
@@ -30,7 +30,7 @@ fn the_tables_name_what_the_datamodel_has_and_give_no_default_of_its_own() {
         assert!(seen.insert((of, name)), "{of}.{name} stands there twice");
         let class = datamodel().class(of).unwrap_or_else(|| panic!("{of}"));
         let field = class.field(name).unwrap_or_else(|| panic!("{of}.{name}"));
-        assert!(is_given(field) && field.default.is_none(), "{of}.{name}");
+        assert!(of_constructor(field) && field.default.is_none(), "{of}.{name}");
         let texts = match *otherwise {
             Otherwise::Json(text) => vec![text],
             Otherwise::SameAs(other) => {
@@ -62,7 +62,7 @@ fn every_default_of_the_datamodel_is_a_value_of_its_type() {
                 count += 1;
             }
         }
-        for field in class.fields.iter().filter(|field| is_given(field)) {
+        for field in class.fields.iter().filter(|field| of_constructor(field)) {
             if let Some(default) = &field.default {
                 let json = plain(&field.ty, default);
                 let fits = argument(&field.ty, &json, "", &Nobody);
@@ -78,7 +78,7 @@ fn every_default_of_the_datamodel_is_a_value_of_its_type() {
 fn what_a_client_must_give_is_what_only_it_can_know() {
     let mut must: Vec<String> = Vec::new();
     for class in datamodel().classes.iter().filter(|class| class.constructor) {
-        for field in class.fields.iter().filter(|field| is_given(field)) {
+        for field in class.fields.iter().filter(|field| of_constructor(field)) {
             if must_be_given(class, field) {
                 must.push(format!("{}.{}", class.name, field.name));
             }
