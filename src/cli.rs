@@ -122,7 +122,10 @@ pub fn run() -> ExitCode {
         Command::Demo(demo) => on_runtime(demo::run(demo)),
         Command::Sim(sim) => on_runtime(simulate::run(sim)),
         Command::CheckConfig { file } => check::run(&file).map(|()| say("ok")),
-        Command::Openapi => Ok(say(openapi::json().trim_end())),
+        Command::Openapi => {
+            say(openapi::json().trim_end());
+            Ok(())
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

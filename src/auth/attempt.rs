@@ -73,8 +73,9 @@ pub(super) fn knock(
             // Nobody waits for the answer, so the question need not be asked.
             () = answer_to.closed() => return,
         };
-        let Ok(_place) = entered else {
+        let Ok(place) = entered else {
             let crowded = Silence::new("too many logins are waiting for it");
+            drop(attempt);
             let _ = answer_to.send(Answer::Silent(crowded));
             return;
         };
@@ -82,7 +83,10 @@ pub(super) fn knock(
         let mut login = Box::pin(door.backend.login(username, password, originator));
         // An answer that is not taken is dropped, and a session in it logged out.
         if let Ok(result) = tokio::time::timeout(LOGIN_TIME, &mut login).await {
-            let _ = answer_to.send(judge(result, &doors, &attempt, &backend));
+            let answer = judge(result, &doors, &attempt, &backend);
+            // Over before the client hears of it, or its next attempt could come too early.
+            drop((attempt, place));
+            let _ = answer_to.send(answer);
         } else {
             let seconds = LOGIN_TIME.as_secs();
             let late = format!("it did not answer the login within {seconds} s");

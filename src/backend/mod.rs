@@ -11,6 +11,9 @@ mod xapi;
 #[cfg(test)]
 mod testing;
 
+// Parts of the errors, for floors that do not know `wire`.
+pub use crate::wire::reply::Failure;
+pub use crate::wire::{ReadError, Seen};
 pub use error::{
     BackendError, BadReply, Busy, CallError, Fault, Phase, Reason, Unreachable, Unsendable,
 };
@@ -25,7 +28,7 @@ use secrecy::SecretString;
 use serde_json::value::RawValue;
 
 use crate::config::{BackendConfig, Kind};
-use crate::wire::{Arg, ReadError};
+use crate::wire::Arg;
 use xapi::Xapi;
 
 /// One Xen pool: its addresses, its connections, its coordinator.
@@ -185,7 +188,7 @@ impl Backend {
         if session.backend() == self.name {
             return Ok(());
         }
-        Err(CallError::Failure(crate::wire::reply::Failure {
+        Err(CallError::Failure(Failure {
             code: xapi::SESSION_INVALID.to_owned(),
             params: Vec::new(),
         }))

@@ -8,7 +8,7 @@ use super::serve::Signals;
 use super::{Failed, Simulated, say};
 use crate::app::{App, StartError};
 use crate::config::{BackendConfig, Config};
-use crate::sim::{PASSWORD, Sim, SimConfig};
+use crate::sim::{PASSWORD, Sim, SimConfig, SimHandle, Value};
 
 /// The backend's name.
 const NAME: &str = "demo";
@@ -42,10 +42,22 @@ pub(super) async fn run(demo: Simulated) -> Result<(), Failed> {
         error => Failed::Start(error),
     })?;
     say(format_args!("xengate listening on {}", running.url()));
-    say(welcome(&running.url(), demo.vms(), None));
+    say(welcome(&running.url(), demo.vms(), a_running_vm(&sim).as_deref()));
     signals.drain(running).await;
     sim.stop().await;
     Ok(())
+}
+
+/// The uuid of a VM that has metrics worth reading.
+fn a_running_vm(sim: &SimHandle) -> Option<String> {
+    let refs = sim.refs("VM");
+    let field = |vm: &str, name| sim.field("VM", vm, name);
+    let running = refs.iter().find(|vm| {
+        field(vm, "power_state")
+            .is_some_and(|state| state.as_text().is_some_and(|t| **t == *"Running"))
+            && matches!(field(vm, "is_control_domain"), Some(Value::Bool(false)))
+    })?;
+    field(running, "uuid")?.as_text().map(ToString::to_string)
 }
 
 /// What to do next, to be pasted.
@@ -56,8 +68,8 @@ fn welcome(url: &str, vms: usize, vm: Option<&str>) -> String {
 A simulated pool with {vms} VMs is behind it; log in as root, password {PASSWORD}. Paste:
 
 TOKEN=$(curl -s {url}/sessions -H 'Content-Type: application/json' -d '{{"username":"root","password":"{PASSWORD}"}}' | sed -n 's/.*"token":"\([^"]*\)".*/\1/p')
-curl -s -H "Authorization: Bearer $TOKEN" '{url}/vms?limit=3'
-curl -s -H "Authorization: Bearer $TOKEN" {url}{third}
+curl -s -H "Authorization: Bearer $TOKEN" '{url}/vms?limit=3'; echo
+curl -s -H "Authorization: Bearer $TOKEN" {url}{third}; echo
 
 The whole API: {url}/docs
 Ctrl-C ends it."#

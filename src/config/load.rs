@@ -155,7 +155,7 @@ impl Config {
 /// The file as it is written.
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Raw {
+pub(super) struct Raw {
     #[serde(deserialize_with = "address")]
     listen: SocketAddr,
     allow_plaintext: bool,

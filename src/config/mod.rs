@@ -7,6 +7,8 @@ mod backends;
 mod document;
 mod load;
 mod secret;
+#[cfg(test)]
+mod tests;
 mod units;
 
 pub use backends::{BackendConfig, BackendTls, Kind};

@@ -11,6 +11,7 @@ pub mod extract;
 pub mod openapi;
 pub mod page;
 pub mod problem;
+pub mod relations;
 pub mod representation;
 pub mod request_id;
 pub mod router;

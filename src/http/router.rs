@@ -7,7 +7,8 @@ use axum::{Extension, Router};
 
 use super::Gateway;
 use super::collections::{self, Source};
-use super::routes::{backends, docs, health, objects, sessions, vms};
+use super::relations::relations;
+use super::routes::{backends, docs, health, objects, related, sessions, vms};
 use super::shell::{method_not_allowed, not_found};
 
 /// Every route of the gateway. What happens to all of them alike is the shell's.
@@ -21,6 +22,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/sessions/current/backends", post(sessions::add_backends))
         .route("/backends", get(backends::list))
         .merge(mirrored())
+        .merge(related())
         .route("/vms/{uuid}/metrics", get(vms::metrics))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
@@ -37,5 +39,13 @@ fn mirrored() -> Router<Arc<Gateway>> {
         router
             .route(&format!("/{path}"), get(objects::list).layer(this))
             .route(&format!("/{path}/{{uuid}}"), get(objects::get).layer(this))
+    })
+}
+
+/// `/{collection}/{uuid}/{relation}`, for each relation of the datamodel.
+fn related() -> Router<Arc<Gateway>> {
+    relations().iter().fold(Router::new(), |router, relation| {
+        let path = format!("/{}/{{uuid}}/{}", relation.parent.path, relation.path);
+        router.route(&path, get(related::list).layer(Extension(relation)))
     })
 }

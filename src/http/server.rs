@@ -4,6 +4,9 @@
 //! system's queue. A connection that sends no request within `header_timeout` is closed, and so is
 //! one that is idle for that long.
 
+#[cfg(test)]
+mod tests;
+
 use std::convert::Infallible;
 use std::fmt;
 use std::io;

@@ -5,6 +5,8 @@
 //! and the order of these steps is easier to read than to compose.
 
 mod panics;
+#[cfg(test)]
+mod tests;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use foldhash::{HashMap, HashSet};
 use serde_json::value::RawValue;
-use uuid::Uuid;
 
 use super::encode::{Encoded, Encoder};
-use super::refs::{RefId, RefIndex};
+use super::refs::{RefId, RefIndex, Target};
 use super::store::{Change, Object, Snapshot};
-use crate::datamodel::{Class, ClassId, datamodel};
+use crate::datamodel::{Class, datamodel};
 
 /// Classes that events tell of and that no mirror keeps: sessions hold what must not leave the
 /// gateway, roles are the datamodel's own.
@@ -36,12 +35,15 @@ struct Event<'a> {
     snapshot: Option<&'a RawValue>,
 }
 
+/// Objects as they were before, by class and uuid; `None` for one that was not there.
+type Before = HashMap<Target, Option<Arc<Object>>>;
+
 /// A snapshot in the making.
 pub(super) struct Draft {
     snapshot: Snapshot,
-    /// What each touched object was before, `None` for one that was not there. A fresh draft
-    /// does not need it: there, everything is new.
-    before: Option<HashMap<(ClassId, Uuid), Option<Arc<Object>>>>,
+    /// What each touched object was before. A fresh draft does not need it: there, everything is
+    /// new.
+    before: Option<Before>,
     /// Refs whose objects show a ref that changed its target.
     dirty: HashSet<RefId>,
     /// Refs of objects to delete, once everything else is in place.
@@ -98,6 +100,10 @@ impl Draft {
         if let Some(old) = refs.target(id).filter(|old| *old != target) {
             self.remove(old, id, refs);
         }
+        // A console's location names the console: when it was encoded, its ref named nothing yet.
+        if encoded.shown.contains(&id) && refs.target(id) != Some(target) {
+            self.dirty.insert(id);
+        }
         self.dirty.extend(refs.set_target(id, Some(target)));
         refs.set_points_to(id, &mut encoded.shown);
         let Some(reference) = refs.name(id).cloned() else { return };
@@ -113,7 +119,7 @@ impl Draft {
     }
 
     /// Removes the object at `target`, if it is still the one that `id` names.
-    fn remove(&mut self, target: (ClassId, Uuid), id: RefId, refs: &RefIndex) {
+    fn remove(&mut self, target: Target, id: RefId, refs: &RefIndex) {
         let (class, uuid) = target;
         let is_its = self
             .snapshot
@@ -125,7 +131,7 @@ impl Draft {
         }
     }
 
-    fn note(&mut self, key: (ClassId, Uuid), object: Option<Arc<Object>>) {
+    fn note(&mut self, key: Target, object: Option<Arc<Object>>) {
         if let Some(before) = &mut self.before {
             before.entry(key).or_insert(object);
         }
@@ -221,6 +227,8 @@ pub(super) struct Finished {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     /// A backend's events applied as the mirror applies them.
@@ -309,6 +317,13 @@ mod tests {
         let changes = bench.batch(&[del("vm_metrics", "m2")]);
         assert_eq!(changes.len(), 2);
         assert!(bench.json("VM", 1).contains(r#""metrics":null"#));
+    }
+
+    #[test]
+    fn an_object_may_refer_to_itself() {
+        let mut bench = Bench::new();
+        bench.batch(&[vm(1, r#""parent":"OpaqueRef:vm1""#)]);
+        assert!(bench.json("VM", 1).contains(&format!(r#""parent":"{}""#, uuid(1))));
     }
 
     #[test]

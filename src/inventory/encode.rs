@@ -13,7 +13,7 @@ use crate::datamodel::{Class, datamodel};
 
 /// Why a record could not be encoded; nothing of it is repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum EncodeError {
+pub(super) enum EncodeError {
     /// It is not a JSON object.
     #[error("not a JSON object")]
     NotAnObject,

@@ -54,6 +54,12 @@ impl Record {
         Uuid::try_parse(self.text(class, name)?).ok()
     }
 
+    /// The uuids that a field with a set of refs holds.
+    pub fn uuids(&self, class: &Class, name: &str) -> Vec<Uuid> {
+        let json = self.field_named(class, name).unwrap_or_default();
+        serde_json::from_slice(json).unwrap_or_default()
+    }
+
     /// Whether a bool field is true.
     pub fn is_true(&self, class: &Class, name: &str) -> bool {
         self.field_named(class, name) == Some(b"true")

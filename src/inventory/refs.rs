@@ -13,7 +13,7 @@ use crate::datamodel::ClassId;
 
 /// A ref's place in the index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RefId(u32);
+pub(super) struct RefId(u32);
 
 /// What a ref names.
 pub type Target = (ClassId, Uuid);
@@ -30,7 +30,7 @@ struct Entry {
 
 /// The refs of one backend.
 #[derive(Debug, Default)]
-pub struct RefIndex {
+pub(super) struct RefIndex {
     ids: HashMap<Arc<str>, RefId>,
     entries: Vec<Option<Entry>>,
     free: Vec<RefId>,
@@ -38,17 +38,19 @@ pub struct RefIndex {
 
 impl RefIndex {
     /// What the ref of this name stands for, if it names an object that is there.
-    pub fn resolve(&self, name: &str) -> Option<Target> {
+    pub(super) fn resolve(&self, name: &str) -> Option<Target> {
         self.entry(*self.ids.get(name)?)?.target
     }
 
     /// How many refs are known.
-    pub fn len(&self) -> usize {
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
         self.ids.len()
     }
 
     /// Whether no ref is known.
-    pub fn is_empty(&self) -> bool {
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
         self.ids.is_empty()
     }
 

@@ -74,7 +74,7 @@ impl Sync {
 
     /// Keeps the mirror up to date until `stop`.
     pub(super) async fn run(mut self, stop: CancellationToken) {
-        while stop.run_until_cancelled(self.step()).await.is_some() {}
+        while stop.run_until_cancelled(Box::pin(self.step())).await.is_some() {}
         if let Some(own) = &self.own {
             self.mirror.backend.logout(own).await;
         }

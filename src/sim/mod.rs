@@ -97,6 +97,14 @@ impl Default for SimConfig {
     }
 }
 
+impl SimConfig {
+    /// A pool to look at: VMs start, stop and work, and who guesses passwords waits.
+    pub fn lively(listen: SocketAddr, vms: usize) -> Self {
+        let refusal_delay = Duration::from_secs(2);
+        Self { listen, vms, refusal_delay, activity: true, ..Self::default() }
+    }
+}
+
 /// Starts simulated pools.
 #[derive(Debug)]
 pub struct Sim;
@@ -131,23 +139,5 @@ impl Sim {
             server.spawn_beside(activity::run(Arc::clone(&state)));
         }
         SimHandle::start(state, server, config.listen, config.unix.as_deref())
-    }
-
-    /// Runs a lively pool until the process ends; `started` is told about it first.
-    pub async fn run(
-        listen: SocketAddr,
-        vms: usize,
-        started: impl FnOnce(&SimHandle),
-    ) -> io::Result<()> {
-        let config = SimConfig {
-            listen,
-            vms,
-            refusal_delay: Duration::from_secs(2),
-            activity: true,
-            ..SimConfig::default()
-        };
-        let handle = Self::start(config)?;
-        started(&handle);
-        std::future::pending().await
     }
 }

@@ -148,6 +148,7 @@ async fn failures_are_xapis() {
         same_in_all_forms(&handle, &state, name).await;
     }
     same(&handle, &state, "event_from_badtoken.xml").await;
+    same(&handle, &state, "vm_create_missing.json2").await;
 }
 
 #[tokio::test]

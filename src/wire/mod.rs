@@ -9,9 +9,15 @@ mod arg;
 mod error;
 #[doc(hidden)]
 pub mod invariants;
+mod json;
 pub mod jsonrpc;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod recordings;
 pub mod reply;
 pub mod split;
+mod words;
 pub mod xmlrpc;
 
 pub use arg::Arg;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::error::{ReadError, Seen};
-use super::split;
+use super::json::check_depth;
 
 /// How a reply was asked for, which decides its envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub fn read(dialect: Dialect, json: &[u8]) -> Result<Outcome<'_>, ReadError> {
             });
         }
     }
-    split::check_depth(json, MAX_DEPTH)?;
+    check_depth(json, MAX_DEPTH)?;
     match dialect {
         Dialect::XmlRpc => check::<Status<'_>>(json)?.outcome(),
         Dialect::JsonRpc => check::<JsonRpc<'_>>(json)?.outcome(),

@@ -2,6 +2,7 @@
 //! memory as a whole.
 
 use super::error::{HEAD, Limits, ReadError, Seen};
+use super::json::{Escaped, is_space, string_end};
 
 /// Hands out the elements of one array of a JSON object one by one, and keeps the rest: the frame,
 /// with that array empty. Takes time linear in its input whatever the chunks.
@@ -51,8 +52,6 @@ enum Gap {
     BehindElement,
     BehindComma,
 }
-
-type Escaped = bool;
 
 /// What is known of the member being read, in an object on the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +130,7 @@ impl ArraySplitter {
                 Region::Frame => self.frame(json, &mut at)?,
                 Region::Gap(gap) => self.gap(gap, json, &mut at)?,
                 Region::Element => self.element(json, &mut at, each)?,
-                Region::End if json[at].is_ascii_whitespace() => at += 1,
+                Region::End if is_space(json[at]) => at += 1,
                 Region::End => return Err(self.malformed(at, "something behind its end").into()),
             }
         }
@@ -141,7 +140,7 @@ impl ArraySplitter {
     fn start(&mut self, json: &[u8], at: &mut usize) {
         match json[*at] {
             b'{' | b'[' => self.region = Region::Frame,
-            byte if byte.is_ascii_whitespace() => *at += 1,
+            byte if is_space(byte) => *at += 1,
             _ => self.region = Region::Foreign,
         }
     }
@@ -220,7 +219,7 @@ impl ArraySplitter {
     fn gap(&mut self, gap: Gap, json: &[u8], at: &mut usize) -> Result<(), ReadError> {
         let byte = json[*at];
         match (byte, gap) {
-            (byte, _) if byte.is_ascii_whitespace() => *at += 1,
+            (byte, _) if is_space(byte) => *at += 1,
             (b']', Gap::Opened | Gap::BehindElement) => self.region = Region::Frame,
             (b',', Gap::BehindElement) => {
                 self.region = Region::Gap(Gap::BehindComma);
@@ -270,7 +269,7 @@ impl ArraySplitter {
                 b'[' => self.open(b']')?,
                 // A number or a word ends where the gap begins.
                 b',' | b']' if bare => break true,
-                byte if bare && byte.is_ascii_whitespace() => break true,
+                byte if bare && is_space(*byte) => break true,
                 b'}' | b']' => {
                     self.close(*byte, *at + len)?;
                     if self.open.len() == outside {
@@ -347,41 +346,5 @@ impl<E> From<ReadError> for Stop<E> {
     }
 }
 
-/// Where a string ends, its closing quote included, given bytes of its inside.
-fn string_end(bytes: &[u8], escaped: &mut Escaped) -> Option<usize> {
-    let mut at = usize::from(std::mem::take(escaped));
-    while at < bytes.len() {
-        at += memchr::memchr2(b'"', b'\\', &bytes[at..])?;
-        if bytes[at] == b'"' {
-            return Some(at + 1);
-        }
-        at += 2;
-    }
-    // A backslash, or what it escapes, is the next chunk's.
-    *escaped = at > bytes.len();
-    None
-}
-
-/// Checks how deep a JSON text is nested, without recursion.
-pub(in crate::wire) fn check_depth(json: &[u8], limit: usize) -> Result<(), ReadError> {
-    let mut depth = 0_usize;
-    let mut at = 0;
-    while let Some(byte) = json.get(at) {
-        at += 1;
-        match byte {
-            b'"' => match string_end(&json[at..], &mut false) {
-                Some(len) => at += len,
-                None => return Ok(()),
-            },
-            b'{' | b'[' => {
-                depth += 1;
-                if depth > limit {
-                    return Err(ReadError::TooDeep { limit });
-                }
-            }
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    Ok(())
-}
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 use uuid::Uuid;
+use xengate::sim::Value as SimValue;
 
 use crate::lab::{BACKEND, Lab};
 
@@ -132,7 +133,7 @@ async fn a_change_on_the_pool_shows() {
     let lab = Lab::new().await;
     let token = lab.login().await;
     let uuid = uuids(&lab.get("/vms?limit=1", &token).await.ok()).remove(0);
-    lab.sim.set_field("VM", &uuid, "name_label", "renamed".into()).expect("set");
+    lab.sim.set_field("VM", &uuid, "name_label", SimValue::text("renamed")).expect("set");
     let path = format!("/vms/{uuid}");
     lab.until(&path, &token, |answer| answer.json()["name_label"] == "renamed").await;
     lab.sim.destroy("VM", &uuid).expect("destroyed");
@@ -155,5 +156,39 @@ async fn a_backend_tells_what_it_is() {
     }
     assert!(Uuid::try_parse(backend["pool"].as_str().expect("a pool")).is_ok());
     assert_eq!(backend["objects"]["VM"], lab.sim.count("VM"));
+    lab.end().await;
+}
+
+#[tokio::test]
+async fn what_belongs_to_an_object_is_listed_below_it() {
+    let lab = Lab::new().await;
+    let token = lab.login().await;
+    let set = |value: &Value| -> BTreeSet<String> {
+        value.as_array().expect("a set").iter().map(|v| v.as_str().expect("text").into()).collect()
+    };
+    let mut disks = 0;
+    for vm in lab.get("/vms", &token).await.ok()["items"].as_array().expect("items") {
+        let path = format!("/vms/{}/vbds", vm["uuid"].as_str().expect("a uuid"));
+        let list = lab.get(&path, &token).await.ok();
+        assert_eq!(uuids(&list).into_iter().collect::<BTreeSet<_>>(), set(&vm["VBDs"]));
+        assert!(uuids(&list).is_sorted());
+        disks += uuids(&list).len();
+        let mut paged = Vec::new();
+        let mut next = Some(format!("{path}?limit=1"));
+        while let Some(page) = next {
+            let page = lab.get(&page, &token).await.ok();
+            assert_eq!(page["total"], list["total"]);
+            paged.extend(uuids(&page));
+            let cursor = page["next"].as_str();
+            next = cursor.map(|cursor| format!("{path}?limit=1&cursor={cursor}"));
+        }
+        assert_eq!(paged, uuids(&list));
+    }
+    assert!(disks > 5, "VMs have disks");
+    let pool = uuids(&lab.get("/pools", &token).await.ok()).remove(0);
+    let hosts = uuids(&lab.get("/hosts", &token).await.ok());
+    assert_eq!(uuids(&lab.get(&format!("/pools/{pool}/hosts"), &token).await.ok()), hosts);
+    let nobody = "/vms/00000000-0000-0000-0000-000000000009/vbds";
+    lab.get(nobody, &token).await.problem(404, "NOT_FOUND");
     lab.end().await;
 }

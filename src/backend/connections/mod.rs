@@ -125,11 +125,18 @@ impl Connections {
     }
 
     /// The right to use a connection; comes as soon as one is free.
+    ///
+    /// A pool takes seconds to refuse a password, so one connection for all logins would let one
+    /// bad password hold up everybody: logins may use what calls leave over, but never more than
+    /// half of it.
     pub(crate) async fn slot(&self, of: Use) -> Result<Slot, CallError> {
         let lane = match of {
             Use::Calls => &self.calls,
             Use::Sync => &self.sync,
-            Use::Login => &self.login,
+            Use::Login => match self.login.free_slot().or_else(|| self.calls.spare_slot()) {
+                Some(slot) => return Ok(slot),
+                None => &self.login,
+            },
         };
         lane.slot(self.queue_wait).await
     }

@@ -92,14 +92,20 @@ pub(super) fn shown_fields(class: &Class) -> impl Iterator<Item = &Field> {
 }
 
 fn field_schema(parts: &mut Parts, class: &Class, field: &Field) -> Shape {
-    // A record is known by its uuid: that one is never left empty.
-    let shape = if field.name == "uuid" { uuid() } else { of_type(parts, &field.ty) };
+    let old = matches!(field.lifecycle.state, State::Deprecated | State::Removed);
+    let shape = match &field.ty {
+        // A record is known by its uuid: that one is never left empty.
+        _ if field.name == "uuid" => uuid(),
+        // A component cannot be marked where it is named, so this one stands here itself.
+        Type::Enum(id) if old => enumeration(*id),
+        ty => of_type(parts, ty),
+    };
     let words = describe(&class.name).and_then(|words| words.fields.get(&field.name));
     let shape = match words {
         Some(words) => described(shape, words),
         None => shape,
     };
-    if field.lifecycle.state == State::Deprecated { deprecated(shape) } else { shape }
+    if old { deprecated(shape) } else { shape }
 }
 
 /// The JSON form of a Xen-API type.
@@ -110,7 +116,10 @@ pub(super) fn of_type(parts: &mut Parts, ty: &Type) -> Shape {
         Type::Float => nullable_float(),
         Type::Bool => boolean(),
         Type::DateTime => formatted("date-time"),
-        Type::Enum(id) => enumeration(parts, *id),
+        Type::Enum(id) => {
+            let name = component_name(&datamodel().enumeration(*id).name);
+            parts.schema(&name, |_| enumeration(*id))
+        }
         Type::Ref(id) => nullable_ref(&datamodel().get(*id).name),
         Type::Record(id) => record(parts, datamodel().get(*id)),
         // What cannot be resolved is left out of a set, so its refs are never null.
@@ -123,11 +132,9 @@ pub(super) fn of_type(parts: &mut Parts, ty: &Type) -> Shape {
     }
 }
 
-fn enumeration(parts: &mut Parts, id: EnumId) -> Shape {
+fn enumeration(id: EnumId) -> Shape {
     let enumeration = datamodel().enumeration(id);
-    parts.schema(&component_name(&enumeration.name), |_| {
-        open_enum(&enumeration.values, &format!("Xen-API enumeration `{}`.", enumeration.name))
-    })
+    open_enum(&enumeration.values, &format!("Xen-API enumeration `{}`.", enumeration.name))
 }
 
 /// The document of `/vms/{uuid}/metrics`: what the pool measures, and what the guest tells.

@@ -124,13 +124,16 @@ fn login_to_backends(parts: &mut Parts) -> Operation {
 
 fn credentials(parts: &mut Parts, backend_required: bool) -> RequestBody {
     let name = if backend_required { "BackendCredentials" } else { "Credentials" };
-    let shape = parts.schema(name, |_| {
+    let names = parts.schema("BackendNames", |_| {
         let names = AnyOfBuilder::new().item(string()).item(array(string()));
+        names.description(Some("The name of a backend, or several.")).into()
+    });
+    let shape = parts.schema(name, |_| {
         let mut schema = object(
             [
                 ("username", string(), "The user's name on the backend."),
                 ("password", formatted("password"), "The user's password; the gateway forgets it."),
-                ("backend", names.into(), "The name of a backend, or several."),
+                ("backend", names, "The backends to log in to."),
             ],
             &["username", "password"],
         )

@@ -1,10 +1,9 @@
 //! Schemas of values: the short words in which the rest of the document is written.
 
-use serde_json::Value;
 use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::schema::{
-    AllOfBuilder, AnyOfBuilder, ArrayBuilder, KnownFormat, Object, ObjectBuilder, Schema,
-    SchemaFormat, SchemaType, Type,
+    AnyOfBuilder, ArrayBuilder, KnownFormat, Object, ObjectBuilder, Schema, SchemaFormat,
+    SchemaType, Type,
 };
 use utoipa::openapi::{Deprecated, Ref, RefOr};
 
@@ -157,7 +156,7 @@ pub(super) fn described(shape: Shape, description: &str) -> Shape {
     }
 }
 
-/// The shape, marked as deprecated.
+/// The shape, marked as deprecated; a named one cannot be.
 pub(super) fn deprecated(shape: Shape) -> Shape {
     match shape {
         RefOr::T(Schema::Object(mut object)) => {
@@ -168,10 +167,6 @@ pub(super) fn deprecated(shape: Shape) -> Shape {
             array.deprecated = Some(Deprecated::True);
             RefOr::T(Schema::Array(array))
         }
-        // Neither a name nor a composite has a place of its own for the mark.
-        other => {
-            let mark = Extensions::from_iter([("deprecated", Value::Bool(true))]);
-            AllOfBuilder::new().item(other).extensions(Some(mark)).into()
-        }
+        other => other,
     }
 }

@@ -42,13 +42,12 @@ mod tests {
 
     use super::*;
     use crate::backend::{BadReply, Busy, Fault, Reason, Unreachable};
-    use crate::wire::Seen;
 
     #[test]
     fn each_failed_call_has_its_status_and_a_word_of_when_to_come_back() {
         let unreachable =
             Unreachable { address: "https://pool".to_owned(), reason: Reason::Resolve };
-        let bad = BadReply { status: Some(500), fault: Fault::Status(Some(Seen::Html)), read: 9 };
+        let bad = BadReply { status: Some(500), fault: Fault::Cut, read: 9 };
         let cases = [
             (CallError::Unreachable(unreachable), 503, "BACKEND_UNREACHABLE"),
             (CallError::Timeout(Phase::Queue), 503, "BACKEND_BUSY"),

@@ -401,13 +401,13 @@ mod tests {
             })
             .collect();
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/src/http/problem/failures.txt");
-        if std::env::var_os("XENGATE_UPDATE_CONTRACTS").is_some() {
+        if std::env::var_os("XENGATE_BLESS").is_some() {
             std::fs::write(file, lines.concat()).expect("write");
         }
         let checked_in = std::fs::read_to_string(file).expect("failures.txt");
         assert!(
             checked_in == lines.concat(),
-            "failures.txt is out of date: set XENGATE_UPDATE_CONTRACTS and read the difference"
+            "failures.txt is out of date: set XENGATE_BLESS and read the difference"
         );
     }
 }

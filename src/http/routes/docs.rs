@@ -15,6 +15,7 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use utoipa_swagger_ui::{Config, SwaggerFile};
 
+use crate::http::extract::{AcceptsJson, NoQuery};
 use crate::http::openapi;
 
 /// The pages load what the gateway itself serves and nothing else. Swagger UI sets style attributes
@@ -32,7 +33,7 @@ pub fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
         .route("/docs/{*file}", get(page))
 }
 
-async fn document(headers: HeaderMap) -> Response {
+async fn document(headers: HeaderMap, _: AcceptsJson, _: NoQuery) -> Response {
     let etag = etag();
     let fresh = [(ETAG, etag), (CACHE_CONTROL, "no-cache")];
     if headers.get_all(IF_NONE_MATCH).iter().any(|known| names(known.as_bytes(), etag)) {

@@ -4,5 +4,6 @@ pub mod backends;
 pub mod docs;
 pub mod health;
 pub mod objects;
+pub mod related;
 pub mod sessions;
 pub mod vms;

@@ -23,11 +23,11 @@ use crate::inventory::View;
 #[serde(deny_unknown_fields)]
 pub struct ListQuery {
     /// How many objects the page has at most.
-    limit: Option<u64>,
+    pub limit: Option<u64>,
     /// Where the page begins: `next` of the page before.
-    cursor: Option<String>,
+    pub cursor: Option<String>,
     /// Only this backend's objects.
-    backend: Option<String>,
+    pub backend: Option<String>,
 }
 
 /// The query of one object.

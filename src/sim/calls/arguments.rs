@@ -1,8 +1,8 @@
 //! Turns what came into what the datamodel wants, or into XAPI's complaint.
 
-use crate::datamodel::{Param, Type, datamodel};
+use crate::datamodel::{Class, Param, Qualifier, Type, datamodel};
 use crate::sim::database::Value;
-use crate::sim::protocol::{Arg, Failure};
+use crate::sim::protocol::{Arg, Failure, ocaml_string};
 
 /// A string, such as a session.
 pub(super) fn string(arg: &Arg) -> Result<String, Failure> {
@@ -13,16 +13,12 @@ pub(super) fn string(arg: &Arg) -> Result<String, Failure> {
 }
 
 /// An argument, or its default when it was left out.
-pub(super) fn typed(param: Option<&Param>, arg: Option<&Arg>) -> Result<Value, Failure> {
-    let (Some(param), arg) = (param, arg) else {
-        return Err(Failure::internal("too many arguments"));
-    };
-    match (arg, &param.default) {
-        (Some(arg), _) => value(arg, &param.ty),
-        (None, Some(default)) => Ok(Value::of_default(default, &param.ty)
-            .unwrap_or_else(|| Value::empty(&param.ty, datamodel()))),
-        (None, None) => Err(Failure::internal("too few arguments")),
+pub(super) fn typed(param: &Param, arg: Option<&Arg>) -> Result<Value, Failure> {
+    if let Some(arg) = arg {
+        return value(arg, &param.ty);
     }
+    let default = param.default.as_ref().and_then(|default| Value::of_default(default, &param.ty));
+    Ok(default.unwrap_or_else(|| Value::empty(&param.ty, datamodel())))
 }
 
 /// A value of a type.
@@ -70,9 +66,30 @@ pub(crate) fn value(arg: &Arg, ty: &Type) -> Result<Value, Failure> {
                 .collect::<Result<_, Failure>>()?,
         ),
         (Type::Map(..), _) => return Err(expecting("Rpc.Dict")),
-        // A record is only the argument of a constructor, which reads its fields itself.
+        (Type::Record(class), Arg::Struct(members)) => record(datamodel().get(*class), members)?,
         (Type::Record(_), _) => return Err(Failure::internal("bad __structure")),
     })
+}
+
+/// The record that a constructor takes: the fields a client may give, as a map by their names.
+/// Others are ignored, as XAPI does.
+fn record(class: &Class, members: &[(String, Arg)]) -> Result<Value, Failure> {
+    let mut fields = Vec::new();
+    for field in class.fields.iter().filter(|field| field.qualifier != Qualifier::Runtime) {
+        let given = members.iter().find(|(name, _)| *name == field.name);
+        let value = match (given, &field.default) {
+            (Some((_, arg)), _) => value(arg, &field.ty)?,
+            (None, Some(default)) => Value::of_default(default, &field.ty)
+                .unwrap_or_else(|| Value::empty(&field.ty, datamodel())),
+            (None, None) => {
+                let name = ocaml_string(&field.name);
+                let exception = format!("Server_helpers.Dispatcher_FieldNotFound({name})");
+                return Err(Failure::new("INTERNAL_ERROR", [exception]));
+            }
+        };
+        fields.push((Value::text(field.name.as_str()), value));
+    }
+    Ok(Value::Map(fields))
 }
 
 /// `Int64.of_string`, which also knows other bases and underscores.

@@ -155,11 +155,9 @@ fn check(state: &State, name: &str, mut args: Vec<Arg>) -> Result<Request, Failu
     }
     let values = args.split_off(with_session);
     let reference = args.pop().map(|arg| arguments::string(&arg)).transpose()?;
-    let params = known.params.iter().map(Some).chain(std::iter::repeat(None));
+    let params = known.params.iter().enumerate();
     let args = params
-        .zip(values.iter().map(Some).chain(std::iter::repeat(None)))
-        .take(known.params.len())
-        .map(|(param, arg)| arguments::typed(param, arg))
+        .map(|(index, param)| arguments::typed(param, values.get(index)))
         .collect::<Result<Vec<_>, _>>()?;
     let session = match reference {
         None => None,

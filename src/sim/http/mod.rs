@@ -5,11 +5,12 @@ mod reply;
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,6 +24,12 @@ use reply::{Page, call_head};
 
 /// How many connections XAPI serves at once; more wait.
 const CONNECTIONS: usize = 800;
+
+/// How long to wait after a connection could not be accepted, as when files have run out.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
+
+/// How long a client may take to hear the last of a connection.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// A reply is written in parts of this size, so that its pace can be held.
 const PART: usize = 64 * 1024;
@@ -71,7 +78,10 @@ impl Server {
                     accepted = listener.accept() => accepted,
                     () = until.cancelled() => return,
                 };
-                let Ok((stream, _)) = accepted else { continue };
+                let Ok((stream, _)) = accepted else {
+                    sleep(ACCEPT_AGAIN).await;
+                    continue;
+                };
                 // Small replies must not wait for an acknowledgement.
                 _ = stream.set_nodelay(true);
                 match server.tls.clone() {
@@ -102,8 +112,9 @@ impl Server {
                     accepted = listener.accept() => accepted,
                     () = until.cancelled() => return,
                 };
-                if let Ok((stream, _)) = accepted {
-                    server.spawn(stream, permit);
+                match accepted {
+                    Ok((stream, _)) => server.spawn(stream, permit),
+                    Err(_) => sleep(ACCEPT_AGAIN).await,
                 }
             }
         });
@@ -288,10 +299,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     async fn send_part(&mut self, part: &[u8]) -> io::Result<()> {
         self.stream.write_all(part).await?;
-        let pause = self.state.faults.time_to_send(part.len());
-        if !pause.is_zero() {
-            tokio::time::sleep(pause).await;
-        }
+        self.state.clock.sleep(self.state.faults.time_to_send(part.len())).await;
         Ok(())
     }
 
@@ -321,7 +329,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 break;
             }
         };
-        _ = timeout(std::time::Duration::from_secs(1), drain).await;
+        _ = timeout(LINGER, drain).await;
         Ok(())
     }
 }

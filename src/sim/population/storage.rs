@@ -1,4 +1,4 @@
-//! Storage repositories and what plugs them into hosts.
+//! SRs and what plugs them into hosts.
 
 use super::hosts::Host;
 use super::{Builder, no_pairs, reference, text};
@@ -6,13 +6,13 @@ use crate::sim::database::{Text, Value};
 
 const TIB: i64 = 1 << 40;
 
-/// The repositories that VMs' disks live in.
+/// The SRs that VMs' disks live in.
 pub(super) struct Storage {
     pub(super) default: Text,
     pub(super) disks: Vec<Text>,
 }
 
-struct Repository<'a> {
+struct NewSr<'a> {
     label: &'a str,
     description: &'a str,
     kind: &'a str,
@@ -22,7 +22,7 @@ struct Repository<'a> {
     is_tools: bool,
 }
 
-/// Plug-ins, repositories and their connections to the hosts.
+/// Plug-ins, SRs and their connections to the hosts.
 pub(super) fn storage(builder: &mut Builder<'_>, hosts: &[Host], vms: usize) -> Storage {
     for (kind, label) in [
         ("nfs", "NFS VHD"),
@@ -35,7 +35,7 @@ pub(super) fn storage(builder: &mut Builder<'_>, hosts: &[Host], vms: usize) -> 
     }
     let shared = (0..=vms / 1000).map(|n| {
         let label = format!("Shared storage {}", n + 1);
-        let repository = Repository {
+        let sr = NewSr {
             label: &label,
             description: "NFS SR [192.0.2.250:/export]",
             kind: "nfs",
@@ -44,11 +44,11 @@ pub(super) fn storage(builder: &mut Builder<'_>, hosts: &[Host], vms: usize) -> 
             shared: true,
             is_tools: false,
         };
-        connect(builder, &repository, hosts)
+        connect(builder, &sr, hosts)
     });
     let disks: Vec<_> = shared.collect();
     for host in hosts {
-        let repository = Repository {
+        let sr = NewSr {
             label: "Local storage",
             description: "",
             kind: "lvm",
@@ -57,9 +57,9 @@ pub(super) fn storage(builder: &mut Builder<'_>, hosts: &[Host], vms: usize) -> 
             shared: false,
             is_tools: false,
         };
-        connect(builder, &repository, std::slice::from_ref(host));
+        connect(builder, &sr, std::slice::from_ref(host));
     }
-    let tools = Repository {
+    let tools = NewSr {
         label: "XenServer Tools",
         description: "XenServer Tools ISOs",
         kind: "iso",
@@ -86,7 +86,7 @@ pub(super) fn storage(builder: &mut Builder<'_>, hosts: &[Host], vms: usize) -> 
             ("parent", text(crate::sim::database::NULL)),
         ],
     );
-    // With at least one repository there is a first.
+    // There is at least one shared SR.
     let default = disks.first().unwrap_or(&tools).clone();
     Storage { default, disks }
 }
@@ -109,24 +109,24 @@ fn plug_in(builder: &mut Builder<'_>, kind: &str, label: &str) {
     );
 }
 
-fn connect(builder: &mut Builder<'_>, repository: &Repository<'_>, hosts: &[Host]) -> Text {
+fn connect(builder: &mut Builder<'_>, sr: &NewSr<'_>, hosts: &[Host]) -> Text {
     let operations = ["vdi_introduce", "unplug", "plug", "update", "scan", "vdi_create"];
     let this = builder.add(
         "SR",
         &[
-            ("name_label", text(repository.label)),
-            ("name_description", text(repository.description)),
+            ("name_label", text(sr.label)),
+            ("name_description", text(sr.description)),
             ("allowed_operations", Value::texts(operations)),
             ("virtual_allocation", Value::Int(0)),
-            ("physical_utilisation", Value::Int(repository.size / 8)),
-            ("physical_size", Value::Int(repository.size)),
-            ("type", text(repository.kind)),
-            ("content_type", text(repository.content)),
-            ("shared", Value::Bool(repository.shared)),
-            ("is_tools_sr", Value::Bool(repository.is_tools)),
+            ("physical_utilisation", Value::Int(sr.size / 8)),
+            ("physical_size", Value::Int(sr.size)),
+            ("type", text(sr.kind)),
+            ("content_type", text(sr.content)),
+            ("shared", Value::Bool(sr.shared)),
+            ("is_tools_sr", Value::Bool(sr.is_tools)),
         ],
     );
-    let config = match repository.kind {
+    let config = match sr.kind {
         "nfs" => Value::pairs([("server", "192.0.2.250"), ("serverpath", "/export")]),
         "lvm" => Value::pairs([("device", "/dev/sda3")]),
         _ => no_pairs(),

@@ -83,7 +83,7 @@ pub(super) fn vms(
         let place = Place {
             host: &hosts[n % hosts.len()],
             network: &networks[n % networks.len()],
-            repository: &storage.disks[n % storage.disks.len()],
+            sr: &storage.disks[n % storage.disks.len()],
         };
         vm(builder, n, &place);
     }
@@ -93,7 +93,7 @@ pub(super) fn vms(
 struct Place<'a> {
     host: &'a Host,
     network: &'a Text,
-    repository: &'a Text,
+    sr: &'a Text,
 }
 
 fn vm(builder: &mut Builder<'_>, n: usize, place: &Place<'_>) {
@@ -126,14 +126,14 @@ fn vm(builder: &mut Builder<'_>, n: usize, place: &Place<'_>) {
         ]);
     }
     builder.add_as("VM", this.clone(), &fields);
-    let disk = disk(builder, &label, &this, place.repository, running);
+    let disk = disk(builder, &label, &this, place.sr, running);
     interface(builder, n, &this, place.network, running, &address);
     if running {
         consoles(builder, &this, &place.host.address);
     }
     // One VM in forty has been kept as it was last week.
     if n % 40 == 7 {
-        snapshot(builder, &label, &this, (memory, vcpus), &disk, place.repository);
+        snapshot(builder, &label, &this, (memory, vcpus), &disk, place.sr);
     }
 }
 
@@ -237,13 +237,7 @@ fn guest(builder: &mut Builder<'_>, template: &str, address: &str) -> Text {
     )
 }
 
-fn disk(
-    builder: &mut Builder<'_>,
-    label: &str,
-    vm: &Text,
-    repository: &Text,
-    running: bool,
-) -> Text {
+fn disk(builder: &mut Builder<'_>, label: &str, vm: &Text, sr: &Text, running: bool) -> Text {
     let size = (8 * GIB) << builder.below(4);
     let vdi = builder.identifiers.reference();
     let location = builder.identifiers.uuid();
@@ -256,7 +250,7 @@ fn disk(
             ("name_label", text(format!("{label} 0"))),
             ("name_description", text("Created by template provisioner")),
             ("allowed_operations", Value::texts(operations)),
-            ("SR", reference(repository)),
+            ("SR", reference(sr)),
             ("virtual_size", Value::Int(size)),
             ("physical_utilisation", Value::Int(size / 3)),
             ("type", text("user")),
@@ -322,7 +316,7 @@ fn snapshot(
     vm: &Text,
     (memory, vcpus): (i64, i64),
     disk: &Text,
-    repository: &Text,
+    sr: &Text,
 ) {
     let taken = builder.ago(86_400 * 7);
     let metrics = vm_metrics(builder, false, memory, vcpus);
@@ -345,7 +339,7 @@ fn snapshot(
         "VDI",
         &[
             ("name_label", text(format!("{label} 0"))),
-            ("SR", reference(repository)),
+            ("SR", reference(sr)),
             ("virtual_size", Value::Int(8 * GIB)),
             ("type", text("user")),
             ("location", text(location)),

@@ -5,11 +5,13 @@
 //!
 //! - `scan` finds where a tag ends and what it says.
 //! - `text` decodes characters and writes them as JSON strings; `scalar` does ints and floats.
-//! - `grammar` knows which element may stand where, and what each writes.
+//! - `grammar` knows which element may stand where, and what each writes; `content` the same of
+//!   the text between the tags.
 //! - `transcode` drives them over chunks, any chunks.
 //! - `shortcut` reads the forms that servers really send, many tags at a time.
 
 mod call;
+mod content;
 mod grammar;
 mod scalar;
 mod scan;

@@ -100,6 +100,7 @@ fn sloppy_forms_are_read() {
         ("<value>&averylongnamethatis;none</value>", r#""&averylongnamethatis;none""#),
         ("<value><i4>&#53;</i4></value>", "5"),
         // Members in the other order, in each other too.
+        ("<value><struct><member><value/><name/></member></struct></value>", r#"{"":""}"#),
         (
             "<value><struct><member><value>1</value><name>a</name></member><member><name>b</name><value>2</value></member></struct></value>",
             r#"{"a":"1","b":"2"}"#,
@@ -267,4 +268,90 @@ fn an_error_lasts() {
     let error = transcoder.push(b"nonsense", &mut out).unwrap_err();
     assert_eq!(transcoder.push(b"<methodResponse>", &mut out), Err(error.clone()));
     assert_eq!(transcoder.finish(), Err(error));
+}
+
+/// What stands in front of hostile inputs.
+const HEAD: &[u8] = b"<methodResponse><params><param>";
+
+/// Inputs that try to make the reader hold or write much, without their end.
+fn hostile(size: usize) -> Vec<Vec<u8>> {
+    let pieces: [(&str, &str); 16] = [
+        ("<value>", "\u{1}"),
+        ("<value>", "\n"),
+        ("<value>", "\""),
+        ("<value>", "&"),
+        ("<value>", "&#1;"),
+        ("<value>", "&unknown;"),
+        ("<value><![CDATA[", "]"),
+        ("<value><int>", "9"),
+        ("<value><double>", "\u{1}"),
+        ("<value><!--", "-"),
+        ("<value><?", "?"),
+        ("<value><array><data>", "<value/>"),
+        ("<value><struct><member><name>", "a"),
+        ("<value><struct><member><value>", "\u{1}"),
+        ("", "<value><array><data>"),
+        ("", "<value><struct><member>"),
+    ];
+    let mut inputs: Vec<_> = pieces
+        .iter()
+        .map(|(start, piece)| {
+            [HEAD, start.as_bytes(), piece.repeat(size / piece.len()).as_bytes()].concat()
+        })
+        .collect();
+    inputs.push([HEAD, b"<value>", &b"\xe9".repeat(size)].concat());
+    inputs.push([HEAD, b"<value>", &b"\xf0\x9f".repeat(size / 2)].concat());
+    inputs
+}
+
+#[test]
+fn output_and_memory_stay_in_proportion() {
+    let limits = Limits { max_depth: usize::MAX, ..Limits::default() };
+    for input in hostile(300_000) {
+        let start = String::from_utf8_lossy(&input[HEAD.len()..HEAD.len() + 40]).into_owned();
+        let mut transcoder = Transcoder::new(limits);
+        let mut out = Vec::new();
+        transcoder.push(&input, &mut out).unwrap();
+        assert!(out.len() <= 6 * input.len(), "{} written for {start}", out.len());
+        let allocated = transcoder.allocated();
+        assert!(allocated <= 12 * input.len() + 8_192, "{allocated} allocated for {start}");
+        assert_eq!(transcoder.finish(), Err(ReadError::Truncated { offset: input.len() as u64 }));
+    }
+}
+
+/// Were anything read twice, this would not end within anyone's patience.
+#[test]
+fn no_chunks_make_the_reader_start_over() {
+    let text = [HEAD, b"<value>", &b"a".repeat(10_000_000)].concat();
+    let mut inputs = vec![(1_000, text)];
+    inputs.extend(hostile(100_000).into_iter().map(|input| (1, input)));
+    let limits = Limits { max_depth: usize::MAX, ..Limits::default() };
+    for (chunk, input) in inputs {
+        let (mut transcoder, mut out) = (Transcoder::new(limits), Vec::new());
+        for bytes in input.chunks(chunk) {
+            transcoder.push(bytes, &mut out).unwrap();
+        }
+        let mut whole = Vec::new();
+        Transcoder::new(limits).push(&input, &mut whole).unwrap();
+        // What may still change is held back, so the last few bytes may differ.
+        let both = whole.len().min(out.len());
+        assert!(whole.len().abs_diff(out.len()) <= 8 && whole[..both] == out[..both]);
+    }
+}
+
+#[test]
+fn no_error_holds_a_byte_of_the_body() {
+    for body in [
+        "sentinel",
+        "<sentinel>",
+        "<html>sentinel",
+        "{\"sentinel\":",
+        "<methodResponse>sentinel",
+        "<methodResponse><params><param><value><sentinel>",
+        "<methodResponse><params><param><value>sentinel</sentinel>",
+        "<methodResponse><params><param><value sentinel <",
+    ] {
+        let error = json(body).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("sentinel"), "{body}");
+    }
 }

@@ -1,8 +1,7 @@
 //! Characters: finds plain runs fast, decodes what is no UTF-8 as Latin-1, resolves references,
 //! and writes all of it as the inside of a JSON string.
 
-const ONES: u64 = u64::MAX / 0xff;
-const HIGH: u64 = ONES * 0x80;
+use crate::wire::words::{HIGH, ONES, of_byte, zeros};
 
 /// How many bytes from the start can be copied into a JSON string as they are, with no markup
 /// among them: ASCII without controls, quotes, backslashes, `<` and `&`.
@@ -29,16 +28,10 @@ fn is_plain(byte: u8) -> bool {
 fn specials(word: u64) -> u64 {
     // `"` and `&` differ in one bit, so one comparison finds both.
     let quote_or_amp = zeros((word & !(ONES * 0x04)) ^ (ONES * 0x22));
-    let backslash = zeros(word ^ (ONES * b'\\' as u64));
-    let less = zeros(word ^ (ONES * b'<' as u64));
+    let backslash = zeros(word ^ of_byte(b'\\'));
+    let less = zeros(word ^ of_byte(b'<'));
     let control = word.wrapping_sub(ONES * 0x20) & !word;
     (quote_or_amp | backslash | less | control | word) & HIGH
-}
-
-/// The high bit of each byte that is zero, with [`specials`]' caveat.
-#[inline]
-fn zeros(word: u64) -> u64 {
-    word.wrapping_sub(ONES) & !word
 }
 
 /// Writes bytes as the inside of a JSON string. Bytes that are no UTF-8 are read as Latin-1, one

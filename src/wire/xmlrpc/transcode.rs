@@ -258,10 +258,14 @@ impl Transcoder {
             return Err(self.malformed("a tag without a proper name"));
         };
         let grammar = &mut self.grammar;
+        let holding = grammar.is_holding();
         let result = match form {
             Form::Open => grammar.open(name, out),
             Form::Close => grammar.close(name, out),
-            Form::Empty => grammar.open(name, out).and_then(|()| grammar.close(name, out)),
+            Form::Empty => grammar.open(name, out).and_then(|()| {
+                let begins_to_hold = grammar.is_holding() && !holding;
+                grammar.close(name, if begins_to_hold { &mut self.held } else { out })
+            }),
         };
         result.map_err(|refusal| self.refused_at(self.token, refusal))
     }

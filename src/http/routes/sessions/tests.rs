@@ -115,7 +115,7 @@ async fn a_login_answers_a_token_that_opens_and_closes_its_session() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_is_a_401_and_then_a_429() {
     let pool = Pool::start().await;
     let front = front(&[("lab", &pool)]);

@@ -1,0 +1,186 @@
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::get;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::{self, pki_types::ServerName};
+
+use super::*;
+use crate::config::{Cors, ServerTls};
+use crate::http::tls;
+
+const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+const GET_AND_CLOSE: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+
+/// A server of one route, which waits to be let go where it is told to.
+struct Bench {
+    address: SocketAddr,
+    stop: CancellationToken,
+    running: JoinHandle<()>,
+    entered: Arc<Notify>,
+    leave: Arc<Notify>,
+}
+
+impl Bench {
+    async fn start(limits: Limits, tls: Option<TlsAcceptor>) -> Self {
+        let (entered, leave) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (inner_entered, inner_leave) = (entered.clone(), leave.clone());
+        let slow = get(async move || {
+            inner_entered.notify_one();
+            inner_leave.notified().await;
+            "slow"
+        });
+        let routes = Router::new().route("/", get(async || "quick")).route("/slow", slow);
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let shell = Shell::new(routes, &limits, &Cors::default());
+        let stop = CancellationToken::new();
+        let server = Server { listener, tls, shell, limits };
+        let running = tokio::spawn(server.run(stop.clone()));
+        Self { address, stop, running, entered, leave }
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.expect("a connection")
+    }
+}
+
+/// All that comes until the connection ends.
+async fn read_all(stream: &mut (impl AsyncRead + Unpin)) -> String {
+    let mut bytes = Vec::new();
+    // A reset is an end as well.
+    let _ = stream.read_to_end(&mut bytes).await;
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// One answer on a connection that stays open.
+async fn read_answer(stream: &mut (impl AsyncRead + Unpin), last: &str) -> String {
+    let mut text = String::new();
+    while !text.ends_with(last) {
+        let byte = stream.read_u8().await.expect("more");
+        text.push(char::from(byte));
+    }
+    text
+}
+
+#[tokio::test]
+async fn a_connection_is_kept_for_the_next_request() {
+    let bench = Bench::start(Limits::default(), None).await;
+    let mut stream = bench.connect().await;
+    for _ in 0..2 {
+        stream.write_all(GET).await.expect("sent");
+        assert!(read_answer(&mut stream, "quick").await.starts_with("HTTP/1.1 200 OK"));
+    }
+}
+
+#[tokio::test]
+async fn what_runs_at_the_stop_is_finished() {
+    let bench = Bench::start(Limits::default(), None).await;
+    let mut stream = bench.connect().await;
+    stream.write_all(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("sent");
+    let mut idle = bench.connect().await;
+    idle.write_all(GET).await.expect("sent");
+    read_answer(&mut idle, "quick").await;
+    bench.entered.notified().await;
+
+    bench.stop.cancel();
+    assert_eq!(read_all(&mut idle).await, "", "an idle connection is closed");
+    bench.leave.notify_one();
+    let answer = read_all(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("slow"), "{answer}");
+    bench.running.await.expect("no panic");
+    assert!(TcpStream::connect(bench.address).await.is_err(), "nobody listens any more");
+}
+
+#[tokio::test]
+async fn what_does_not_finish_is_cut() {
+    let grace = Duration::from_millis(10);
+    let bench = Bench::start(Limits { shutdown_grace: grace, ..Limits::default() }, None).await;
+    let mut stream = bench.connect().await;
+    stream.write_all(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("sent");
+    bench.entered.notified().await;
+    bench.stop.cancel();
+    bench.running.await.expect("no panic");
+    assert_eq!(read_all(&mut stream).await, "");
+}
+
+#[tokio::test]
+async fn at_the_limit_a_connection_waits_for_another_to_end() {
+    let bench = Bench::start(Limits { max_connections: 1, ..Limits::default() }, None).await;
+    let mut first = bench.connect().await;
+    first.write_all(GET).await.expect("sent");
+    read_answer(&mut first, "quick").await;
+    let mut second = bench.connect().await;
+    second.write_all(GET_AND_CLOSE).await.expect("sent");
+    // The first is served still, although the second was there before this request.
+    first.write_all(GET_AND_CLOSE).await.expect("sent");
+    assert!(read_all(&mut first).await.ends_with("quick"));
+    drop(first);
+    assert!(read_all(&mut second).await.ends_with("quick"));
+}
+
+#[tokio::test]
+async fn who_never_asks_is_sent_away() {
+    let header_timeout = Duration::from_millis(20);
+    let bench = Bench::start(Limits { header_timeout, ..Limits::default() }, None).await;
+    for beginning in [&b""[..], b"PRI * HTTP/2.0\r\n", b"GET / HTTP/1.1\r\nHost:"] {
+        let mut stream = bench.connect().await;
+        stream.write_all(beginning).await.expect("sent");
+        let answer = read_all(&mut stream).await;
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_http_are_refused() {
+    let bench = Bench::start(Limits::default(), None).await;
+    let huge = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(200_000));
+    let cases: [(&[u8], &str); 3] = [
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01", "HTTP/1.1 400"),
+        (b"HELO example.com\r\n\r\n", "HTTP/1.1 400"),
+        (huge.as_bytes(), "HTTP/1.1 431"),
+    ];
+    for (bytes, answer) in cases {
+        let mut stream = bench.connect().await;
+        // It may be refused before all of it is sent.
+        let _ = stream.write_all(bytes).await;
+        let said = read_all(&mut stream).await;
+        assert!(said.starts_with(answer) || said.is_empty(), "{said}");
+    }
+    let mut stream = bench.connect().await;
+    stream.write_all(GET_AND_CLOSE).await.expect("sent");
+    assert!(read_all(&mut stream).await.ends_with("quick"), "others are served");
+}
+
+#[tokio::test]
+async fn tls_is_spoken_where_it_is_configured() {
+    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a pair");
+    let dir = tempfile::tempdir().expect("dir");
+    let settings =
+        ServerTls { cert_file: dir.path().join("cert.pem"), key_file: dir.path().join("key.pem") };
+    std::fs::write(&settings.cert_file, pair.cert.pem()).expect("write");
+    std::fs::write(&settings.key_file, pair.signing_key.serialize_pem()).expect("write");
+    let acceptor = tls::acceptor(&settings).expect("an acceptor");
+    let bench = Bench::start(Limits::default(), Some(acceptor)).await;
+
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(pair.cert.der().clone()).expect("a root");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let client = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("localhost").expect("a name");
+    let connector = TlsConnector::from(Arc::new(client));
+    let mut stream = connector.connect(name, bench.connect().await).await.expect("TLS");
+    stream.write_all(GET_AND_CLOSE).await.expect("sent");
+    assert!(read_all(&mut stream).await.ends_with("quick"));
+
+    let mut plain = bench.connect().await;
+    plain.write_all(GET_AND_CLOSE).await.expect("sent");
+    assert!(!read_all(&mut plain).await.contains("quick"));
+}
