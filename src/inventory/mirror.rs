@@ -7,12 +7,13 @@ use arc_swap::ArcSwapOption;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::draft::Finished;
 use super::refs::{RefIndex, Target};
 use super::revision::Revisions;
 use super::store::Snapshot;
-use super::value::write;
+use super::value::{Resolve, write};
 use crate::backend::{Backend, Session};
 use crate::config::SecretSource;
 use crate::datamodel::Type;
@@ -134,6 +135,20 @@ pub struct Mirror {
     pub(super) offered: Notify,
     /// The token of the newest events that readers can see.
     seen: watch::Sender<String>,
+    /// The revision that was published last.
+    changed: watch::Sender<u64>,
+}
+
+/// Resolves refs by the index, and otherwise as `find` does.
+struct OrElse<'a> {
+    refs: &'a RefIndex,
+    find: &'a dyn Fn(&str) -> Option<Uuid>,
+}
+
+impl Resolve for OrElse<'_> {
+    fn find(&mut self, name: &str) -> Option<Uuid> {
+        self.refs.resolve(name).map(|(_, uuid)| uuid).or_else(|| (self.find)(name))
+    }
 }
 
 impl Mirror {
@@ -153,6 +168,7 @@ impl Mirror {
             callers: Mutex::default(),
             offered: Notify::new(),
             seen: watch::Sender::new(String::new()),
+            changed: watch::Sender::new(0),
         }
     }
 
@@ -227,6 +243,25 @@ impl Mirror {
         out
     }
 
+    /// The same, where `find` knows what a ref names that the mirror does not hold.
+    pub fn represent_with(
+        &self,
+        ty: &Type,
+        json: &str,
+        find: &dyn Fn(&str) -> Option<Uuid>,
+    ) -> Vec<u8> {
+        let (refs, mut out) = (self.refs.read(), Vec::new());
+        if !write(ty, json, &mut OrElse { refs: &refs, find }, &mut out) {
+            out.extend_from_slice(b"null");
+        }
+        out
+    }
+
+    /// Tells of every revision that is published.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
     /// Waits until readers can see what the backend had done when it gave out `token`; false when
     /// that takes longer than `patience`.
     pub async fn passed(&self, token: &str, patience: Duration) -> bool {
@@ -268,6 +303,7 @@ impl Mirror {
             self.revisions.next(|revision| {
                 finished.snapshot.stamp(revision, &finished.changes);
                 publish(finished.snapshot);
+                self.changed.send_replace(revision);
             });
         }
         self.set_status(Status::well(MirrorState::Live));
