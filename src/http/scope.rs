@@ -11,8 +11,9 @@ use uuid::Uuid;
 use super::Gateway;
 use super::problem::{Code, Problem};
 use crate::auth::{BackendStatus, Caller, NoAccess};
-use crate::datamodel::ClassId;
-use crate::inventory::{Mirror, NotReady, Object, Reading};
+use crate::datamodel::{Class, ClassId};
+use crate::inventory::{Mirror, NotReady, Object, Reading, is_mirrored};
+use crate::ops::Reach;
 
 /// How long a read waits for a first sync.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -96,6 +97,51 @@ impl Scope {
                 Err(Problem::new(code, format!("backend {name}: {no_access}")))
             }
         }
+    }
+
+    /// The caller on one backend.
+    pub fn reach(gateway: &Gateway, caller: &Caller, backend: &str) -> Result<Reach, Problem> {
+        let mirror = Self::mirror(gateway, caller, backend)?.clone();
+        let session = caller.access(backend).map_err(|no_access| {
+            Problem::new(Code::BackendUnreachable, format!("backend {backend}: {no_access}"))
+        })?;
+        Ok(Reach { mirror, session })
+    }
+
+    /// The caller on the backend that is named, or on the only one there is.
+    pub async fn backend(
+        gateway: &Gateway,
+        caller: &Caller,
+        backend: Option<&str>,
+    ) -> Result<Reach, Problem> {
+        let scope = Self::of(gateway, caller, backend).await?;
+        match (scope.readings.as_slice(), scope.partial.as_slice()) {
+            ([(name, _)], []) => Self::reach(gateway, caller, name),
+            _ => Err(Problem::new(
+                Code::BackendRequired,
+                "the session is logged in to several backends; say which with ?backend=",
+            )),
+        }
+    }
+
+    /// The caller on the backend that has the object, and the object's ref there.
+    pub async fn target(
+        gateway: &Gateway,
+        caller: &Caller,
+        backend: Option<&str>,
+        class: &Class,
+        uuid: Uuid,
+    ) -> Result<(Reach, Arc<str>), Problem> {
+        if !is_mirrored(class) {
+            let reach = Self::backend(gateway, caller, backend).await?;
+            let reference = reach.find(class, uuid).await?;
+            let none = || Problem::new(Code::NotFound, "no object of this uuid");
+            return Ok((reach, reference.ok_or_else(none)?));
+        }
+        let scope = Self::of(gateway, caller, backend).await?;
+        let (_, object) = scope.object(class.id, uuid)?;
+        let reach = Self::reach(gateway, caller, object.backend())?;
+        Ok((reach, object.reference().clone()))
     }
 
     /// The readings with their backends' names.

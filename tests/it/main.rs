@@ -9,3 +9,4 @@ mod floors;
 mod lab;
 mod replay;
 mod vms;
+mod writes;
