@@ -5,6 +5,7 @@ mod bad_days;
 mod bad_input;
 mod command_line;
 mod conformance;
+mod coverage;
 mod floors;
 mod lab;
 mod replay;
