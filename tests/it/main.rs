@@ -7,5 +7,6 @@ mod command_line;
 mod conformance;
 mod floors;
 mod lab;
+mod ops;
 mod replay;
 mod vms;
