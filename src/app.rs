@@ -121,6 +121,7 @@ impl Running {
         if let Err(error) = self.server.await {
             tracing::error!(%error, "the server did not end as it should");
         }
+        self.gateway.tasks.shutdown().await;
         self.gateway.authority.shutdown().await;
         self.gateway.inventory.shutdown().await;
     }

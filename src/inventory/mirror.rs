@@ -237,7 +237,9 @@ impl Mirror {
     /// A value of the backend's, as clients see it: typed, with uuids for refs.
     pub fn represent(&self, ty: &Type, json: &str) -> Vec<u8> {
         let (refs, mut out) = (self.refs.read(), Vec::new());
-        write(ty, json, &mut &*refs, &mut out);
+        if !write(ty, json, &mut &*refs, &mut out) {
+            out.extend_from_slice(b"null");
+        }
         out
     }
 
@@ -249,7 +251,9 @@ impl Mirror {
         find: &dyn Fn(&str) -> Option<Uuid>,
     ) -> Vec<u8> {
         let (refs, mut out) = (self.refs.read(), Vec::new());
-        write(ty, json, &mut OrElse { refs: &refs, find }, &mut out);
+        if !write(ty, json, &mut OrElse { refs: &refs, find }, &mut out) {
+            out.extend_from_slice(b"null");
+        }
         out
     }
 
@@ -288,16 +292,19 @@ impl Mirror {
         if let Some(refs) = fresh_refs {
             *self.refs.write() = refs;
         }
-        let changed = !finished.changes.is_empty() || self.reading.load().is_none();
-        if changed {
+        let publish = |snapshot| {
+            let reading = Reading { snapshot: Arc::new(snapshot), stale_since: None };
+            self.reading.store(Some(Arc::new(reading)));
+        };
+        if finished.changes.is_empty() && self.reading.load().is_some() {
+            // Nothing that clients see has changed; what shows which refs may have.
+            publish(finished.snapshot);
+        } else {
             self.revisions.next(|revision| {
                 finished.snapshot.stamp(revision, &finished.changes);
-                let snapshot = Arc::new(finished.snapshot);
-                self.reading.store(Some(Arc::new(Reading { snapshot, stale_since: None })));
+                publish(finished.snapshot);
                 self.changed.send_replace(revision);
             });
-        } else {
-            self.set_stale_since(None);
         }
         self.set_status(Status::well(MirrorState::Live));
     }
@@ -330,6 +337,14 @@ impl Mirror {
     pub(super) fn syncing(&self) {
         if self.reading.load().is_none() {
             self.set_status(Status::well(MirrorState::Syncing));
+        }
+    }
+
+    /// Lets another caller's session be the first to be borrowed.
+    pub(super) fn rotate_sessions(&self) {
+        let mut callers = self.callers.lock();
+        if !callers.is_empty() {
+            callers.rotate_left(1);
         }
     }
 

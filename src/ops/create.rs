@@ -32,6 +32,11 @@ fn public(class: &'static Class, name: &str) -> Option<&'static Call> {
     }
 }
 
+/// The arguments of a call that takes an object and nothing else.
+pub fn own(reference: &str) -> Arguments {
+    vec![Arg::from(reference)].into()
+}
+
 /// The arguments of the class's constructor, from what a client says of the new object.
 ///
 /// Beside the defaults that always hold some follow from the backend: the next free device of a

@@ -15,6 +15,7 @@ mod lookup;
 pub mod patch;
 pub mod provision;
 mod reach;
+mod read_through;
 mod tasks;
 mod typed;
 

@@ -10,3 +10,4 @@ mod lab;
 mod ops;
 mod replay;
 mod vms;
+mod writes;

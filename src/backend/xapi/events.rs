@@ -17,7 +17,7 @@ use crate::wire::xmlrpc::Transcoder;
 use crate::wire::{Arg, Limits, ReadError, reply};
 
 /// How much longer than it was told to wait a host may take to begin its answer.
-const MARGIN: Duration = Duration::from_secs(30);
+const MARGIN: Duration = Duration::from_secs(10);
 
 /// How long an answer may take from beginning to end: a first sync holds the whole pool.
 const WHOLE_WITHIN: Duration = Duration::from_secs(300);

@@ -10,6 +10,9 @@ use crate::sim::state::State;
 
 use super::{Answer, Request};
 
+/// Under which name it is counted how often a client asked for everything.
+pub(in crate::sim) const EVERYTHING: &str = "event.from, everything";
+
 /// `event.from`.
 pub(super) async fn from(
     state: &Arc<State>,
@@ -26,6 +29,9 @@ pub(super) async fn from(
         Some(Value::Float(seconds)) => *seconds,
         _ => 0.0,
     };
+    if request.text(1).is_empty() {
+        *state.seen.lock().entry(EVERYTHING.to_owned()).or_default() += 1;
+    }
     let (reference, session) =
         request.session.as_ref().ok_or_else(|| Failure::new("SESSION_INVALID", [""]))?;
     events::from(state, (reference, session), &classes, request.text(1), timeout, form).await

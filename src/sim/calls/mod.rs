@@ -9,6 +9,8 @@ mod session;
 mod task;
 mod write;
 
+pub(super) use event::EVERYTHING;
+
 use std::sync::Arc;
 
 use crate::datamodel::{Call as Known, CallKind, Class, Roles, datamodel};
