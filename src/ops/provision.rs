@@ -43,7 +43,8 @@ pub fn provision(
 ) -> Result<Uuid, OpError> {
     let order = Order::read(&*reach.snapshot()?, body)?;
     let template = (&order.template.reference, &order.template.record);
-    order.plan(template, &*reach.snapshot()?)?.check(reach)?;
+    let plan = order.plan(template, &*reach.snapshot()?)?;
+    plan.check(reach).map_err(|error| order.as_given(error))?;
     for name in order.calls() {
         reach.check(call(name), &Arguments::default())?;
     }

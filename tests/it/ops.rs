@@ -1,6 +1,7 @@
 //! What is done on the pool for a caller, below HTTP: typed calls, patches, tasks, flows.
 
 mod calls;
+mod flows;
 mod patches;
 mod tasks;
 
@@ -51,12 +52,6 @@ impl Bench {
         self.tasks.shutdown().await;
         self.inventory.shutdown().await;
         self.sim.stop().await;
-    }
-
-    /// The uuid and the ref of the object of this name.
-    pub(crate) fn named(&self, class: &str, name: &str) -> (Uuid, Arc<str>) {
-        let reference = self.sim.find(class, name).expect("an object of this name");
-        (self.uuid(class, &reference), reference)
     }
 
     /// The uuid of the object of this ref.
