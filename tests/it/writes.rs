@@ -68,8 +68,9 @@ async fn a_patch_is_checked_whole_before_anything_is_sent() {
         let problem = patch(&lab, &path, &token, &body).await.problem(422, "WRONG_SHAPE");
         assert_eq!(problem["pointer"], pointer, "{problem}");
     }
-    let plan = patch(&lab, &format!("{path}?dry_run=true"), &token, &json!({"name_label": "x"}));
-    assert_eq!(plan.await.ok(), json!({"calls": ["VM.set_name_label"]}));
+    let (dry, body) = (format!("{path}?dry_run=true"), json!({"name_label": "x"}));
+    let plan = patch(&lab, &dry, &token, &body).await;
+    assert_eq!(plan.ok(), json!({"calls": ["VM.set_name_label"]}));
     assert_eq!(lab.sim.seen("VM.set_name_label"), sent, "nothing was sent");
     lab.end().await;
 }

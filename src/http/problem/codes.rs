@@ -49,8 +49,6 @@ pub enum Code {
     BackendRequired,
     /// It cannot be done as things are.
     Conflict,
-    /// The task was cancelled.
-    TaskCancelled,
     /// How the task ended cannot be known any more.
     OutcomeUnknown,
     /// The backend's version does not have this.
@@ -106,7 +104,6 @@ impl Code {
         Self::WrongShape,
         Self::BackendRequired,
         Self::Conflict,
-        Self::TaskCancelled,
         Self::OutcomeUnknown,
         Self::NotSupported,
         Self::TooManyAttempts,
@@ -186,9 +183,6 @@ impl Code {
                 ("BACKEND_REQUIRED", StatusCode::UNPROCESSABLE_ENTITY, "Say which backend is meant")
             }
             Self::Conflict => ("CONFLICT", StatusCode::CONFLICT, "Not possible as things are"),
-            Self::TaskCancelled => {
-                ("TASK_CANCELLED", StatusCode::CONFLICT, "The task was cancelled")
-            }
             Self::OutcomeUnknown => {
                 ("OUTCOME_UNKNOWN", StatusCode::BAD_GATEWAY, "How it ended is not known")
             }
