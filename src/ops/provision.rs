@@ -41,6 +41,10 @@ pub fn provision(
     tasks: &Arc<Tasks>,
     body: &Map<String, Value>,
 ) -> Result<Uuid, OpError> {
+    // Whoever may not have VMs made is told so whatever the order says.
+    for name in [if body.contains_key("sr") { "VM.copy" } else { "VM.clone" }, "VM.provision"] {
+        reach.admits(call(name))?;
+    }
     let order = Order::read(&*reach.snapshot()?, body)?;
     let template = (&order.template.reference, &order.template.record);
     let plan = order.plan(template, &*reach.snapshot()?)?;
