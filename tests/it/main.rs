@@ -8,6 +8,7 @@ mod conformance;
 mod coverage;
 mod floors;
 mod lab;
+mod ops;
 mod replay;
 mod vms;
 mod writes;

@@ -96,7 +96,7 @@ impl Registry {
     }
 
     /// The tasks to follow of a backend; `None` once there are none, and then nobody follows it.
-    pub(super) fn to_follow(&mut self, backend: &str) -> Option<Vec<Arc<Entry>>> {
+    pub(super) fn unfinished(&mut self, backend: &str) -> Option<Vec<Arc<Entry>>> {
         let tasks = self.followed.get(backend).map(|followed| followed.tasks.clone());
         match tasks {
             Some(tasks) if !tasks.is_empty() => Some(tasks),
@@ -189,10 +189,10 @@ mod tests {
         let (one, two) = (entry(1, start), entry(2, start));
         assert!(registry.follow(&one).is_some());
         assert!(registry.follow(&two).is_none(), "there is one");
-        assert_eq!(registry.to_follow("lab").map(|tasks| tasks.len()), Some(2));
+        assert_eq!(registry.unfinished("lab").map(|tasks| tasks.len()), Some(2));
         registry.end(&one, start);
         registry.remove("lab", two.uuid);
-        assert!(registry.to_follow("lab").is_none());
+        assert!(registry.unfinished("lab").is_none());
         assert!(registry.follow(&two).is_some(), "the last one has gone");
     }
 }
