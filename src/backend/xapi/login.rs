@@ -164,7 +164,7 @@ impl Xapi {
         }
         Ok(Access {
             is_local_superuser: record.is_local_superuser,
-            permissions: record.rbac_permissions,
+            permissions: self.permissions.shared(record.rbac_permissions.into_iter().collect()),
         })
     }
 

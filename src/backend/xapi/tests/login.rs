@@ -6,7 +6,8 @@ async fn a_login_tells_what_the_session_may_do_and_what_the_pool_is() {
     let server = server(|_| Act::Answer(json("\"\""))).await;
     let (backend, session) = logged_in(&server).await;
     assert!(!session.access.is_local_superuser);
-    assert_eq!(session.access.permissions, ["vm.start", "vm.get_all"]);
+    let permissions = session.access.permissions.iter().collect::<Vec<_>>();
+    assert_eq!(permissions, ["vm.get_all", "vm.start"]);
     assert_eq!((session.username(), session.backend()), ("root", "pool"));
     let description = backend.description();
     assert_eq!(description.product.as_deref(), Some("XCP-ng"));
