@@ -217,13 +217,16 @@ impl Problem {
         serde_json::to_vec(&document).expect("strings and numbers are always JSON")
     }
 
-    /// Turns an answer that carries a problem into the one that goes out; others pass.
-    pub(super) fn render(response: &mut Response, request_id: &str) {
+    /// Turns an answer that carries a problem into the one that goes out; others pass. The answer to
+    /// a `HEAD` has the length of the document and not the document.
+    pub(super) fn render(response: &mut Response, request_id: &str, is_head: bool) {
         if let Some(problem) = response.extensions_mut().remove::<Problem>() {
             let document = problem.document(request_id);
             // The router has seen an empty body, and has said so.
             response.headers_mut().insert(header::CONTENT_LENGTH, document.len().into());
-            *response.body_mut() = Body::from(document);
+            if !is_head {
+                *response.body_mut() = Body::from(document);
+            }
         }
     }
 }

@@ -184,3 +184,16 @@ async fn tls_is_spoken_where_it_is_configured() {
     plain.write_all(GET_AND_CLOSE).await.expect("sent");
     assert!(!read_all(&mut plain).await.contains("quick"));
 }
+
+#[test]
+fn running_out_of_connections_is_told_once_per_episode() {
+    let mut crowded = Crowded::new(100);
+    let told = |crowded: &mut Crowded, free: &[usize]| -> Vec<bool> {
+        free.iter().map(|free| crowded.look(*free)).collect()
+    };
+    assert_eq!(
+        told(&mut crowded, &[100, 1, 0, 0, 1, 0]),
+        [false, false, true, false, false, false]
+    );
+    assert_eq!(told(&mut crowded, &[10, 0, 11, 0, 0]), [false, false, false, true, false]);
+}

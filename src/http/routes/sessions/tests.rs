@@ -53,7 +53,7 @@ impl Front {
             request = request.header("content-type", "application/json");
         }
         let request = request.body(Body::from(body.to_owned())).expect("a request");
-        let service = self.shell.for_peer(([192, 0, 2, 1], 4711).into());
+        let service = self.shell.for_connection(([192, 0, 2, 1], 4711).into(), Arc::default());
         let response = service.oneshot(request).await.expect("an answer");
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.expect("a body").to_bytes();
