@@ -108,7 +108,8 @@ async fn a_backend_that_is_down_at_the_start_is_no_obstacle() {
     let document = ready.json();
     assert_eq!(document["backends"][0]["name"], "lab");
     assert_eq!(document["backends"][0]["state"], "down");
-    assert!(document["backends"][0]["detail"].as_str().expect("why").contains("connect"));
+    // Who asks is unknown: no address.
+    assert_eq!(document["backends"][0]["detail"], "it cannot be reached");
     let answer = try_login(&lab).await;
     answer.problem(503, "BACKEND_UNREACHABLE");
     assert!(answer.header("retry-after").is_some());
@@ -240,4 +241,34 @@ async fn shutting_down_logs_out_of_the_pool() {
     lab.gate.end(&secrets).await;
     assert_eq!(lab.sim.sessions_open(), 0);
     lab.sim.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_public_names_no_file_and_no_address() {
+    let lab = Lab::with(
+        |_| {},
+        |config, _| {
+            let backend = config.backends.get_mut("lab").expect("there");
+            backend.service_username = Some("xengate".to_owned());
+            let path = "/nowhere/secret-of-the-lab".into();
+            backend.service_password = Some(xengate::config::SecretSource::File(path));
+        },
+    )
+    .await;
+    let told =
+        lab.until("/readyz", "", |answer| !answer.json()["backends"][0]["detail"].is_null()).await;
+    let token = lab.login().await;
+    // Whoever is let in may know.
+    let reason = lab.get("/backends", &token).await.ok()["items"][0]["reason"].clone();
+    assert!(reason.as_str().expect("a reason").contains("secret-of-the-lab"), "{reason}");
+    lab.sim.stop_listening();
+    lab.sim.drop_connections();
+    let address = lab.sim.addr().ip().to_string();
+    let refused = try_login(&lab).await;
+    refused.problem(503, "BACKEND_UNREACHABLE");
+    for answer in [told, refused] {
+        let text = String::from_utf8_lossy(&answer.body);
+        assert!(!text.contains(&address) && !text.contains("secret"), "{text}");
+    }
+    lab.end().await;
 }
