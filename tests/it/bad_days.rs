@@ -284,3 +284,30 @@ async fn an_idle_pool_that_comes_back_is_live_within_seconds() {
     assert_eq!(lab.sim.everything_read(), 1, "the session lives, so the token is good");
     lab.end().await;
 }
+
+#[tokio::test]
+async fn what_is_public_names_no_file_and_no_address() {
+    let lab = Lab::with(
+        |_| {},
+        |config, _| {
+            let backend = config.backends.get_mut("lab").expect("there");
+            backend.service_username = Some("xengate".to_owned());
+            let path = "/nowhere/secret-of-the-lab".into();
+            backend.service_password = Some(xengate::config::SecretSource::File(path));
+        },
+    )
+    .await;
+    let told =
+        lab.until("/readyz", "", |answer| !answer.json()["backends"][0]["detail"].is_null()).await;
+    lab.login().await;
+    lab.sim.stop_listening();
+    lab.sim.drop_connections();
+    let address = lab.sim.addr().ip().to_string();
+    let refused = try_login(&lab).await;
+    refused.problem(503, "BACKEND_UNREACHABLE");
+    for answer in [told, refused] {
+        let text = String::from_utf8_lossy(&answer.body);
+        assert!(!text.contains(&address) && !text.contains("secret"), "{text}");
+    }
+    lab.end().await;
+}

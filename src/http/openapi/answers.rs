@@ -226,12 +226,6 @@ impl Failure {
     }
 }
 
-/// Adds a problem to a response that has another body too.
-pub(super) fn or_problem(parts: &mut Parts, response: ResponseBuilder) -> ResponseBuilder {
-    let problem = parts.schema("Problem", |_| problem());
-    response.content(MEDIA_TYPE, ContentBuilder::new().schema(Some(problem)).build())
-}
-
 /// RFC 9457, with the Xen-API's code and parameters.
 fn problem() -> Shape {
     let example = json!({
