@@ -4,7 +4,7 @@
 //! lower case. Some keys of maps are permissions of their own. Asking the backend would show the
 //! same, but only after the call has been sent.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use crate::backend::Access;
@@ -103,8 +103,8 @@ pub struct KeyPermission {
 
 /// All that a session with this access may do.
 pub fn permissions(access: &Access) -> Permissions {
-    let held: HashSet<&str> = access.permissions.iter().map(String::as_str).collect();
-    let holds = |permission: &str| access.is_local_superuser || held.contains(permission);
+    let holds =
+        |permission: &str| access.is_local_superuser || access.permissions.contains(permission);
     let (mut calls, mut keys) = (Vec::new(), Vec::new());
     for call in datamodel().classes.iter().flat_map(|class| &class.calls).filter(|c| is_shown(c)) {
         let allowed = holds(&call.wire_name.to_ascii_lowercase());
@@ -164,10 +164,12 @@ mod tests {
                 }
             }
         }
-        Access { is_local_superuser: false, permissions }
+        Access { is_local_superuser: false, permissions: permissions.into_iter().collect() }
     }
 
-    const ROOT: Access = Access { is_local_superuser: true, permissions: Vec::new() };
+    fn root() -> Access {
+        Access { is_local_superuser: true, ..Access::default() }
+    }
 
     #[test]
     fn the_datamodels_roles_decide() {
@@ -177,7 +179,7 @@ mod tests {
             for call in datamodel().classes.iter().flat_map(|class| &class.calls) {
                 let want = if call.roles.contains(index) { Ok(()) } else { Err(call.roles) };
                 assert_eq!(may(&access, call), want, "{role} {}", call.wire_name);
-                assert_eq!(may(&ROOT, call), Ok(()));
+                assert_eq!(may(&root(), call), Ok(()));
             }
         }
     }
@@ -196,7 +198,7 @@ mod tests {
         assert_eq!(may_for_key(&admin, add, Some("anything")), Ok(()));
         let roles = may_for_key(&admin, add, Some("pci")).expect_err("is the pool admin's");
         assert_eq!(roles.names().collect::<Vec<_>>(), ["pool-admin"]);
-        assert_eq!(may_for_key(&ROOT, add, Some("pci")), Ok(()));
+        assert_eq!(may_for_key(&root(), add, Some("pci")), Ok(()));
     }
 
     #[test]
@@ -210,7 +212,7 @@ mod tests {
             assert_eq!(permissions(&access).role, Some(*role));
         }
         assert_eq!(permissions(&access("read-only")).role, Some("read-only"));
-        assert!(is_at_least(&ROOT, "pool-admin"));
+        assert!(is_at_least(&root(), "pool-admin"));
         assert!(!is_at_least(&Access::default(), "read-only"), "nothing known, nothing assumed");
     }
 
@@ -221,7 +223,7 @@ mod tests {
         assert!(!listed.calls.contains(&"VM.get_record"));
         let folder = KeyPermission { call: "VM.add_to_other_config", key: "folder", allowed: true };
         assert!(listed.keys.contains(&folder), "{:?}", listed.keys);
-        let root = permissions(&ROOT);
+        let root = permissions(&root());
         assert!(root.is_local_superuser && root.keys.is_empty());
         assert!(root.calls.len() > 700, "{}", root.calls.len());
         assert_eq!(root.role, Some("pool-admin"));
