@@ -4,7 +4,7 @@
 //! lower case. Some keys of maps are permissions of their own. Asking the backend would show the
 //! same, but only after the call has been sent.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use crate::backend::Access;
@@ -103,8 +103,8 @@ pub struct KeyPermission {
 
 /// All that a session with this access may do.
 pub fn permissions(access: &Access) -> Permissions {
-    let held: HashSet<&str> = access.permissions.iter().collect();
-    let holds = |permission: &str| access.is_local_superuser || held.contains(permission);
+    let holds =
+        |permission: &str| access.is_local_superuser || access.permissions.contains(permission);
     let (mut calls, mut keys) = (Vec::new(), Vec::new());
     for call in datamodel().classes.iter().flat_map(|class| &class.calls).filter(|c| is_shown(c)) {
         let allowed = holds(&call.wire_name.to_ascii_lowercase());
