@@ -76,7 +76,14 @@ impl Registry {
 
     /// Notes that a task has ended: from now on its time runs.
     pub(super) fn end(&mut self, entry: &Entry, now: Instant) {
-        self.ended.push_back((now, (entry.backend.clone(), entry.uuid)));
+        let key = (entry.backend.clone(), entry.uuid);
+        if self.tasks.contains_key(&key) {
+            self.ended.push_back((now, key));
+        }
+        if self.ended.len() > 2 * MOST {
+            let tasks = &self.tasks;
+            self.ended.retain(|(_, key)| tasks.contains_key(key));
+        }
         if let Some(followed) = self.followed.get_mut(&entry.backend) {
             followed.tasks.retain(|other| other.uuid != entry.uuid);
         }
@@ -181,6 +188,19 @@ mod tests {
         registry.add(&entry(MOST as u128 + 1, start), start);
         assert!(!has(&mut registry, 0, start), "none has ended, so the oldest goes");
         assert_eq!(registry.tasks.len(), MOST);
+    }
+
+    #[test]
+    fn tasks_that_come_and_go_leave_nothing_behind_for_long() {
+        let (mut registry, start) = (Registry::default(), Instant::now());
+        for number in 0..3 * MOST as u128 {
+            let entry = entry(number, start);
+            registry.add(&entry, start);
+            registry.end(&entry, start);
+            registry.remove("lab", entry.uuid);
+        }
+        assert!(registry.tasks.is_empty());
+        assert!(registry.begun.len() <= 2 * MOST && registry.ended.len() <= 2 * MOST);
     }
 
     #[test]
