@@ -37,7 +37,7 @@ async fn started(bench: &Bench, reach: &Reach, wire_name: &str) -> (Uuid, Arc<st
 #[tokio::test]
 async fn a_task_is_kept_with_its_typed_result_and_forgotten_by_the_pool() {
     let bench = Bench::new().await;
-    let reach = bench.caller("vm-admin").await;
+    let reach = bench.caller("pool-admin").await;
     let (uuid, task) = started(&bench, &reach, "VM.clone").await;
     let view = |reach: Reach| bench.tasks.view(&reach.mirror, uuid, &reach.session);
     assert_eq!(view(reach.clone()).expect("it is there").status, Status::Pending);
