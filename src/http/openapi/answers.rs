@@ -87,11 +87,11 @@ pub(super) const UNAUTHORIZED: Failure = Failure(
 /// The backends said no.
 pub(super) const REFUSED: Failure =
     Failure("Refused", &[Code::LoginRefused], "The user name or the password is not good.");
-/// Either of the two.
-pub(super) const UNAUTHORIZED_OR_REFUSED: Failure = Failure(
-    "UnauthorizedOrRefused",
-    &[Code::TokenRequired, Code::InvalidToken, Code::LoginRefused],
-    "The token is missing or not good, or else the user name or the password.",
+/// The further backends said no.
+pub(super) const BACKEND_REFUSED: Failure = Failure(
+    "BackendRefused",
+    &[Code::BackendLoginRefused],
+    "The user name or the password is not good on the further backends; the session is as it was.",
 );
 /// Nothing there.
 pub(super) const NOT_FOUND: Failure = Failure(
@@ -269,7 +269,7 @@ mod tests {
         BAD_REQUEST,
         UNAUTHORIZED,
         REFUSED,
-        UNAUTHORIZED_OR_REFUSED,
+        BACKEND_REFUSED,
         NOT_FOUND,
         UNKNOWN_BACKEND,
         NOT_ACCEPTABLE,

@@ -23,6 +23,8 @@ pub enum Code {
     InvalidToken,
     /// No backend accepted the user name and the password.
     LoginRefused,
+    /// A further backend accepted no login; the session is as good as it was.
+    BackendLoginRefused,
     /// The user may not do this.
     Forbidden,
     /// The path names nothing.
@@ -83,6 +85,7 @@ impl Code {
         Self::TokenRequired,
         Self::InvalidToken,
         Self::LoginRefused,
+        Self::BackendLoginRefused,
         Self::Forbidden,
         Self::NotFound,
         Self::UnknownBackend,
@@ -132,6 +135,12 @@ impl Code {
             Self::LoginRefused => {
                 ("LOGIN_REFUSED", StatusCode::UNAUTHORIZED, "The login was refused")
             }
+            // No 401: clients take that for a word on their token, and drop it.
+            Self::BackendLoginRefused => (
+                "BACKEND_LOGIN_REFUSED",
+                StatusCode::FORBIDDEN,
+                "The login to a further backend was refused",
+            ),
             Self::Forbidden => ("FORBIDDEN", StatusCode::FORBIDDEN, "Not permitted"),
             Self::NotFound => ("NOT_FOUND", StatusCode::NOT_FOUND, "Not found"),
             Self::UnknownBackend => {
