@@ -136,9 +136,8 @@ pub(super) const UNPROCESSABLE: Failure = Failure(
 /// Too many tries.
 pub(super) const TOO_MANY: Failure = Failure(
     "TooManyRequests",
-    &[Code::TooManyAttempts, Code::TooManySessions],
-    "Too many logins have failed for this address or this user name, or there are too many \
-     sessions.",
+    &[Code::TooManyAttempts],
+    "Too many logins have failed for this address or this user name.",
 );
 /// The headers are too long.
 pub(super) const HEADER_TOO_LARGE: Failure = Failure(
@@ -163,6 +162,7 @@ pub(super) const UNAVAILABLE: Failure = Failure(
     "Unavailable",
     &[
         Code::Overloaded,
+        Code::TooManySessions,
         Code::ShuttingDown,
         Code::BackendUnreachable,
         Code::BackendBusy,

@@ -49,8 +49,6 @@ pub enum Code {
     WrongShape,
     /// Too many failed logins.
     TooManyAttempts,
-    /// Too many sessions.
-    TooManySessions,
     /// The headers are larger than the gateway takes.
     HeaderTooLarge,
     /// A bug of the gateway.
@@ -59,6 +57,8 @@ pub enum Code {
     BadReply,
     /// The gateway works on as many requests as it may.
     Overloaded,
+    /// The gateway has as many sessions as it may.
+    TooManySessions,
     /// The gateway is about to end.
     ShuttingDown,
     /// The backend cannot be reached.
@@ -98,11 +98,11 @@ impl Code {
         Self::UnsupportedMediaType,
         Self::WrongShape,
         Self::TooManyAttempts,
-        Self::TooManySessions,
         Self::HeaderTooLarge,
         Self::Internal,
         Self::BadReply,
         Self::Overloaded,
+        Self::TooManySessions,
         Self::ShuttingDown,
         Self::BackendUnreachable,
         Self::BackendBusy,
@@ -179,9 +179,6 @@ impl Code {
             Self::TooManyAttempts => {
                 ("TOO_MANY_ATTEMPTS", StatusCode::TOO_MANY_REQUESTS, "Too many failed logins")
             }
-            Self::TooManySessions => {
-                ("TOO_MANY_SESSIONS", StatusCode::TOO_MANY_REQUESTS, "Too many sessions")
-            }
             Self::HeaderTooLarge => (
                 "HEADER_TOO_LARGE",
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -196,6 +193,12 @@ impl Code {
             Self::Overloaded => {
                 ("OVERLOADED", StatusCode::SERVICE_UNAVAILABLE, "The gateway is overloaded")
             }
+            // Of all users together, so no 429: this one need not have done anything.
+            Self::TooManySessions => (
+                "TOO_MANY_SESSIONS",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The gateway has as many sessions as it may",
+            ),
             Self::ShuttingDown => {
                 ("SHUTTING_DOWN", StatusCode::SERVICE_UNAVAILABLE, "The gateway is shutting down")
             }
@@ -243,6 +246,7 @@ impl Code {
             Self::TooManyAttempts
                 | Self::BadReply
                 | Self::Overloaded
+                | Self::TooManySessions
                 | Self::ShuttingDown
                 | Self::BackendUnreachable
                 | Self::BackendBusy

@@ -195,7 +195,7 @@ fn refused(error: LoginError, shape: Shape) -> Problem {
                 .retry_after(retry_after)
         }
         LoginError::Full { retry_after } => {
-            Problem::new(Code::Overloaded, detail).retry_after(retry_after)
+            Problem::new(Code::TooManySessions, detail).retry_after(retry_after)
         }
         LoginError::ShuttingDown => Problem::new(Code::ShuttingDown, detail),
         LoginError::SessionEnded => Problem::new(Code::InvalidToken, detail),
