@@ -168,7 +168,7 @@ pub(super) const UNAVAILABLE: Failure = Failure(
         Code::BackendBusy,
         Code::BackendNotReady,
     ],
-    "Not now: the gateway has too much to do or is about to end, or a backend cannot be asked.",
+    "Not now: the gateway has too much to do, is full or about to end, or a backend cannot be asked.",
 );
 /// Too late.
 pub(super) const GATEWAY_TIMEOUT: Failure = Failure(
@@ -220,10 +220,18 @@ impl Failure {
             if codes.iter().any(|code| code.retryable()) {
                 response = response.header_ref("Retry-After", retry_after(parts));
             }
+            if codes.iter().any(|code| is_about_objects(*code)) {
+                response = freshness(parts, response);
+            }
             response.build()
         });
         (status.as_u16(), response)
     }
+}
+
+/// Whether a failure speaks of what a mirror knows, and so may be out of date as an object may.
+fn is_about_objects(code: Code) -> bool {
+    matches!(code, Code::NotFound | Code::AmbiguousUuid | Code::BackendUnreachable)
 }
 
 /// RFC 9457, with the Xen-API's code and parameters.
