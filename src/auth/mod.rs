@@ -18,6 +18,7 @@ mod key;
 mod liveness;
 mod login;
 mod registry;
+pub mod roles;
 mod session;
 mod throttle;
 mod token;

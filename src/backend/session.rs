@@ -17,6 +17,7 @@ pub struct Session {
     pub access: Access,
     ended: CancellationToken,
     gone: AtomicBool,
+    lost: AtomicBool,
 }
 
 /// What a session may do, as the backend told at login.
@@ -102,6 +103,7 @@ impl Session {
             access,
             ended: CancellationToken::new(),
             gone: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
         }
     }
 
@@ -122,6 +124,20 @@ impl Session {
 
     pub(crate) fn reference(&self) -> &SecretString {
         &self.reference
+    }
+
+    /// Whether it was the backend that ended it, rather than its owner. A backend that has been
+    /// restarted has ended all of them.
+    pub fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Acquire)
+    }
+
+    /// Marks the session as ended by the backend, unless its owner was first.
+    pub(crate) fn lose(&self) {
+        if !self.gone.swap(true, Ordering::AcqRel) {
+            self.lost.store(true, Ordering::Release);
+        }
+        self.ended.cancel();
     }
 
     /// Marks the session as ended; whether it was this call that did. The token alone cannot tell:

@@ -6,6 +6,7 @@
 mod calls;
 mod codes;
 mod failures;
+mod operations;
 mod table;
 
 pub use codes::Code;
@@ -35,6 +36,7 @@ struct Parts {
     retryable: bool,
     pointer: Option<String>,
     task: Option<Box<serde_json::value::RawValue>>,
+    progress: Option<Box<Progress>>,
     retry_after: Option<Duration>,
     headers: HeaderMap,
 }
@@ -55,6 +57,19 @@ struct Document<'a> {
     pointer: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     task: Option<&'a serde_json::value::RawValue>,
+    #[serde(flatten)]
+    progress: Option<&'a Progress>,
+}
+
+/// How far a change of several fields has come.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Progress {
+    /// Fields that have their new values.
+    pub applied: Vec<&'static str>,
+    /// Fields whose change failed.
+    pub failed: Vec<&'static str>,
+    /// Fields that were not come to.
+    pub not_tried: Vec<&'static str>,
 }
 
 /// The media type of a problem document.
@@ -79,6 +94,7 @@ impl Problem {
             retryable: code.retryable(),
             pointer: None,
             task: None,
+            progress: None,
             retry_after: code.retryable().then_some(Duration::from_secs(1)),
             headers,
         }))
@@ -104,6 +120,7 @@ impl Problem {
             retryable: family.retryable(),
             pointer: None,
             task: None,
+            progress: None,
             retry_after: family.retry_after(),
             headers: HeaderMap::new(),
         }))
@@ -124,6 +141,20 @@ impl Problem {
     #[must_use]
     pub fn with_params<P: Into<String>>(mut self, params: impl IntoIterator<Item = P>) -> Self {
         self.0.params = params.into_iter().map(|param| Some(param.into())).collect();
+        self
+    }
+
+    /// The same, with another text for people.
+    #[must_use]
+    pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
+        self.0.detail = detail.into();
+        self
+    }
+
+    /// The same, with what was done of a change and what was not, by the names of fields.
+    #[must_use]
+    pub fn with_progress(mut self, progress: Progress) -> Self {
+        self.0.progress = Some(Box::new(progress));
         self
     }
 
@@ -181,6 +212,7 @@ impl Problem {
             request_id,
             pointer: parts.pointer.as_deref(),
             task: parts.task.as_deref(),
+            progress: parts.progress.as_deref(),
         };
         serde_json::to_vec(&document).expect("strings and numbers are always JSON")
     }

@@ -98,7 +98,7 @@ impl Encoder {
                 Some(text) if field.name != "uuid" => {
                     let hidden = Hidden::of(&class.name, &field.name);
                     self.write(FIRST_FIELD + index, &field.name, text, &mut links, |l, out| {
-                        write_field(&field.ty, hidden, text, l, out);
+                        write_field(&field.ty, hidden, text, l, out)
                     });
                 }
                 _ => self.builder.copy(None),
@@ -106,7 +106,10 @@ impl Encoder {
         }
         for (place, (name, text)) in found.extras.iter().enumerate() {
             let slot = FIRST_FIELD + class.fields.len() + place;
-            self.write(slot, name, text, &mut links, |l, out| write_unknown(text, l, out));
+            self.write(slot, name, text, &mut links, |l, out| {
+                write_unknown(text, l, out);
+                true
+            });
         }
         let shown = links.shown;
         Ok(self.finish(uuid, shown))
@@ -132,12 +135,15 @@ impl Encoder {
                 Some(field) => {
                     let hidden = Hidden::of(&class.name, &field.name);
                     self.write(slot, &field.name, text, &mut links, |l, out| {
-                        write_field(&field.ty, hidden, text, l, out);
+                        write_field(&field.ty, hidden, text, l, out)
                     });
                 }
                 None => {
                     let name = record.slot(slot).and_then(slot_name).unwrap_or_default();
-                    self.write(slot, name, text, &mut links, |l, out| write_unknown(text, l, out));
+                    self.write(slot, name, text, &mut links, |l, out| {
+                        write_unknown(text, l, out);
+                        true
+                    });
                 }
             }
         }
@@ -158,7 +164,7 @@ impl Encoder {
         name: &str,
         source: &str,
         links: &mut Links<'_>,
-        write: impl FnOnce(&mut Links<'_>, &mut Vec<u8>),
+        write: impl FnOnce(&mut Links<'_>, &mut Vec<u8>) -> bool,
     ) {
         let before = links.shown.len();
         self.builder.slot(name, |out| write(links, out));

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::datamodel::{Class, datamodel};
 
+use super::calls::EVERYTHING;
 use super::database::{Text, Value, WriteError};
 use super::fault::Fault;
 use super::http::Server;
@@ -108,6 +109,17 @@ impl SimHandle {
         self.state.faults.release(call);
     }
 
+    /// Keeps what a call such as `VM.start` begins from its end, asynchronous or not, until
+    /// [`SimHandle::release_tasks`]: its task stays pending, and the VM busy.
+    pub fn hold_tasks(&self, call: &str) {
+        self.state.faults.hold_tasks(call);
+    }
+
+    /// Lets what was held end.
+    pub fn release_tasks(&self, call: &str) {
+        self.state.faults.release_tasks(call);
+    }
+
     /// Sends replies no faster than this; 0 lifts the limit.
     pub fn pace(&self, bytes_per_second: u64) {
         self.state.faults.set_pace(bytes_per_second);
@@ -157,9 +169,15 @@ impl SimHandle {
         self.state.seen.lock().get(call).copied().unwrap_or(0)
     }
 
+    /// How often `event.from` was asked for everything.
+    pub fn everything_read(&self) -> u64 {
+        self.seen(EVERYTHING)
+    }
+
     /// How many calls were seen, whatever their names.
     pub fn seen_in_all(&self) -> u64 {
-        self.state.seen.lock().values().sum()
+        let seen = self.state.seen.lock();
+        seen.iter().filter(|(call, _)| *call != EVERYTHING).map(|(_, count)| count).sum()
     }
 
     /// How many objects of a class there are.

@@ -124,7 +124,7 @@ impl Xapi {
         result.map_err(|error| match error {
             CallError::Failure(failure) => {
                 if ends_session(&failure, session.reference()) {
-                    session.end();
+                    session.lose();
                 }
                 CallError::Failure(redact(failure, Some(session.reference())))
             }

@@ -38,6 +38,27 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     }
 }
 
+/// A JSON object, or no body at all.
+#[derive(Debug, Clone)]
+pub struct OptionalObject(pub Option<serde_json::Map<String, serde_json::Value>>);
+
+impl<S: Sync> FromRequest<S> for OptionalObject {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        let bytes = read(body).await?;
+        if bytes.is_empty() {
+            return Ok(Self(None));
+        }
+        if !is_json(&parts.headers) {
+            let detail = "the body's Content-Type has to be application/json";
+            return Err(Problem::new(Code::UnsupportedMediaType, detail));
+        }
+        parse(&bytes).map(|object| Self(Some(object)))
+    }
+}
+
 /// The whole body; the outermost layer has set the limit.
 async fn read(body: Body) -> Result<Bytes, Problem> {
     let collected = body.collect().await.map_err(|error| {

@@ -6,12 +6,14 @@ mod caller;
 mod json;
 mod object_uuid;
 mod peer;
+mod prefer;
 mod query;
 
 pub use accept::AcceptsJson;
-pub use json::Json;
+pub use json::{Json, OptionalObject};
 pub use object_uuid::ObjectUuid;
 pub use peer::{Peer, client_address};
+pub use prefer::{LONGEST_WAIT, PreferWait};
 pub use query::{NoQuery, Query};
 
 /// At most this much of what a client sent is said back to it.

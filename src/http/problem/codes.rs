@@ -47,6 +47,14 @@ pub enum Code {
     UnsupportedMediaType,
     /// The body is JSON, but not what this path takes.
     WrongShape,
+    /// Several backends could be meant, and none is named.
+    BackendRequired,
+    /// It cannot be done as things are.
+    Conflict,
+    /// How the task ended cannot be known any more.
+    OutcomeUnknown,
+    /// The backend's version does not have this.
+    NotSupported,
     /// Too many failed logins.
     TooManyAttempts,
     /// The headers are larger than the gateway takes.
@@ -97,6 +105,10 @@ impl Code {
         Self::BodyTooLarge,
         Self::UnsupportedMediaType,
         Self::WrongShape,
+        Self::BackendRequired,
+        Self::Conflict,
+        Self::OutcomeUnknown,
+        Self::NotSupported,
         Self::TooManyAttempts,
         Self::HeaderTooLarge,
         Self::Internal,
@@ -176,6 +188,16 @@ impl Code {
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "The body is not what this path takes",
             ),
+            Self::BackendRequired => {
+                ("BACKEND_REQUIRED", StatusCode::UNPROCESSABLE_ENTITY, "Say which backend is meant")
+            }
+            Self::Conflict => ("CONFLICT", StatusCode::CONFLICT, "Not possible as things are"),
+            Self::OutcomeUnknown => {
+                ("OUTCOME_UNKNOWN", StatusCode::BAD_GATEWAY, "How it ended is not known")
+            }
+            Self::NotSupported => {
+                ("NOT_SUPPORTED", StatusCode::NOT_IMPLEMENTED, "This backend does not have that")
+            }
             Self::TooManyAttempts => {
                 ("TOO_MANY_ATTEMPTS", StatusCode::TOO_MANY_REQUESTS, "Too many failed logins")
             }

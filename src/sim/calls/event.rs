@@ -3,12 +3,22 @@
 use std::sync::Arc;
 
 use crate::datamodel::datamodel;
-use crate::sim::database::{Database, Value};
+use crate::sim::database::Value;
+use crate::sim::edit::Edit;
 use crate::sim::events::{self, Token};
 use crate::sim::protocol::{Body, Failure, Form};
 use crate::sim::state::State;
 
-use super::{Answer, Request};
+use super::Request;
+use super::effect::Effect;
+
+/// What a call of this class changes.
+pub(super) fn effect(call: &str) -> Option<Effect> {
+    (call == "inject").then_some(Effect::AtOnce(inject))
+}
+
+/// Under which name it is counted how often a client asked for everything.
+pub(in crate::sim) const EVERYTHING: &str = "event.from, everything";
 
 /// `event.from`.
 pub(super) async fn from(
@@ -26,23 +36,22 @@ pub(super) async fn from(
         Some(Value::Float(seconds)) => *seconds,
         _ => 0.0,
     };
+    if request.text(1).is_empty() {
+        *state.seen.lock().entry(EVERYTHING.to_owned()).or_default() += 1;
+    }
     let (reference, session) =
         request.session.as_ref().ok_or_else(|| Failure::new("SESSION_INVALID", [""]))?;
     events::from(state, (reference, session), &classes, request.text(1), timeout, form).await
 }
 
 /// `event.inject`: a change that changes nothing, to wait for.
-pub(super) fn inject(
-    _: &State,
-    db: &mut Database,
-    request: &Request,
-) -> Result<Answer<'static>, Failure> {
+fn inject(_: &State, edit: &mut Edit<'_>, request: &Request) -> Result<Value, Failure> {
     let (class, reference) = (request.text(0), request.text(1));
-    let touched = datamodel().class(class).and_then(|known| db.touch(known, reference).ok());
+    let touched = datamodel().class(class).and_then(|known| edit.db.touch(known, reference).ok());
     match touched {
         Some(generation) => {
             let token = Token::at(generation.saturating_sub(1));
-            Ok(Answer::Value(Value::text(token.to_string())))
+            Ok(Value::text(token.to_string()))
         }
         None => Err(Failure::new("HANDLE_INVALID", [&**class, reference])),
     }

@@ -1,6 +1,6 @@
 //! Calls that only read: `get_all…`, `get_record`, `get_by_…` and every field's getter.
 
-use crate::datamodel::CallKind;
+use crate::datamodel::{CallKind, Class};
 use crate::sim::database::{Database, Object, Text, Value};
 use crate::sim::protocol::Failure;
 
@@ -44,6 +44,24 @@ pub(super) fn carry_out<'a>(db: &'a Database, request: &Request) -> Result<Answe
             let field = field.and_then(|name| request.class.field_index(name));
             let field = field.ok_or_else(|| not_implemented(request.known))?;
             Answer::Borrowed(&object(db, request)?.fields()[field])
+        }
+    })
+}
+
+/// Reads what is asked for, as a value of its own.
+pub(super) fn value(db: &Database, request: &Request) -> Result<Value, Failure> {
+    let record = |class: &Class, object: &Object| {
+        let fields = class.fields.iter().zip(object.fields());
+        Value::Map(fields.map(|(f, v)| (Value::text(f.name.as_str()), v.clone())).collect())
+    };
+    Ok(match carry_out(db, request)? {
+        Answer::Value(value) => value,
+        Answer::Borrowed(value) => value.clone(),
+        Answer::Refs(refs) => Value::texts(refs),
+        Answer::Record(class, object) => record(class, object),
+        Answer::Records(class, objects) => {
+            let named = |object: &Object| Value::Text(object.reference().clone());
+            Value::Map(objects.into_iter().map(|o| (named(o), record(class, o))).collect())
         }
     })
 }

@@ -2,12 +2,23 @@
 
 use std::sync::Arc;
 
-use crate::sim::database::Database;
+use crate::sim::database::Value;
+use crate::sim::edit::Edit;
 use crate::sim::protocol::{Body, Failure, Form, Output};
 use crate::sim::sessions::User;
 use crate::sim::state::State;
 
-use super::{Answer, Request};
+use super::effect::Effect;
+use super::{Request, void};
+
+/// What a call of this class changes.
+pub(super) fn effect(call: &str) -> Option<Effect> {
+    Some(match call {
+        "logout" => Effect::AtOnce(log_out),
+        "change_password" => Effect::AtOnce(change_password),
+        _ => return None,
+    })
+}
 
 /// `session.login_with_password`.
 pub(super) async fn log_in(
@@ -30,28 +41,20 @@ pub(super) async fn log_in(
 }
 
 /// `session.logout`.
-pub(super) fn log_out(
-    state: &State,
-    db: &mut Database,
-    request: &Request,
-) -> Result<Answer<'static>, Failure> {
+fn log_out(state: &State, edit: &mut Edit<'_>, request: &Request) -> Result<Value, Failure> {
     if let Some((reference, _)) = &request.session {
-        state.sessions.end(db, reference);
+        state.sessions.end(edit.db, reference);
     }
-    Ok(Answer::Void)
+    Ok(void())
 }
 
 /// `session.change_password`, which is for local superusers only.
-pub(super) fn change_password(
-    state: &State,
-    _: &mut Database,
-    request: &Request,
-) -> Result<Answer<'static>, Failure> {
+fn change_password(state: &State, _: &mut Edit<'_>, request: &Request) -> Result<Value, Failure> {
     let session = request.session.as_ref().map(|(_, session)| session);
     match session.filter(|session| session.role.is_none()) {
         Some(session) => {
             state.sessions.put_user(User::superuser(&session.user, request.text(1)));
-            Ok(Answer::Void)
+            Ok(void())
         }
         None => {
             let user = session.map_or("", |session| &session.user);

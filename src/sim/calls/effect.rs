@@ -1,19 +1,34 @@
-//! Calls that write: the setters of plain fields, and the calls of the groups beside this file.
+//! Calls that change something: the setters of plain fields, and the calls of the groups beside
+//! this file.
 
 use crate::datamodel::{CallKind, Type};
-use crate::sim::database::{Database, Value};
+use crate::sim::database::Value;
+use crate::sim::edit::Edit;
+use crate::sim::operations::Lock;
 use crate::sim::protocol::Failure;
 use crate::sim::state::State;
 
-use super::{Answer, Request, event, object, only_reads, session, task};
+use super::{Request, event, object, only_reads, session, task, vm, void};
 
 /// What a call does to the database.
-pub(super) enum Write {
+#[derive(Clone, Copy)]
+pub(super) enum Effect {
     /// `set_`, `add_to_`, `remove_from_`, `add_`, `remove_` of a field, by its place.
     Field(Change, usize),
-    /// A call of its own.
-    Own(fn(&State, &mut Database, &Request) -> Result<Answer<'static>, Failure>),
+    /// Something that is over at once.
+    AtOnce(fn(&State, &mut Edit<'_>, &Request) -> Result<Value, Failure>),
+    /// Something that may take its time, and keeps the first argument's object busy with this
+    /// operation meanwhile.
+    Operation(&'static str, Carry),
+    /// The same with other objects, or with none.
+    Locked(Begin, Carry),
 }
+
+/// How a change that takes its time is carried out in the end.
+pub(super) type Carry = fn(&mut Edit<'_>, &Request) -> Result<Value, Failure>;
+
+/// What a change keeps busy meanwhile, or why it cannot be begun.
+pub(super) type Begin = fn(&Edit<'_>, &Request) -> Result<Vec<Lock>, Failure>;
 
 /// How a field's setter changes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,40 +40,25 @@ pub(super) enum Change {
     RemoveFromSet,
 }
 
-/// What this call writes; `None` when it only reads or is not carried out at all.
-pub(super) fn of(request: &Request) -> Option<Write> {
-    Some(match request.known.wire_name.as_str() {
-        "session.logout" => Write::Own(session::log_out),
-        "session.change_password" => Write::Own(session::change_password),
-        "event.inject" => Write::Own(event::inject),
-        "task.create" => Write::Own(task::create),
-        "task.destroy" => Write::Own(task::destroy),
-        _ if only_reads(request.known.kind) => return None,
-        _ => {
-            let (change, field) = plain_field(request)?;
-            Write::Field(change, field)
-        }
-    })
-}
-
-impl Write {
-    /// Carries it out.
-    pub(super) fn carry_out(
-        self,
-        state: &State,
-        db: &mut Database,
-        request: &Request,
-    ) -> Result<Answer<'static>, Failure> {
-        match self {
-            Self::Field(change, field) => set_field(db, request, change, field),
-            Self::Own(own) => own(state, db, request),
-        }
+/// What this call does; `None` when it only reads or is not carried out at all.
+pub(super) fn of(request: &Request) -> Option<Effect> {
+    let call = request.known.name.as_str();
+    let own = match request.class.name.as_str() {
+        "session" => session::effect(call),
+        "event" => event::effect(call),
+        "task" => task::effect(call),
+        "VM" => vm::effect(call),
+        _ => None,
+    };
+    if own.is_some() || only_reads(request.known.kind) {
+        return own;
     }
+    plain_field(request).map(|(change, field)| Effect::Field(change, field))
 }
 
 /// The field that a setter writes. Setters that do more than store a value have another name or
 /// another type than the field, or a file of their own.
-fn plain_field(request: &Request) -> Option<(Change, usize)> {
+pub(super) fn plain_field(request: &Request) -> Option<(Change, usize)> {
     let (class, known) = (request.class, request.known);
     let setter = matches!(
         known.kind,
@@ -94,14 +94,15 @@ fn plain_field(request: &Request) -> Option<(Change, usize)> {
     None
 }
 
-fn set_field(
-    db: &mut Database,
+/// Writes a field as its setter does.
+pub(super) fn set_field(
+    edit: &mut Edit<'_>,
     request: &Request,
     change: Change,
     field: usize,
-) -> Result<Answer<'static>, Failure> {
+) -> Result<Value, Failure> {
     let class = request.class;
-    let mut value = object(db, request)?.fields()[field].clone();
+    let mut value = object(edit.db, request)?.fields()[field].clone();
     let argument = request.args[1].clone();
     match (&mut value, change) {
         (value, Change::Set) => *value = argument,
@@ -126,6 +127,6 @@ fn set_field(
         (Value::Set(items), _) => items.retain(|item| *item != argument),
         _ => return Err(super::not_implemented(request.known)),
     }
-    db.set(class, request.text(0), field, value).map_err(|_| request.handle_invalid())?;
-    Ok(Answer::Void)
+    edit.db.set(class, request.text(0), field, value).map_err(|_| request.handle_invalid())?;
+    Ok(void())
 }
