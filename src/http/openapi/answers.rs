@@ -87,11 +87,11 @@ pub(super) const UNAUTHORIZED: Failure = Failure(
 /// The backends said no.
 pub(super) const REFUSED: Failure =
     Failure("Refused", &[Code::LoginRefused], "The user name or the password is not good.");
-/// Either of the two.
-pub(super) const UNAUTHORIZED_OR_REFUSED: Failure = Failure(
-    "UnauthorizedOrRefused",
-    &[Code::TokenRequired, Code::InvalidToken, Code::LoginRefused],
-    "The token is missing or not good, or else the user name or the password.",
+/// The further backends said no.
+pub(super) const BACKEND_REFUSED: Failure = Failure(
+    "BackendRefused",
+    &[Code::BackendLoginRefused],
+    "The user name or the password is not good on the further backends; the session is as it was.",
 );
 /// Nothing there.
 pub(super) const NOT_FOUND: Failure = Failure(
@@ -136,9 +136,8 @@ pub(super) const UNPROCESSABLE: Failure = Failure(
 /// Too many tries.
 pub(super) const TOO_MANY: Failure = Failure(
     "TooManyRequests",
-    &[Code::TooManyAttempts, Code::TooManySessions],
-    "Too many logins have failed for this address or this user name, or there are too many \
-     sessions.",
+    &[Code::TooManyAttempts],
+    "Too many logins have failed for this address or this user name.",
 );
 /// The headers are too long.
 pub(super) const HEADER_TOO_LARGE: Failure = Failure(
@@ -163,12 +162,13 @@ pub(super) const UNAVAILABLE: Failure = Failure(
     "Unavailable",
     &[
         Code::Overloaded,
+        Code::TooManySessions,
         Code::ShuttingDown,
         Code::BackendUnreachable,
         Code::BackendBusy,
         Code::BackendNotReady,
     ],
-    "Not now: the gateway has too much to do or is about to end, or a backend cannot be asked.",
+    "Not now: the gateway has too much to do, is full or about to end, or a backend cannot be asked.",
 );
 /// Too late.
 pub(super) const GATEWAY_TIMEOUT: Failure = Failure(
@@ -220,10 +220,18 @@ impl Failure {
             if codes.iter().any(|code| code.retryable()) {
                 response = response.header_ref("Retry-After", retry_after(parts));
             }
+            if codes.iter().any(|code| is_about_objects(*code)) {
+                response = freshness(parts, response);
+            }
             response.build()
         });
         (status.as_u16(), response)
     }
+}
+
+/// Whether a failure speaks of what a mirror knows, and so may be out of date as an object may.
+fn is_about_objects(code: Code) -> bool {
+    matches!(code, Code::NotFound | Code::AmbiguousUuid | Code::BackendUnreachable)
 }
 
 /// RFC 9457, with the Xen-API's code and parameters.
@@ -269,7 +277,7 @@ mod tests {
         BAD_REQUEST,
         UNAUTHORIZED,
         REFUSED,
-        UNAUTHORIZED_OR_REFUSED,
+        BACKEND_REFUSED,
         NOT_FOUND,
         UNKNOWN_BACKEND,
         NOT_ACCEPTABLE,

@@ -142,10 +142,12 @@ pub async fn add_backends(
     let (backends, shape) = BackendNames::split(Some(backend));
     let (session, backends) = (&holder.session, backends.unwrap_or_default());
     let authority = &gateway.authority;
-    authority
-        .add_backends(session, peer, username.as_deref(), password, backends)
-        .await
-        .map_err(|error| refused(error, shape))?;
+    authority.add_backends(session, peer, username.as_deref(), password, backends).await.map_err(
+        |error| match error {
+            LoginError::Refused => Problem::new(Code::BackendLoginRefused, error.to_string()),
+            error => refused(error, shape),
+        },
+    )?;
     Ok(secret(&SessionView::of(session)))
 }
 
@@ -193,7 +195,7 @@ fn refused(error: LoginError, shape: Shape) -> Problem {
                 .retry_after(retry_after)
         }
         LoginError::Full { retry_after } => {
-            Problem::new(Code::Overloaded, detail).retry_after(retry_after)
+            Problem::new(Code::TooManySessions, detail).retry_after(retry_after)
         }
         LoginError::ShuttingDown => Problem::new(Code::ShuttingDown, detail),
         LoginError::SessionEnded => Problem::new(Code::InvalidToken, detail),
