@@ -56,7 +56,7 @@ enum End {
 /// to the end, because half of it would leave records and references at odds.
 enum Brought {
     /// Everything there is.
-    All(Draft, RefIndex, EventFrame),
+    All(Box<Draft>, RefIndex, EventFrame),
     /// What has happened since.
     Changes(Vec<Box<[u8]>>, EventFrame),
 }
@@ -279,7 +279,7 @@ impl Sync {
             Ok(())
         };
         let frame = backend.events(session, "", EVENT_TIMEOUT, &mut take).await?;
-        Ok(Brought::All(draft, refs, frame))
+        Ok(Brought::All(Box::new(draft), refs, frame))
     }
 
     /// Everything is a lot: whatever goes wrong, it is not asked for again and again.

@@ -15,7 +15,7 @@ use super::json::{
     write_key,
 };
 use super::refs::{RefId, RefIndex};
-use crate::datamodel::{Type, datamodel};
+use crate::datamodel::{Type, datamodel, is_secret_field};
 
 /// The prefix of XAPI's refs.
 const OPAQUE_REF: &str = "OpaqueRef:";
@@ -310,6 +310,9 @@ fn write_record(
     let mut list = Separated::open(b'{', out);
     each_member(json, |name, value| {
         list.add(|out| {
+            if is_secret_field(&class.name, name) {
+                return false;
+            }
             write_key(name, out);
             match class.field(name) {
                 Some(field) => write(&field.ty, value, links, out),
