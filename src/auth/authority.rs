@@ -182,7 +182,7 @@ impl Authority {
         session.each_live(|Live { session, liveness }| {
             let lapsed = liveness.has_lapsed(now, self.terms.grace);
             let doubtful = liveness.is_doubtful();
-            let check = liveness.begin_check(now);
+            let check = liveness.begin_check(now, self.terms.grace);
             if lapsed || (check.is_some() && !doubtful) {
                 awaited.push(Arc::clone(liveness));
             }

@@ -10,5 +10,6 @@ mod floors;
 mod lab;
 mod ops;
 mod replay;
+mod sessions;
 mod vms;
 mod writes;
