@@ -148,7 +148,7 @@ pub(super) const BAD_ARGUMENT: Failure = of_backend(
 pub(super) const TOO_MANY: Failure = own(
     "TooManyRequests",
     429,
-    &[Code::TooManyAttempts, Code::TooManySessions],
+    &[Code::TooManyAttempts],
     "Too many logins have failed for this address or this user name, or there are too many \
      sessions.",
 );
