@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use crate::datamodel::{Class, datamodel};
 
 use super::clock::Clock;
-use super::database::{Database, NULL, Text, Value};
+use super::database::{Database, NULL, Object, Text, Value};
 use super::identifiers::Identifiers;
 
 /// A hand on the database, for as long as nobody else has one.
@@ -107,6 +107,11 @@ impl Edit<'_> {
         let object = self.db.table(class.id).get(reference)?;
         let names = class.fields.iter().map(|field| field.name.as_str());
         Some(names.zip(object.fields().iter().cloned()).collect())
+    }
+
+    /// The generation that made an object.
+    pub(crate) fn created(&self, class: &str, reference: &str) -> u64 {
+        self.db.table(known(class).id).get(reference).map_or(0, Object::created)
     }
 
     /// Writes a field. An object that is gone stays gone: what ended it came first.

@@ -1,14 +1,17 @@
 //! Calls that change something: the setters of plain fields, and the calls of the groups beside
 //! this file.
 
-use crate::datamodel::{CallKind, Type};
+use crate::datamodel::{Call, CallKind, Class, Type};
 use crate::sim::database::Value;
 use crate::sim::edit::Edit;
 use crate::sim::operations::Lock;
 use crate::sim::protocol::Failure;
 use crate::sim::state::State;
 
-use super::{Request, event, object, only_reads, session, task, vm, void};
+use super::{
+    Request, appliance, believable, blob, event, host, message, network, object, only_reads,
+    people, pool, session, sr, task, vbd, vdi, vif, vm, void,
+};
 
 /// What a call does to the database.
 #[derive(Clone, Copy)]
@@ -40,26 +43,67 @@ pub(super) enum Change {
     RemoveFromSet,
 }
 
-/// What this call does; `None` when it only reads or is not carried out at all.
-pub(super) fn of(request: &Request) -> Option<Effect> {
-    let call = request.known.name.as_str();
-    let own = match request.class.name.as_str() {
-        "session" => session::effect(call),
-        "event" => event::effect(call),
-        "task" => task::effect(call),
-        "VM" => vm::effect(call),
-        _ => None,
-    };
-    if own.is_some() || only_reads(request.known.kind) {
+/// What a call does; `None` when it only reads.
+pub(super) fn of(class: &'static Class, call: &'static Call) -> Option<Effect> {
+    let own = own(class, call);
+    if own.is_some() || only_reads(call.kind) || reads_a_field(class, call) {
         return own;
     }
-    plain_field(request).map(|(change, field)| Effect::Field(change, field))
+    let setter = plain_field(class, call).map(|(change, field)| Effect::Field(change, field));
+    Some(setter.unwrap_or(Effect::AtOnce(believable::answer)))
+}
+
+/// Whether a call is only answered, not carried out.
+#[cfg(test)]
+pub(super) fn is_believable(class: &'static Class, call: &'static Call) -> bool {
+    let special = matches!(&*call.wire_name, "session.login_with_password" | "event.from");
+    !special
+        && own(class, call).is_none()
+        && !only_reads(call.kind)
+        && !reads_a_field(class, call)
+        && plain_field(class, call).is_none()
+        // Nobody but another host of the pool gets as far as that.
+        && !call.pool_internal
+}
+
+/// What the files beside this one know of a call.
+fn own(class: &Class, call: &Call) -> Option<Effect> {
+    let name = call.name.as_str();
+    let own = match class.name.as_str() {
+        "Bond" => network::bond_effect(name),
+        "PBD" => sr::pbd_effect(name),
+        "PIF" => network::pif_effect(name),
+        "SR" => sr::effect(name),
+        "VBD" => vbd::effect(name),
+        "VDI" => vdi::effect(name),
+        "VIF" => vif::effect(name),
+        "VLAN" => network::vlan_effect(name),
+        "VM" => vm::effect(name),
+        "VM_appliance" => appliance::effect(name),
+        "event" => event::effect(name),
+        "host" => host::effect(name),
+        "message" => message::effect(name),
+        "network" => network::effect(name),
+        "pool" => pool::effect(name),
+        "role" => people::role_effect(name),
+        "session" => session::effect(name),
+        "subject" => people::subject_effect(name),
+        "task" => task::effect(name),
+        _ => None,
+    };
+    own.or_else(|| blob::effect(&class.name, name)).or_else(|| object::effect(class, call))
+}
+
+/// Whether a call of its own is a getter all the same.
+fn reads_a_field(class: &Class, call: &Call) -> bool {
+    let field = call.name.strip_prefix("get_").and_then(|name| class.field(name));
+    let of_one = matches!(&call.params[..], [only] if only.ty == Type::Ref(class.id));
+    of_one && field.is_some_and(|field| Some(&field.ty) == call.result.as_ref())
 }
 
 /// The field that a setter writes. Setters that do more than store a value have another name or
 /// another type than the field, or a file of their own.
-pub(super) fn plain_field(request: &Request) -> Option<(Change, usize)> {
-    let (class, known) = (request.class, request.known);
+pub(super) fn plain_field(class: &Class, known: &Call) -> Option<(Change, usize)> {
     let setter = matches!(
         known.kind,
         CallKind::Custom | CallKind::FieldSet | CallKind::FieldAdd | CallKind::FieldRemove
@@ -102,7 +146,7 @@ pub(super) fn set_field(
     field: usize,
 ) -> Result<Value, Failure> {
     let class = request.class;
-    let mut value = object(edit.db, request)?.fields()[field].clone();
+    let mut value = super::object(edit.db, request)?.fields()[field].clone();
     let argument = request.args[1].clone();
     match (&mut value, change) {
         (value, Change::Set) => *value = argument,

@@ -1,14 +1,26 @@
 //! What the pool answers: every call goes through the same checks as in XAPI, in the same order,
 //! and then to the file of its group.
 
+mod appliance;
 mod arguments;
+mod believable;
+mod blob;
 mod effect;
 mod event;
 mod filter;
+mod host;
 mod message;
+mod network;
+mod object;
+mod people;
+mod pool;
 mod read;
 mod session;
+mod sr;
 mod task;
+mod vbd;
+mod vdi;
+mod vif;
 mod vm;
 mod work;
 
@@ -164,7 +176,7 @@ async fn dispatch(state: &Arc<State>, call: Call) -> Result<Body, Failure> {
         let task = work::begin(state, request);
         return Ok(Output::success(form, |out| out.string(&task)));
     }
-    if let Some(effect) = effect::of(&request) {
+    if let Some(effect) = effect::of(request.class, request.known) {
         let value = work::carry_out(state, request, effect).await?;
         return Ok(Output::success(form, |out| out.value(&value)));
     }

@@ -16,6 +16,11 @@ pub(super) fn effect(call: &str) -> Option<Effect> {
     Some(match call {
         "logout" => Effect::AtOnce(log_out),
         "change_password" => Effect::AtOnce(change_password),
+        "get_all_subject_identifiers" => Effect::AtOnce(subject_identifiers),
+        "logout_subject_identifier" => Effect::AtOnce(log_out_subject),
+        "slave_login" | "slave_local_login" | "slave_local_login_with_password" => {
+            Effect::AtOnce(refuse)
+        }
         _ => return None,
     })
 }
@@ -62,4 +67,34 @@ fn change_password(state: &State, _: &mut Edit<'_>, request: &Request) -> Result
             Err(Failure::new("USER_IS_NOT_LOCAL_SUPERUSER", [user, text]))
         }
     }
+}
+
+/// What identifies the subjects that somebody is logged in as.
+fn subject_identifiers(_: &State, edit: &mut Edit<'_>, _: &Request) -> Result<Value, Failure> {
+    let sessions = edit.all("session").into_iter();
+    let mut subjects: Vec<_> =
+        sessions.map(|session| edit.text("session", &session, "auth_user_sid").clone()).collect();
+    subjects.retain(|subject| !subject.is_empty());
+    subjects.sort();
+    subjects.dedup();
+    Ok(Value::texts(subjects))
+}
+
+/// Ends every session of a subject.
+fn log_out_subject(
+    state: &State,
+    edit: &mut Edit<'_>,
+    request: &Request,
+) -> Result<Value, Failure> {
+    for session in edit.all("session") {
+        if edit.text("session", &session, "auth_user_sid") == request.text(0) {
+            state.sessions.end(edit.db, &session);
+        }
+    }
+    Ok(void())
+}
+
+/// Hosts of the pool log in to each other with a secret that clients do not have.
+fn refuse(_: &State, _: &mut Edit<'_>, _: &Request) -> Result<Value, Failure> {
+    Err(Failure::new("SESSION_AUTHENTICATION_FAILED", ["pool", "Authentication failure"]))
 }

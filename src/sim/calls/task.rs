@@ -116,7 +116,7 @@ fn cancel(state: &State, edit: &mut Edit<'_>, request: &Request) -> Result<Value
 /// The setters.
 fn set(state: &State, edit: &mut Edit<'_>, request: &Request) -> Result<Value, Failure> {
     check_owner(state, edit, request)?;
-    match plain_field(request) {
+    match plain_field(request.class, request.known) {
         Some((change, field)) => set_field(edit, request, change, field),
         None => Err(super::not_implemented(request.known)),
     }

@@ -75,7 +75,7 @@ pub(crate) fn begin_task(state: &Arc<State>, call: &str, args: Vec<Value>) {
 
 /// Begins what `Async.` was put before, and returns the ref of its task.
 pub(super) fn begin(state: &Arc<State>, request: Request) -> Text {
-    let effect = effect::of(&request);
+    let effect = effect::of(request.class, request.known);
     let takes_time = takes_time(state, &request);
     let (task, locks) = state.edit(|edit| {
         let label = format!("Async.{}", request.known.wire_name);

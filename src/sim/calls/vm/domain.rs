@@ -75,7 +75,7 @@ fn check_storage(edit: &Edit<'_>, vm: &Text, host: &Text) -> Result<(), Failure>
 }
 
 /// What a host has left when `but` is not counted.
-fn free_memory(edit: &Edit<'_>, host: &str, but: &str) -> i64 {
+pub(super) fn free_memory(edit: &Edit<'_>, host: &str, but: &str) -> i64 {
     let total = edit.int("host_metrics", edit.text("host", host, "metrics"), "memory_total");
     let residents = edit.texts("host", host, "resident_VMs");
     let taken = residents

@@ -62,7 +62,12 @@ fn start_on(edit: &mut Edit<'_>, request: &Request) -> Result<Value, Failure> {
     run(edit, &vm, &host, request.flag(2))
 }
 
-fn run(edit: &mut Edit<'_>, vm: &Text, host: &Text, paused: bool) -> Result<Value, Failure> {
+pub(super) fn run(
+    edit: &mut Edit<'_>,
+    vm: &Text,
+    host: &Text,
+    paused: bool,
+) -> Result<Value, Failure> {
     domain::build(edit, vm, host);
     set_state(edit, vm, paused);
     tell(edit, "VM_STARTED", vm, &format!("started on host: {}", named(edit, host)));
