@@ -3,7 +3,8 @@
 use serde_json::json;
 use utoipa::openapi::path::HttpMethod;
 
-use super::answers::{self, Failure, answer};
+use super::answers::{self, answer};
+use super::failures::{self, Failure};
 use super::operation::{Access, Operation};
 use super::parts::Parts;
 use super::shapes::{
@@ -21,11 +22,11 @@ pub(super) const TAGS: &[(&str, &str)] = &[
 
 /// Failures of an operation that anyone may use.
 const PUBLIC_FAILURES: [Failure; 5] = [
-    answers::BAD_REQUEST,
-    answers::NOT_ACCEPTABLE,
-    answers::HEADER_TOO_LARGE,
-    answers::INTERNAL,
-    answers::GATEWAY_TIMEOUT,
+    failures::BAD_REQUEST,
+    failures::NOT_ACCEPTABLE,
+    failures::HEADER_TOO_LARGE,
+    failures::INTERNAL,
+    failures::GATEWAY_TIMEOUT,
 ];
 
 /// All of them.
@@ -57,7 +58,7 @@ fn backends(parts: &mut Parts) -> Operation {
     let text = "Every configured backend, those that the session is not logged in to included.";
     let found = answer(parts, text, Some(list)).build();
     Operation {
-        responses: answers::with(parts, (200, found), &answers::OF_SESSION),
+        responses: answers::with(parts, (200, found), &failures::OF_SESSION),
         ..Operation::own(HttpMethod::Get, "/backends", "listBackends", "Backends", "List backends")
     }
 }
