@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use crate::auth::{self, Authority};
 use crate::backend::{Backend, BackendError};
-use crate::config::{BackendConfig, BackendTls, Config};
+use crate::config::{BackendConfig, BackendTls, Config, SecretError};
 use crate::http::Gateway;
 use crate::http::router::router;
 use crate::http::server::Server;
@@ -39,6 +39,14 @@ pub enum StartError {
         name: String,
         /// Why not.
         source: BackendError,
+    },
+    /// A service account's password cannot be read.
+    #[error("backend {name}: {source}")]
+    Secret {
+        /// The backend's name.
+        name: String,
+        /// Why not.
+        source: SecretError,
     },
     /// There can be no sessions.
     #[error("auth: {0}")]
@@ -113,6 +121,7 @@ impl Running {
         if let Err(error) = self.server.await {
             tracing::error!(%error, "the server did not end as it should");
         }
+        self.gateway.tasks.shutdown().await;
         self.gateway.authority.shutdown().await;
         self.gateway.inventory.shutdown().await;
     }
@@ -124,6 +133,10 @@ fn backends(config: &Config) -> Result<BTreeMap<String, Arc<Backend>>, StartErro
     for (name, settings) in &config.backends {
         let backend = Backend::new(name, settings)
             .map_err(|source| StartError::Backend { name: name.clone(), source })?;
+        if let Some(password) = &settings.service_password {
+            // Read when it is needed; who starts a gateway learns at once that it cannot be.
+            password.read().map_err(|source| StartError::Secret { name: name.clone(), source })?;
+        }
         warn_about(name, settings);
         backends.insert(name.clone(), backend);
     }

@@ -22,6 +22,9 @@ pub mod inventory;
 /// Floor 4: tokens, sessions, who may do what. Knows no route.
 pub mod auth;
 
+/// Floor 4: typed calls, tasks, flows of several calls. Knows no route, no status, no token.
+pub mod ops;
+
 /// Floor 5: requests and representations. Does not know `wire`.
 pub mod http;
 

@@ -5,6 +5,7 @@
 //! representation or a [`problem::Problem`]. `shell.rs` is what happens to every request,
 //! `server.rs` where requests come from.
 
+pub mod answer;
 pub mod collections;
 mod cors;
 pub mod extract;
@@ -29,6 +30,7 @@ use uuid::Uuid;
 use crate::auth::Authority;
 use crate::config::Config;
 use crate::inventory::Inventory;
+use crate::ops::Tasks;
 
 /// What routes work with; their state is an `Arc` of it.
 #[derive(Debug)]
@@ -39,6 +41,8 @@ pub struct Gateway {
     pub inventory: Arc<Inventory>,
     /// Who may pass.
     pub authority: Arc<Authority>,
+    /// What the gateway has started on the backends.
+    pub tasks: Arc<Tasks>,
     /// Names this run of the gateway: revisions of another mean nothing to it.
     pub boot_id: String,
     /// The gateway is about to end.
@@ -50,6 +54,13 @@ impl Gateway {
     pub fn new(config: Arc<Config>, inventory: Arc<Inventory>, authority: Arc<Authority>) -> Self {
         let mut boot_id = Uuid::new_v4().simple().to_string();
         boot_id.truncate(12);
-        Self { config, inventory, authority, boot_id, stopping: CancellationToken::new() }
+        Self {
+            config,
+            inventory,
+            authority,
+            tasks: Tasks::new(),
+            boot_id,
+            stopping: CancellationToken::new(),
+        }
     }
 }

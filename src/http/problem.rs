@@ -6,6 +6,7 @@
 mod calls;
 mod codes;
 mod failures;
+mod operations;
 mod table;
 
 pub use codes::Code;
@@ -35,6 +36,7 @@ struct Parts {
     retryable: bool,
     pointer: Option<String>,
     task: Option<Box<serde_json::value::RawValue>>,
+    progress: Option<Box<Progress>>,
     retry_after: Option<Duration>,
     headers: HeaderMap,
 }
@@ -55,10 +57,36 @@ struct Document<'a> {
     pointer: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     task: Option<&'a serde_json::value::RawValue>,
+    #[serde(flatten)]
+    progress: Option<&'a Progress>,
+}
+
+/// How far a change of several fields has come.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Progress {
+    /// Fields that have their new values.
+    pub applied: Vec<&'static str>,
+    /// Fields whose change failed.
+    pub failed: Vec<&'static str>,
+    /// Fields that were not come to.
+    pub not_tried: Vec<&'static str>,
 }
 
 /// The media type of a problem document.
 pub const MEDIA_TYPE: &str = "application/problem+json";
+
+/// Bytes of a detail, and of a pointer or a parameter. Texts may say back what a client sent, such
+/// as the name of a member that is none, and that may be as long as a body.
+const LONGEST_DETAIL: usize = 4096;
+const LONGEST_NAME: usize = 1024;
+
+fn cut(mut text: String, longest: usize) -> String {
+    if text.len() > longest {
+        text.truncate((0..=longest).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0));
+        text.push('…');
+    }
+    text
+}
 
 impl Problem {
     /// A problem of the gateway's own. `detail` is for people and must name no secret.
@@ -74,11 +102,12 @@ impl Problem {
             status: code.status(),
             code: Cow::Borrowed(code.as_str()),
             title: Cow::Borrowed(code.title()),
-            detail: detail.into(),
+            detail: cut(detail.into(), LONGEST_DETAIL),
             params: Vec::new(),
             retryable: code.retryable(),
             pointer: None,
             task: None,
+            progress: None,
             retry_after: code.retryable().then_some(Duration::from_secs(1)),
             headers,
         }))
@@ -104,6 +133,7 @@ impl Problem {
             retryable: family.retryable(),
             pointer: None,
             task: None,
+            progress: None,
             retry_after: family.retry_after(),
             headers: HeaderMap::new(),
         }))
@@ -113,7 +143,7 @@ impl Problem {
     /// missing object in the path is a bad value in a body: 404 becomes 422.
     #[must_use]
     pub fn at(mut self, pointer: impl Into<String>) -> Self {
-        self.0.pointer = Some(pointer.into());
+        self.0.pointer = Some(cut(pointer.into(), LONGEST_NAME));
         if self.0.status == StatusCode::NOT_FOUND {
             self.0.status = StatusCode::UNPROCESSABLE_ENTITY;
         }
@@ -123,7 +153,22 @@ impl Problem {
     /// The same, with the values the detail speaks of, for programs.
     #[must_use]
     pub fn with_params<P: Into<String>>(mut self, params: impl IntoIterator<Item = P>) -> Self {
-        self.0.params = params.into_iter().map(|param| Some(param.into())).collect();
+        let params = params.into_iter().map(|param| Some(cut(param.into(), LONGEST_NAME)));
+        self.0.params = params.collect();
+        self
+    }
+
+    /// The same, with another text for people.
+    #[must_use]
+    pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
+        self.0.detail = detail.into();
+        self
+    }
+
+    /// The same, with what was done of a change and what was not, by the names of fields.
+    #[must_use]
+    pub fn with_progress(mut self, progress: Progress) -> Self {
+        self.0.progress = Some(Box::new(progress));
         self
     }
 
@@ -181,17 +226,21 @@ impl Problem {
             request_id,
             pointer: parts.pointer.as_deref(),
             task: parts.task.as_deref(),
+            progress: parts.progress.as_deref(),
         };
         serde_json::to_vec(&document).expect("strings and numbers are always JSON")
     }
 
-    /// Turns an answer that carries a problem into the one that goes out; others pass.
-    pub(super) fn render(response: &mut Response, request_id: &str) {
+    /// Turns an answer that carries a problem into the one that goes out; others pass. The answer to
+    /// a `HEAD` has the length of the document and not the document.
+    pub(super) fn render(response: &mut Response, request_id: &str, is_head: bool) {
         if let Some(problem) = response.extensions_mut().remove::<Problem>() {
             let document = problem.document(request_id);
             // The router has seen an empty body, and has said so.
             response.headers_mut().insert(header::CONTENT_LENGTH, document.len().into());
-            *response.body_mut() = Body::from(document);
+            if !is_head {
+                *response.body_mut() = Body::from(document);
+            }
         }
     }
 }
@@ -280,6 +329,14 @@ mod tests {
 
         let later = Problem::from(Code::BackendBusy).retry_after(Duration::from_millis(2100));
         assert_eq!(later.into_response().headers()[header::RETRY_AFTER], "3");
+    }
+
+    #[test]
+    fn no_text_is_as_long_as_a_body() {
+        let long = "é".repeat(1 << 20);
+        let problem = Problem::new(Code::WrongShape, &*long).at(&*long).with_params([&*long]);
+        assert!(problem.document("id").len() < 8192);
+        assert!(problem.detail().ends_with("é…"));
     }
 
     #[test]

@@ -2,14 +2,21 @@
 
 use std::sync::Arc;
 
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Extension, Router};
 
 use super::Gateway;
-use super::collections::{self, Source};
+use super::collections::{self, Source, View};
 use super::relations::relations;
-use super::routes::{backends, docs, health, objects, related, sessions, vms};
+use super::routes::{
+    actions, backends, docs, health, objects, permissions, read_through, related, sessions, tasks,
+    vms, writes,
+};
 use super::shell::{method_not_allowed, not_found};
+use crate::datamodel::datamodel;
+use crate::ops::actions::On;
+use crate::ops::actions::actions as actions_of;
+use crate::ops::{create, patch};
 
 /// Every route of the gateway. What happens to all of them alike is the shell's.
 pub fn router(gateway: Arc<Gateway>) -> Router {
@@ -21,7 +28,9 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/sessions/current", get(sessions::current).delete(sessions::end))
         .route("/sessions/current/backends", post(sessions::add_backends))
         .route("/backends", get(backends::list))
-        .merge(mirrored())
+        .merge(collections())
+        .route("/tasks/{uuid}/actions/cancel", post(tasks::cancel))
+        .route("/sessions/current/permissions", get(permissions::list))
         .merge(related())
         .route("/vms/{uuid}/metrics", get(vms::metrics))
         .fallback(not_found)
@@ -29,16 +38,49 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .with_state(gateway)
 }
 
-/// `/{collection}` and `/{collection}/{uuid}`, for each that is mirrored.
-fn mirrored() -> Router<Arc<Gateway>> {
-    let mirrored = collections::collections().iter();
-    let mirrored = mirrored.filter(|collection| collection.source == Source::Mirror);
-    mirrored.fold(Router::new(), |router, collection| {
+/// The collections: every class that has objects, with what the datamodel lets clients do to them.
+fn collections() -> Router<Arc<Gateway>> {
+    collections::collections().iter().fold(Router::new(), |router, collection| {
+        let class = datamodel().class(collection.class).expect("collections name known classes");
+        let path = |rest: &str| format!("/{}{rest}", collection.path);
+        let all = match (collection.class, collection.source) {
+            ("task", _) => get(tasks::list),
+            // The Xen-API does not list users.
+            _ if !class.get_all && !class.gen_events => MethodRouter::new(),
+            (_, Source::Mirror) => get(objects::list),
+            (_, Source::ReadThrough) => get(read_through::list),
+        };
+        let one = match (collection.class, collection.source) {
+            ("task", _) => get(tasks::get).delete(tasks::destroy),
+            (_, Source::Mirror) => get(objects::get),
+            (_, Source::ReadThrough) => get(read_through::get),
+        };
+        let makes = collection.view != View::Templates
+            && collection.view != View::Snapshots
+            && collection.class != "task"
+            && create::constructor(class).is_some();
+        let all = if makes { all.post(writes::create) } else { all };
+        let one =
+            if patch::writable(class).next().is_some() { one.patch(writes::change) } else { one };
+        let one = match collection.class {
+            "VM" => one.delete(writes::destroy_machine),
+            "task" => one,
+            _ if create::destructor(class).is_some() => one.delete(writes::destroy),
+            _ => one,
+        };
+        let on = |on| actions_of(class).any(|action| action.on == on);
         let this = Extension(collection);
-        let path = collection.path;
+        let mut router =
+            router.route(&path(""), all.layer(this)).route(&path("/{uuid}"), one.layer(this));
+        if on(On::Object) && collection.class != "task" {
+            let action = post(actions::of_object).layer(this);
+            router = router.route(&path("/{uuid}/actions/{call}"), action);
+        }
+        if on(On::Collection) {
+            let action = post(actions::of_collection).layer(this);
+            router = router.route(&path("/actions/{call}"), action);
+        }
         router
-            .route(&format!("/{path}"), get(objects::list).layer(this))
-            .route(&format!("/{path}/{{uuid}}"), get(objects::get).layer(this))
     })
 }
 

@@ -10,9 +10,10 @@ use uuid::Uuid;
 
 use super::Gateway;
 use super::problem::{Code, Problem};
-use crate::auth::{Caller, NoAccess};
-use crate::datamodel::ClassId;
-use crate::inventory::{Mirror, NotReady, Object, Reading};
+use crate::auth::{BackendStatus, Caller, NoAccess};
+use crate::datamodel::{Class, ClassId};
+use crate::inventory::{Mirror, NotReady, Object, Reading, is_mirrored};
+use crate::ops::Reach;
 
 /// How long a read waits for a first sync.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -43,9 +44,9 @@ impl Scope {
         match backend {
             Some(name) => wanted.push(Self::mirror(gateway, caller, name)?),
             None => {
-                for (name, _) in caller.session.backends() {
+                for (name, readable) in caller.readable() {
                     match gateway.inventory.mirror(&name) {
-                        Some(mirror) if caller.access(&name).is_ok() => wanted.push(mirror),
+                        Some(mirror) if readable => wanted.push(mirror),
                         _ => partial.push(name),
                     }
                 }
@@ -53,7 +54,11 @@ impl Scope {
         }
         let mut problem = None;
         let mut readings = Vec::with_capacity(wanted.len());
-        for (mirror, ready) in join_all(wanted.into_iter().map(ready)).await {
+        // What is at hand is not held up by a backend that is still syncing.
+        let some = wanted.iter().any(|mirror| mirror.reading().is_some());
+        let patience = if some { Duration::ZERO } else { PATIENCE };
+        let ready = wanted.into_iter().map(|mirror| ready(mirror, patience));
+        for (mirror, ready) in join_all(ready).await {
             match ready {
                 Ok(reading) => readings.push((Arc::<str>::from(mirror.name()), reading)),
                 Err(not_ready) => {
@@ -83,9 +88,60 @@ impl Scope {
                 "no backend of that name, or the session is not logged in to it",
             )),
             (_, Err(no_access)) => {
-                Err(Problem::new(Code::BackendUnreachable, format!("backend {name}: {no_access}")))
+                let code = match no_access {
+                    NoAccess::LoginFailed(BackendStatus::Refused) | NoAccess::Ended => {
+                        Code::Forbidden
+                    }
+                    _ => Code::BackendUnreachable,
+                };
+                Err(Problem::new(code, format!("backend {name}: {no_access}")))
             }
         }
+    }
+
+    /// The caller on one backend.
+    pub fn reach(gateway: &Gateway, caller: &Caller, backend: &str) -> Result<Reach, Problem> {
+        let mirror = Self::mirror(gateway, caller, backend)?.clone();
+        let session = caller.access(backend).map_err(|no_access| {
+            Problem::new(Code::BackendUnreachable, format!("backend {backend}: {no_access}"))
+        })?;
+        Ok(Reach { mirror, session })
+    }
+
+    /// The caller on the backend that is named, or on the only one there is.
+    pub async fn backend(
+        gateway: &Gateway,
+        caller: &Caller,
+        backend: Option<&str>,
+    ) -> Result<Reach, Problem> {
+        let scope = Self::of(gateway, caller, backend).await?;
+        match (scope.readings.as_slice(), scope.partial.as_slice()) {
+            ([(name, _)], []) => Self::reach(gateway, caller, name),
+            _ => Err(Problem::new(
+                Code::BackendRequired,
+                "the session is logged in to several backends; say which with ?backend=",
+            )),
+        }
+    }
+
+    /// The caller on the backend that has the object, and the object's ref there.
+    pub async fn target(
+        gateway: &Gateway,
+        caller: &Caller,
+        backend: Option<&str>,
+        class: &Class,
+        uuid: Uuid,
+    ) -> Result<(Reach, Arc<str>), Problem> {
+        if !is_mirrored(class) {
+            let reach = Self::backend(gateway, caller, backend).await?;
+            let reference = reach.find(class, uuid).await?;
+            let none = || Problem::new(Code::NotFound, "no object of this uuid");
+            return Ok((reach, reference.ok_or_else(none)?));
+        }
+        let scope = Self::of(gateway, caller, backend).await?;
+        let (_, object) = scope.object(class.id, uuid)?;
+        let reach = Self::reach(gateway, caller, object.backend())?;
+        Ok((reach, object.reference().clone()))
     }
 
     /// The readings with their backends' names.
@@ -100,6 +156,10 @@ impl Scope {
 
     /// The one object of this class and uuid, with the reading that has it.
     pub fn object(&self, class: ClassId, uuid: Uuid) -> Result<(&Reading, &Arc<Object>), Problem> {
+        self.find(class, uuid).map_err(|problem| self.aged(problem))
+    }
+
+    fn find(&self, class: ClassId, uuid: Uuid) -> Result<(&Reading, &Arc<Object>), Problem> {
         let mut found = self.readings.iter().filter_map(|(name, reading)| {
             Some((name, &**reading, reading.snapshot.object(class, &uuid)?))
         });
@@ -129,12 +189,36 @@ impl Scope {
 
     /// Says in the answer's headers how old it may be.
     pub fn mark(&self, response: &mut Response) {
-        mark(response, self.readings.iter().map(|(name, reading)| (&**name, &**reading)));
+        mark(response, self.named());
+    }
+
+    /// The problem, with word of how old the readings are that it was found in.
+    fn aged(&self, problem: Problem) -> Problem {
+        match staleness(self.named()) {
+            Some((names, age)) => {
+                problem.with_header(XEN_STALE.clone(), names).with_header(header::AGE, age)
+            }
+            None => problem,
+        }
+    }
+
+    fn named(&self) -> impl Iterator<Item = (&str, &Reading)> {
+        self.readings.iter().map(|(name, reading)| (&**name, &**reading))
     }
 }
 
 /// Says in the headers of an answer which of the readings it was made from are stale.
 pub fn mark<'a>(response: &mut Response, readings: impl Iterator<Item = (&'a str, &'a Reading)>) {
+    if let Some((names, age)) = staleness(readings) {
+        response.headers_mut().insert(XEN_STALE.clone(), names);
+        response.headers_mut().insert(header::AGE, age);
+    }
+}
+
+/// The names of stale readings, and the age of the oldest in seconds.
+fn staleness<'a>(
+    readings: impl Iterator<Item = (&'a str, &'a Reading)>,
+) -> Option<(HeaderValue, HeaderValue)> {
     let (mut names, mut oldest) = (String::new(), None);
     for (name, reading) in readings {
         if let Some(since) = reading.stale_since {
@@ -145,14 +229,14 @@ pub fn mark<'a>(response: &mut Response, readings: impl Iterator<Item = (&'a str
             oldest = oldest.max(Some(since.elapsed().as_secs()));
         }
     }
-    if let (Some(age), Ok(names)) = (oldest, HeaderValue::from_str(&names)) {
-        response.headers_mut().insert(XEN_STALE.clone(), names);
-        response.headers_mut().insert(header::AGE, HeaderValue::from(age));
-    }
+    Some((HeaderValue::from_str(&names).ok()?, HeaderValue::from(oldest?)))
 }
 
-async fn ready(mirror: &Arc<Mirror>) -> (&Arc<Mirror>, Result<Arc<Reading>, NotReady>) {
-    (mirror, mirror.ready(PATIENCE).await)
+async fn ready(
+    mirror: &Arc<Mirror>,
+    patience: Duration,
+) -> (&Arc<Mirror>, Result<Arc<Reading>, NotReady>) {
+    (mirror, mirror.ready(patience).await)
 }
 
 impl From<NotReady> for Problem {

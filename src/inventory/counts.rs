@@ -1,6 +1,9 @@
 //! Compares how many objects the backend says there are with how many are mirrored.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::draft::is_mirrored;
 use super::store::Snapshot;
@@ -10,6 +13,9 @@ use crate::datamodel::datamodel;
 /// one reply need not be of the very same moment.
 const PATIENCE: u32 = 2;
 
+/// A fresh sync reads the whole pool: not more often than this for the sake of counts.
+const SELDOM: Duration = Duration::from_secs(60);
+
 /// Watches `valid_ref_counts` from reply to reply.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
@@ -17,6 +23,7 @@ pub(super) struct Counts {
     /// Differences that a fresh sync did not mend, by class: it will not mend them next time.
     accepted: BTreeMap<String, i64>,
     resynced: bool,
+    last: Option<Instant>,
 }
 
 impl Counts {
@@ -42,6 +49,10 @@ impl Counts {
             self.resynced = false;
             return false;
         }
+        if self.last.is_some_and(|last| last.elapsed() < SELDOM) {
+            return false;
+        }
+        self.last = Some(Instant::now());
         self.resynced = true;
         true
     }
@@ -73,8 +84,8 @@ mod tests {
         BTreeMap::from([(class.to_owned(), count)])
     }
 
-    #[test]
-    fn two_differences_in_a_row_mean_a_fresh_sync_and_no_loop_of_them() {
+    #[tokio::test(start_paused = true)]
+    async fn two_differences_in_a_row_mean_a_fresh_sync_and_no_loop_of_them() {
         let (mut watch, snapshot) = (Counts::default(), Snapshot::empty());
         assert!(!watch.out_of_step(&counts("vm", 1), &snapshot));
         assert!(!watch.out_of_step(&counts("vm", 0), &snapshot), "it was in passing");
@@ -84,7 +95,10 @@ mod tests {
         for _ in 0..10 {
             assert!(!watch.out_of_step(&counts("vm", 1), &snapshot));
         }
-        // Another difference is looked into again.
+        // Another difference is looked into again, but not at once.
+        assert!(!watch.out_of_step(&counts("vm", 2), &snapshot));
+        assert!(!watch.out_of_step(&counts("vm", 2), &snapshot));
+        tokio::time::advance(SELDOM).await;
         assert!(!watch.out_of_step(&counts("vm", 2), &snapshot));
         assert!(watch.out_of_step(&counts("vm", 2), &snapshot));
     }

@@ -7,12 +7,13 @@ use arc_swap::ArcSwapOption;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::draft::Finished;
 use super::refs::{RefIndex, Target};
 use super::revision::Revisions;
 use super::store::Snapshot;
-use super::value::write;
+use super::value::{Resolve, write};
 use crate::backend::{Backend, Session};
 use crate::config::SecretSource;
 use crate::datamodel::Type;
@@ -134,6 +135,20 @@ pub struct Mirror {
     pub(super) offered: Notify,
     /// The token of the newest events that readers can see.
     seen: watch::Sender<String>,
+    /// The revision that was published last.
+    changed: watch::Sender<u64>,
+}
+
+/// Resolves refs by the index, and otherwise as `find` does.
+struct OrElse<'a> {
+    refs: &'a RefIndex,
+    find: &'a dyn Fn(&str) -> Option<Uuid>,
+}
+
+impl Resolve for OrElse<'_> {
+    fn find(&mut self, name: &str) -> Option<Uuid> {
+        self.refs.resolve(name).map(|(_, uuid)| uuid).or_else(|| (self.find)(name))
+    }
 }
 
 impl Mirror {
@@ -153,6 +168,7 @@ impl Mirror {
             callers: Mutex::default(),
             offered: Notify::new(),
             seen: watch::Sender::new(String::new()),
+            changed: watch::Sender::new(0),
         }
     }
 
@@ -221,8 +237,29 @@ impl Mirror {
     /// A value of the backend's, as clients see it: typed, with uuids for refs.
     pub fn represent(&self, ty: &Type, json: &str) -> Vec<u8> {
         let (refs, mut out) = (self.refs.read(), Vec::new());
-        write(ty, json, &mut &*refs, &mut out);
+        if !write(ty, json, &mut &*refs, &mut out) {
+            out.extend_from_slice(b"null");
+        }
         out
+    }
+
+    /// The same, where `find` knows what a ref names that the mirror does not hold.
+    pub fn represent_with(
+        &self,
+        ty: &Type,
+        json: &str,
+        find: &dyn Fn(&str) -> Option<Uuid>,
+    ) -> Vec<u8> {
+        let (refs, mut out) = (self.refs.read(), Vec::new());
+        if !write(ty, json, &mut OrElse { refs: &refs, find }, &mut out) {
+            out.extend_from_slice(b"null");
+        }
+        out
+    }
+
+    /// Tells of every revision that is published.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
     }
 
     /// Waits until readers can see what the backend had done when it gave out `token`; false when
@@ -255,15 +292,19 @@ impl Mirror {
         if let Some(refs) = fresh_refs {
             *self.refs.write() = refs;
         }
-        let changed = !finished.changes.is_empty() || self.reading.load().is_none();
-        if changed {
+        let publish = |snapshot| {
+            let reading = Reading { snapshot: Arc::new(snapshot), stale_since: None };
+            self.reading.store(Some(Arc::new(reading)));
+        };
+        if finished.changes.is_empty() && self.reading.load().is_some() {
+            // Nothing that clients see has changed; what shows which refs may have.
+            publish(finished.snapshot);
+        } else {
             self.revisions.next(|revision| {
                 finished.snapshot.stamp(revision, &finished.changes);
-                let snapshot = Arc::new(finished.snapshot);
-                self.reading.store(Some(Arc::new(Reading { snapshot, stale_since: None })));
+                publish(finished.snapshot);
+                self.changed.send_replace(revision);
             });
-        } else {
-            self.set_stale_since(None);
         }
         self.set_status(Status::well(MirrorState::Live));
     }
@@ -296,6 +337,14 @@ impl Mirror {
     pub(super) fn syncing(&self) {
         if self.reading.load().is_none() {
             self.set_status(Status::well(MirrorState::Syncing));
+        }
+    }
+
+    /// Lets another caller's session be the first to be borrowed.
+    pub(super) fn rotate_sessions(&self) {
+        let mut callers = self.callers.lock();
+        if !callers.is_empty() {
+            callers.rotate_left(1);
         }
     }
 

@@ -109,23 +109,29 @@ impl RecordBuilder {
             out.push(b'"');
             out.extend_from_slice(uuid.hyphenated().encode_lower(&mut buffer).as_bytes());
             out.push(b'"');
+            true
         });
         // The name of a backend has no character that JSON would escape; config sees to it.
         self.slot("backend", |out| {
             out.push(b'"');
             out.extend_from_slice(backend.as_bytes());
             out.push(b'"');
+            true
         });
     }
 
-    /// Adds a slot; `write` writes the value.
-    pub(super) fn slot(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) {
+    /// Adds a slot; `write` writes the value, or says that there is none.
+    pub(super) fn slot(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>) -> bool) {
         self.mark();
+        let start = self.bytes.len();
         self.bytes.push(b'"');
         self.bytes.extend_from_slice(name.as_bytes());
         self.bytes.extend_from_slice(b"\":");
-        write(&mut self.bytes);
-        self.bytes.push(b',');
+        if write(&mut self.bytes) {
+            self.bytes.push(b',');
+        } else {
+            self.bytes.truncate(start);
+        }
     }
 
     /// Adds a slot from its ready bytes, or an empty one.

@@ -70,6 +70,16 @@ impl Object {
         self.revision.store(revision, Ordering::Relaxed);
     }
 
+    /// This version, if it can stand in for `after`, which looks the same to clients. It cannot
+    /// when `after` shows refs of its own, to be encoded again; then that takes this revision.
+    pub(super) fn keep_over(self: &Arc<Self>, after: &Self) -> Option<Arc<Self>> {
+        if self.sources == after.sources {
+            return Some(self.clone());
+        }
+        after.set_revision(self.revision());
+        None
+    }
+
     /// Which of a class's views it belongs to.
     pub fn view(&self) -> View {
         View::of(self.class(), &self.record)
@@ -262,6 +272,7 @@ impl Snapshot {
 
     /// Starts the tables' revisions where those of `old` stood.
     pub(super) fn keep_revisions(&mut self, old: &Self) {
+        self.revision = old.revision;
         for (table, old) in self.classes.iter_mut().zip(&old.classes) {
             table.revision = old.revision;
         }

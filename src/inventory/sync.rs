@@ -17,18 +17,26 @@ use super::encode::Encoder;
 use super::mirror::{Loss, Mirror, ServiceAccount};
 use super::refs::RefIndex;
 use super::store::Snapshot;
-use crate::backend::{CallError, EventFrame, Session};
+use crate::backend::{CallError, EventFrame, Fault, Session};
 
 /// How long one `event.from` waits for something to happen.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(30);
-/// The pauses between attempts to reach a backend that is down: the first and the longest.
+/// How long it waits when all that is to be found out is whether the backend is there again.
+const GLANCE: Duration = Duration::from_millis(100);
+/// The pauses between attempts that fail: the first, the longest, and the one after a failure that
+/// the next attempt is sure to meet again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(4));
+const LONG_PAUSE: Duration = Duration::from_secs(60);
+/// How often a backend may refuse a token before it is given up.
+const TOKEN_TRIES: u32 = 3;
 /// How often a backend is asked whether it is there while nobody lends a session.
 const PROBE_EVERY: Duration = Duration::from_secs(4);
 /// How long a mirror outlives its last caller.
 const IDLE_LIFE: Duration = Duration::from_secs(300);
 /// An answer that comes sooner than this and holds no event is not a wait that ran out.
 const HASTE: Duration = Duration::from_millis(500);
+/// Batches of more events than this are applied where they are in nobody's way.
+const LARGE_BATCH: usize = 500;
 /// Under which name the mirror's own sessions are known to the backend.
 const ORIGINATOR: &str = "xengate-sync";
 
@@ -44,9 +52,18 @@ enum End {
     Failed(CallError),
 }
 
+/// What `event.from` brought. Asking can be given up at any time; what was brought is then applied
+/// to the end, because half of it would leave records and references at odds.
+enum Brought {
+    /// Everything there is.
+    All(Box<Draft>, RefIndex, EventFrame),
+    /// What has happened since.
+    Changes(Vec<Box<[u8]>>, EventFrame),
+}
+
 pub(super) struct Sync {
     mirror: Arc<Mirror>,
-    encoder: Option<Encoder>,
+    encoder: Encoder,
     token: Option<String>,
     /// The session that brought the token.
     token_session: Option<Arc<Session>>,
@@ -56,24 +73,47 @@ pub(super) struct Sync {
     /// When the backend last answered.
     contact: Option<Instant>,
     pause: Duration,
+    /// Whether the last session brought anything.
+    progress: bool,
+    /// How often in a row the token was of no use.
+    rejected: u32,
+    /// When everything was last asked for, and how long to wait before the next time.
+    everything: (Option<Instant>, Duration),
+    /// When unreadable events were last spoken of.
+    complained: Option<Instant>,
+}
+
+/// Keeps a mirror up to date until `stop`, whatever happens.
+pub(super) async fn keep(mirror: Arc<Mirror>, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        let sync = tokio::spawn(Sync::new(mirror.clone()).run(stop.clone()));
+        if let Err(error) = sync.await {
+            tracing::error!(backend = mirror.name(), %error, "the mirror is started anew");
+            mirror.lost(Loss::Nonsense("the mirror had to be started anew".to_owned()), None);
+            stop.run_until_cancelled(sleep(PAUSES.1)).await;
+        }
+    }
 }
 
 impl Sync {
-    pub(super) fn new(mirror: Arc<Mirror>) -> Self {
+    fn new(mirror: Arc<Mirror>) -> Self {
         Self {
+            encoder: Encoder::new(mirror.name()),
             mirror,
-            encoder: None,
             token: None,
             token_session: None,
             own: None,
             counts: Counts::default(),
             contact: None,
             pause: PAUSES.0,
+            progress: false,
+            rejected: 0,
+            everything: (None, Duration::ZERO),
+            complained: None,
         }
     }
 
-    /// Keeps the mirror up to date until `stop`.
-    pub(super) async fn run(mut self, stop: CancellationToken) {
+    async fn run(mut self, stop: CancellationToken) {
         while stop.run_until_cancelled(Box::pin(self.step())).await.is_some() {}
         if let Some(own) = &self.own {
             self.mirror.backend.logout(own).await;
@@ -87,18 +127,29 @@ impl Sync {
             self.token = None;
         }
         self.token_session = Some(session.clone());
+        self.progress = false;
         match self.follow(&session).await {
             // A session that was there all along may go on where this one ended.
-            End::HandOver => self.token_session = self.mirror.borrow_session(),
-            End::SessionLost => {
-                session.ended().cancel();
-                self.token = None;
+            End::HandOver => {
+                self.token_session = self.mirror.borrow_session();
+                return;
             }
+            End::SessionLost => self.token = None,
             End::OutOfStep => self.token = None,
             End::Failed(error) => {
+                // A token that brings nothing but refusals is given up.
+                let refused = !matches!(error, CallError::Unreachable(_) | CallError::Timeout(_));
+                self.rejected = if refused { self.rejected + 1 } else { 0 };
+                if self.rejected >= TOKEN_TRIES {
+                    self.token = None;
+                }
                 self.lost(&error);
-                self.pause().await;
+                self.mirror.rotate_sessions();
+                self.progress = false;
             }
+        }
+        if !self.progress {
+            self.pause().await;
         }
     }
 
@@ -116,9 +167,15 @@ impl Sync {
             if let Some(own) = &self.own {
                 match backend.check(own).await {
                     Ok(()) => return own.clone(),
-                    Err(CallError::Failure(_)) => self.own = None,
-                    // Perhaps another host has become the coordinator: a login would tell.
-                    Err(_) => {}
+                    // Perhaps another host has become the coordinator: a login tells.
+                    Err(error) if ends_session(&error) || error.is_about_the_host() => {
+                        self.own = None;
+                    }
+                    Err(error) => {
+                        self.lost(&error);
+                        self.pause().await;
+                        continue;
+                    }
                 }
             }
             match account.password.read() {
@@ -130,7 +187,12 @@ impl Sync {
                 Err(error) => {
                     let reason = format!("service account: {error}");
                     self.mirror.lost(Loss::Refused(reason), self.contact);
+                    self.pause = LONG_PAUSE;
                 }
+            }
+            // Callers can lend what the account does not get.
+            if let Some(session) = self.mirror.borrow_session() {
+                return session;
             }
             self.pause().await;
         }
@@ -158,105 +220,158 @@ impl Sync {
         let ended = session.ended().clone();
         loop {
             let asked = Instant::now();
-            let step = match self.token.take() {
-                None => ended.run_until_cancelled(self.fresh(session)).await,
-                Some(token) => {
-                    let step = ended.run_until_cancelled(self.batch(session, &token)).await;
-                    // Whatever the step did not get to is told again under the old token.
-                    self.token = Some(token);
-                    step
+            let asking = async {
+                match self.token.clone() {
+                    None => self.everything(session).await,
+                    Some(token) => self.changes(session, &token).await,
                 }
             };
-            let (frame, empty) = match step {
+            let brought = match ended.run_until_cancelled(asking).await {
+                Some(Ok(brought)) => brought,
+                None if session.is_lost() => return End::SessionLost,
                 None => return End::HandOver,
-                Some(Err(CallError::Failure(failure))) => match failure.code.as_str() {
-                    "SESSION_INVALID" => return End::SessionLost,
-                    "EVENT_FROM_TOKEN_PARSE_FAILURE" => return End::OutOfStep,
-                    _ => return End::Failed(CallError::Failure(failure)),
-                },
-                Some(Err(error)) => return End::Failed(error),
-                Some(Ok(step)) => step,
+                Some(Err(error)) => return self.end_of(session, error),
             };
+            let empty = matches!(&brought, Brought::Changes(events, _) if events.is_empty());
+            let Some(frame) = self.apply(brought).await else { return End::OutOfStep };
             self.contact = Some(Instant::now());
-            self.pause = PAUSES.0;
+            (self.pause, self.progress) = (PAUSES.0, true);
+            self.rejected = 0;
             self.mirror.saw(&frame.token);
-            self.token = Some(frame.token);
+            let idle = empty || self.token.as_ref() == Some(&frame.token);
+            self.token = Some(frame.token).filter(|token| !token.is_empty());
             if let Some(reading) = self.mirror.reading()
                 && self.counts.out_of_step(&frame.valid_ref_counts, &reading.snapshot)
             {
                 tracing::warn!(backend = self.mirror.name(), "object counts differ: fresh sync");
                 return End::OutOfStep;
             }
-            // A backend that answers at once and says nothing would keep both sides busy.
-            if empty && asked.elapsed() < HASTE {
+            // A backend that answers at once and says nothing new would keep both sides busy.
+            if idle && asked.elapsed() < HASTE {
                 sleep(HASTE).await;
             }
         }
     }
 
-    /// Reads everything anew; what has not changed is kept.
-    async fn fresh(&mut self, session: &Session) -> Result<(EventFrame, bool), CallError> {
-        self.mirror.syncing();
-        let mut encoder = self.encoder.take().unwrap_or_else(|| Encoder::new(self.mirror.name()));
-        let (mut draft, mut refs) = (Draft::fresh(), RefIndex::default());
-        let frame = self
-            .mirror
-            .backend
-            .events(session, "", EVENT_TIMEOUT, &mut |event| {
-                draft.take(event, &mut encoder, &mut refs);
-                Ok(())
-            })
-            .await?;
-        let mirror = self.mirror.clone();
-        // Settling tens of thousands of references takes long enough to be in others' way.
-        let settled = tokio::task::spawn_blocking(move || {
-            draft.settle(&mut encoder, &mut refs);
-            let finished = match mirror.reading() {
-                Some(reading) => draft.finish_against(&reading.snapshot),
-                None => draft.finish_against(&Snapshot::empty()),
-            };
-            mirror.note_unreadable(&finished);
-            mirror.publish(finished, Some(refs));
-            encoder
-        });
-        match settled.await {
-            Ok(encoder) => self.encoder = Some(encoder),
-            Err(error) => tracing::error!(%error, "settling a sync failed"),
-        }
-        Ok((frame, false))
-    }
-
-    /// Waits for changes and applies them, all or none.
-    async fn batch(
-        &mut self,
-        session: &Session,
-        token: &str,
-    ) -> Result<(EventFrame, bool), CallError> {
-        let mut events: Vec<Box<[u8]>> = Vec::new();
-        let frame = self
-            .mirror
-            .backend
-            .events(session, token, EVENT_TIMEOUT, &mut |event| {
-                events.push(event.into());
-                Ok(())
-            })
-            .await?;
-        let Some(reading) = self.mirror.reading() else { return Ok((frame, true)) };
-        let encoder = self.encoder.get_or_insert_with(|| Encoder::new(self.mirror.name()));
-        let finished = self.mirror.with_refs(|refs| {
-            let mut draft = Draft::from(Snapshot::clone(&reading.snapshot));
-            for event in &events {
-                draft.take(event, encoder, refs);
+    fn end_of(&self, session: &Session, error: CallError) -> End {
+        match &error {
+            // Its owner logged out, and the backend has heard of it already.
+            _ if session.ended().is_cancelled() && !session.is_lost() => End::HandOver,
+            _ if ends_session(&error) => {
+                session.ended().cancel();
+                End::SessionLost
             }
-            draft.settle(encoder, refs);
-            draft.finish()
-        });
-        self.mirror.note_unreadable(&finished);
-        self.mirror.publish(finished, None);
-        Ok((frame, events.is_empty()))
+            CallError::Failure(failure) if failure.code == "EVENT_FROM_TOKEN_PARSE_FAILURE" => {
+                End::OutOfStep
+            }
+            _ => End::Failed(error),
+        }
     }
 
-    fn lost(&self, error: &CallError) {
+    /// Asks for everything.
+    async fn everything(&mut self, session: &Session) -> Result<Brought, CallError> {
+        self.before_everything().await;
+        self.mirror.syncing();
+        let (mut draft, mut refs) = (Draft::fresh(), RefIndex::default());
+        let (backend, encoder) = (&self.mirror.backend, &mut self.encoder);
+        let mut take = |event: &[u8]| {
+            draft.take(event, encoder, &mut refs);
+            Ok(())
+        };
+        let frame = backend.events(session, "", EVENT_TIMEOUT, &mut take).await?;
+        Ok(Brought::All(Box::new(draft), refs, frame))
+    }
+
+    /// Everything is a lot: whatever goes wrong, it is not asked for again and again.
+    async fn before_everything(&mut self) {
+        let (last, wait) = &mut self.everything;
+        match *last {
+            Some(then) if then.elapsed() < LONG_PAUSE => {
+                sleep(*wait).await;
+                *wait = (*wait * 2).clamp(PAUSES.0, LONG_PAUSE);
+            }
+            _ => *wait = PAUSES.0,
+        }
+        *last = Some(Instant::now());
+    }
+
+    /// Waits for changes.
+    async fn changes(&mut self, session: &Session, token: &str) -> Result<Brought, CallError> {
+        let mut events: Vec<Box<[u8]>> = Vec::new();
+        let mut take = |event: &[u8]| {
+            events.push(event.into());
+            Ok(())
+        };
+        let stale = self.mirror.reading().is_some_and(|reading| reading.stale_since.is_some());
+        let patience = if stale { GLANCE } else { EVENT_TIMEOUT };
+        let frame = self.mirror.backend.events(session, token, patience, &mut take).await?;
+        Ok(Brought::Changes(events, frame))
+    }
+
+    /// Applies what was brought and shows it to the readers. None when that failed: then nothing
+    /// but a fresh sync will do.
+    async fn apply(&mut self, brought: Brought) -> Option<EventFrame> {
+        let old = self.mirror.reading().map(|reading| reading.snapshot.clone());
+        let mut encoder = std::mem::replace(&mut self.encoder, Encoder::new(self.mirror.name()));
+        let mirror = self.mirror.clone();
+        let (work, frame): (Box<dyn FnOnce() -> _ + Send>, _) = match brought {
+            Brought::All(mut draft, mut refs, frame) => {
+                let work = move || {
+                    draft.settle(&mut encoder, &mut refs);
+                    let old = old.unwrap_or_else(|| Arc::new(Snapshot::empty()));
+                    (draft.finish_against(&old), Some(refs), encoder)
+                };
+                (Box::new(work), frame)
+            }
+            Brought::Changes(events, frame) => {
+                let (old, few) = (old?, events.len() <= LARGE_BATCH);
+                let work = move || {
+                    let finished = mirror.with_refs(|refs| {
+                        let mut draft = Draft::from(Snapshot::clone(&old));
+                        for event in &events {
+                            draft.take(event, &mut encoder, refs);
+                        }
+                        draft.settle(&mut encoder, refs);
+                        draft.finish()
+                    });
+                    (finished, None, encoder)
+                };
+                if few {
+                    let (finished, refs, encoder) = work();
+                    self.show(finished, refs, encoder);
+                    return Some(frame);
+                }
+                (Box::new(work), frame)
+            }
+        };
+        // Tens of thousands of references take long enough to be in others' way.
+        match tokio::task::spawn_blocking(work).await {
+            Ok((finished, refs, encoder)) => {
+                self.show(finished, refs, encoder);
+                Some(frame)
+            }
+            Err(error) => {
+                tracing::error!(backend = self.mirror.name(), %error, "applying events failed");
+                None
+            }
+        }
+    }
+
+    fn show(&mut self, finished: Finished, refs: Option<RefIndex>, encoder: Encoder) {
+        self.encoder = encoder;
+        let lately = self.complained.is_some_and(|then| then.elapsed() < LONG_PAUSE);
+        if finished.unreadable > 0 && !lately {
+            self.complained = Some(Instant::now());
+            let (backend, count) = (self.mirror.name(), finished.unreadable);
+            tracing::warn!(backend, count, "events that could not be read");
+        }
+        self.mirror.publish(finished, refs);
+    }
+
+    fn lost(&mut self, error: &CallError) {
+        if is_lasting(error) {
+            self.pause = LONG_PAUSE;
+        }
         let reason = error.to_string();
         let loss = match error {
             CallError::Failure(_) | CallError::Busy(_) => Loss::Refused(reason),
@@ -266,17 +381,26 @@ impl Sync {
         self.mirror.lost(loss, self.contact);
     }
 
+    /// Waits before the next attempt, or until a caller lends a session: then things may look up.
     async fn pause(&mut self) {
-        sleep(self.pause).await;
+        let _ = timeout(self.pause, self.mirror.offered.notified()).await;
         self.pause = (self.pause * 2).min(PAUSES.1);
     }
 }
 
-impl Mirror {
-    fn note_unreadable(&self, finished: &Finished) {
-        if finished.unreadable > 0 {
-            let count = finished.unreadable;
-            tracing::warn!(backend = self.name(), count, "events that could not be read");
-        }
+/// Whether the failure means that the session is no more. A host that has become a supporter knows
+/// none.
+fn ends_session(error: &CallError) -> bool {
+    let CallError::Failure(failure) = error else { return false };
+    matches!(failure.code.as_str(), "SESSION_INVALID" | "HOST_IS_SLAVE")
+}
+
+/// Whether the next attempt is sure to come to the same. A pool takes seconds to refuse a password,
+/// and a reply that is too large was read to the limit first.
+fn is_lasting(error: &CallError) -> bool {
+    match error {
+        CallError::Failure(failure) => failure.code == "SESSION_AUTHENTICATION_FAILED",
+        CallError::BadReply(reply) => matches!(reply.fault, Fault::TooLarge { .. }),
+        _ => false,
     }
 }

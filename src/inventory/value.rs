@@ -2,8 +2,8 @@
 //!
 //! The input is JSON as a backend sent it, or as its XML was transcoded: an int may be a number or
 //! a string of digits. A value that is not what its type says never fails a record: a scalar that
-//! cannot be read is null, text takes anything (as JSON text), a set or map of the wrong shape is
-//! empty.
+//! cannot be read is left out, text takes anything (as JSON text), a set or map of the wrong shape
+//! is empty.
 
 use std::borrow::Cow;
 
@@ -15,7 +15,7 @@ use super::json::{
     write_key,
 };
 use super::refs::{RefId, RefIndex};
-use crate::datamodel::{Type, datamodel};
+use crate::datamodel::{Type, datamodel, is_secret_field};
 
 /// The prefix of XAPI's refs.
 const OPAQUE_REF: &str = "OpaqueRef:";
@@ -77,57 +77,63 @@ impl Hidden {
     }
 }
 
-/// Writes the value of a field.
+/// Writes the value of a field; false when it cannot be read as what it should be, and nothing was
+/// written.
 pub(super) fn write_field(
     ty: &Type,
     hidden: Hidden,
     json: &str,
     links: &mut dyn Resolve,
     out: &mut Vec<u8>,
-) {
+) -> bool {
     match (hidden, ty) {
         (Hidden::No, _) => write(ty, json, links, out),
-        (Hidden::Keys, Type::Map(_, value)) => write_map(None, value, json, links, out),
+        (Hidden::Keys, Type::Map(_, value)) => {
+            write_map(None, value, json, links, out);
+            true
+        }
         (Hidden::Keys, _) => write(ty, json, links, out),
         (Hidden::Text, _) => {
             let mut plain = Vec::with_capacity(json.len());
-            write(ty, json, links, &mut plain);
+            let readable = write(ty, json, links, &mut plain);
             write_text_with_refs(&plain, links, out);
+            readable
         }
     }
 }
 
-/// Writes a value of type `ty`.
-pub(super) fn write(ty: &Type, json: &str, links: &mut dyn Resolve, out: &mut Vec<u8>) {
+/// Writes a value of type `ty`; false when it cannot be read as one, and nothing was written.
+pub(super) fn write(ty: &Type, json: &str, links: &mut dyn Resolve, out: &mut Vec<u8>) -> bool {
     match ty {
-        Type::String | Type::Secret | Type::Enum(_) => write_string(json, out),
-        Type::Int => write_int(json, out),
+        Type::String | Type::Secret | Type::Enum(_) => return write_string(json, out),
+        Type::Int => return write_int(json, out),
         Type::Float => write_float(json, out),
         Type::Bool => out.extend_from_slice(match inner_text(json) {
             "true" | "1" => b"true",
             "false" | "0" => b"false",
-            _ => b"null",
+            _ => return false,
         }),
-        Type::DateTime => match date_time(inner_text(json)) {
-            Some(text) => {
-                out.push(b'"');
-                out.extend_from_slice(&text);
-                out.push(b'"');
-            }
-            None => out.extend_from_slice(b"null"),
-        },
+        Type::DateTime => {
+            let Some(text) = date_time(inner_text(json)) else { return false };
+            out.push(b'"');
+            out.extend_from_slice(&text);
+            out.push(b'"');
+        }
         Type::Ref(_) => {
             let uuid = ref_text(json).and_then(|name| links.resolve(&name));
             write_uuid(uuid, out);
         }
-        Type::Option(inner) => match json {
-            "null" | "[]" => out.extend_from_slice(b"null"),
-            _ => write(inner, json, links, out),
-        },
+        Type::Option(inner) => {
+            let absent = matches!(json, "null" | "[]");
+            if absent || !write(inner, json, links, out) {
+                out.extend_from_slice(b"null");
+            }
+        }
         Type::Set(element) => write_set(element, json, links, out),
         Type::Map(key, value) => write_map(Some(key), value, json, links, out),
-        Type::Record(class) => write_record(datamodel().get(*class), json, links, out),
+        Type::Record(class) => return write_record(datamodel().get(*class), json, links, out),
     }
+    true
 }
 
 /// Writes the value of a field that the datamodel does not know, by what it looks like.
@@ -174,16 +180,18 @@ pub(super) fn write_unknown(json: &str, links: &mut dyn Resolve, out: &mut Vec<u
             });
             list.close(b'}');
         }
-        _ => out.extend_from_slice(json.as_bytes()),
+        Some(b't' | b'f' | b'n') => out.extend_from_slice(json.as_bytes()),
+        _ => write_float(json, out),
     }
 }
 
-fn write_string(json: &str, out: &mut Vec<u8>) {
-    if json.starts_with('"') || json == "null" {
+fn write_string(json: &str, out: &mut Vec<u8>) -> bool {
+    if json.starts_with('"') {
         out.extend_from_slice(json.as_bytes());
-    } else {
+    } else if json != "null" {
         write_json_text(json, out);
     }
+    json != "null"
 }
 
 fn write_uuid(uuid: Option<Uuid>, out: &mut Vec<u8>) {
@@ -198,7 +206,7 @@ fn write_uuid(uuid: Option<Uuid>, out: &mut Vec<u8>) {
     }
 }
 
-fn write_int(json: &str, out: &mut Vec<u8>) {
+fn write_int(json: &str, out: &mut Vec<u8>) -> bool {
     let text = inner_text(json).trim();
     let digits = text.strip_prefix('-').unwrap_or(text);
     let plain = !digits.is_empty()
@@ -213,8 +221,9 @@ fn write_int(json: &str, out: &mut Vec<u8>) {
     } else if let Some(number) = whole(text) {
         out.extend_from_slice(number.to_string().as_bytes());
     } else {
-        out.extend_from_slice(b"null");
+        return false;
     }
+    true
 }
 
 /// A float that is an int in all but its spelling: `3.0`.
@@ -225,7 +234,8 @@ fn whole(text: &str) -> Option<i64> {
 }
 
 fn write_float(json: &str, out: &mut Vec<u8>) {
-    if json.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
+    let plain = |byte: u8| byte.is_ascii_digit() || byte == b'.' || byte == b'-';
+    if !json.starts_with('"') && json.len() <= 32 && json.bytes().all(plain) {
         out.extend_from_slice(json.as_bytes());
         return;
     }
@@ -252,10 +262,7 @@ fn write_set(element: &Type, json: &str, links: &mut dyn Resolve, out: &mut Vec<
                 }
                 uuid.is_some()
             }
-            _ => {
-                write(element, value, links, out);
-                true
-            }
+            _ => write(element, value, links, out),
         });
     });
     list.close(b']');
@@ -284,8 +291,7 @@ fn write_map(
             } else {
                 write_key(name, out);
             }
-            write(value, member, links, out);
-            true
+            write(value, member, links, out)
         });
     });
     list.close(b'}');
@@ -297,23 +303,28 @@ fn write_record(
     json: &str,
     links: &mut dyn Resolve,
     out: &mut Vec<u8>,
-) {
+) -> bool {
     if !json.starts_with('{') {
-        out.extend_from_slice(b"null");
-        return;
+        return false;
     }
     let mut list = Separated::open(b'{', out);
     each_member(json, |name, value| {
         list.add(|out| {
+            if is_secret_field(&class.name, name) {
+                return false;
+            }
             write_key(name, out);
             match class.field(name) {
                 Some(field) => write(&field.ty, value, links, out),
-                None => write_unknown(value, links, out),
+                None => {
+                    write_unknown(value, links, out);
+                    true
+                }
             }
-            true
         });
     });
     list.close(b'}');
+    true
 }
 
 /// Copies JSON text, with the refs in it as uuids; `ref=` before one becomes `uuid=`.
@@ -362,11 +373,18 @@ mod tests {
         let known = refs.intern("OpaqueRef:known");
         refs.set_target(known, Some((ClassId(9), Uuid::from_u128(1))));
         let mut out = Vec::new();
-        write_field(ty, hidden, json, &mut Links { refs: &mut refs, shown: Vec::new() }, &mut out);
+        let mut links = Links { refs: &mut refs, shown: Vec::new() };
+        if !write_field(ty, hidden, json, &mut links, &mut out) {
+            assert!(out.is_empty());
+            return LEFT_OUT.to_owned();
+        }
         let text = String::from_utf8(out).expect("UTF-8");
         serde_json::from_str::<serde_json::Value>(&text).expect("valid JSON");
         text
     }
+
+    /// Stands for a value that is left out.
+    const LEFT_OUT: &str = "(left out)";
 
     const ONE: &str = "\"00000000-0000-0000-0000-000000000001\"";
 
@@ -379,19 +397,24 @@ mod tests {
             ("\"007\"", "7"),
             ("3.0", "3"),
             ("\"9223372036854775807\"", "9223372036854775807"),
-            ("\"x\"", "null"),
-            ("null", "null"),
-            ("{}", "null"),
+            ("\"x\"", LEFT_OUT),
+            ("null", LEFT_OUT),
+            ("{}", LEFT_OUT),
             ("\"-0\"", "0"),
         ] {
             assert_eq!(encoded(&Type::Int, json), want, "int {json}");
         }
-        for (json, want) in
-            [("1.0", "1.0"), ("\"0.5\"", "0.5"), ("\"NaN\"", "null"), ("null", "null")]
-        {
+        for (json, want) in [
+            ("1.0", "1.0"),
+            ("\"0.5\"", "0.5"),
+            ("\"NaN\"", "null"),
+            ("1e999", "null"),
+            ("1e3", "1000.0"),
+        ] {
             assert_eq!(encoded(&Type::Float, json), want, "float {json}");
         }
-        for (json, want) in [("true", "true"), ("\"0\"", "false"), ("1", "true"), ("[]", "null")] {
+        for (json, want) in [("true", "true"), ("\"0\"", "false"), ("1", "true"), ("[]", LEFT_OUT)]
+        {
             assert_eq!(encoded(&Type::Bool, json), want, "bool {json}");
         }
         assert_eq!(encoded(&Type::String, "[\"a\"]"), "\"[\\\"a\\\"]\"", "nothing is lost");
@@ -404,10 +427,10 @@ mod tests {
             ("\"20261122T07:25:54Z\"", "\"2026-11-22T07:25:54Z\""),
             ("\"20261122T06:59:52\"", "\"2026-11-22T06:59:52Z\""),
             ("\"2026-11-22T06:59:52.5Z\"", "\"2026-11-22T06:59:52.5Z\""),
-            ("\"20261322T06:59:52\"", "null"),
-            ("\"2026\"", "null"),
-            ("\"2026112éT06:59:52\"", "null"),
-            ("7", "null"),
+            ("\"20261322T06:59:52\"", LEFT_OUT),
+            ("\"2026\"", LEFT_OUT),
+            ("\"2026112éT06:59:52\"", LEFT_OUT),
+            ("7", LEFT_OUT),
         ] {
             assert_eq!(encoded(&Type::DateTime, json), want, "{json}");
         }
@@ -452,6 +475,9 @@ mod tests {
         assert_eq!(encoded(&map, "null"), "{}");
         let map = Type::Map(Box::new(Type::Int), Box::new(Type::Float));
         assert_eq!(encoded(&map, r#"{"0":0.5,"1":"nan"}"#), r#"{"0":0.5,"1":null}"#);
+        let map = Type::Map(Box::new(Type::String), Box::new(Type::Int));
+        assert_eq!(encoded(&map, r#"{"a":"1","b":"x"}"#), r#"{"a":1}"#);
+        assert_eq!(encoded(&Type::Option(Box::new(Type::Int)), "\"x\""), "null");
     }
 
     #[test]

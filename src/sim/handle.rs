@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::datamodel::{Class, datamodel};
 
+use super::calls::EVERYTHING;
 use super::database::{Text, Value, WriteError};
 use super::fault::Fault;
 use super::http::Server;
@@ -168,9 +169,15 @@ impl SimHandle {
         self.state.seen.lock().get(call).copied().unwrap_or(0)
     }
 
+    /// How often `event.from` was asked for everything.
+    pub fn everything_read(&self) -> u64 {
+        self.seen(EVERYTHING)
+    }
+
     /// How many calls were seen, whatever their names.
     pub fn seen_in_all(&self) -> u64 {
-        self.state.seen.lock().values().sum()
+        let seen = self.state.seen.lock();
+        seen.iter().filter(|(call, _)| *call != EVERYTHING).map(|(_, count)| count).sum()
     }
 
     /// How many objects of a class there are.

@@ -3,8 +3,13 @@
 
 mod bad_days;
 mod bad_input;
+mod command_line;
 mod conformance;
+mod coverage;
 mod floors;
 mod lab;
+mod ops;
 mod replay;
+mod sessions;
 mod vms;
+mod writes;

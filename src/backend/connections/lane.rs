@@ -63,8 +63,23 @@ impl Lane {
                     .expect("nothing closes the semaphore")
             }
         };
+        Ok(self.take(permit))
+    }
+
+    /// A slot if one is free at once.
+    pub(super) fn free_slot(self: &Arc<Self>) -> Option<Slot> {
+        let permit = Arc::clone(&self.slots).try_acquire_owned().ok()?;
+        Some(self.take(permit))
+    }
+
+    /// A slot if more than half of them are free.
+    pub(super) fn spare_slot(self: &Arc<Self>) -> Option<Slot> {
+        if self.slots.available_permits() * 2 > self.size { self.free_slot() } else { None }
+    }
+
+    fn take(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Slot {
         self.shelf.lock().taken += 1;
-        Ok(Slot { lane: Arc::clone(self), _permit: permit })
+        Slot { lane: Arc::clone(self), _permit: permit }
     }
 
     /// Drops what has been unused for too long; when the next one will have been.

@@ -6,12 +6,14 @@ mod caller;
 mod json;
 mod object_uuid;
 mod peer;
+mod prefer;
 mod query;
 
 pub use accept::AcceptsJson;
-pub use json::Json;
+pub use json::{Json, OptionalObject};
 pub use object_uuid::ObjectUuid;
 pub use peer::{Peer, client_address};
+pub use prefer::{LONGEST_WAIT, PreferWait};
 pub use query::{NoQuery, Query};
 
 /// At most this much of what a client sent is said back to it.
@@ -19,8 +21,13 @@ const LONGEST_ECHO: usize = 64;
 
 /// A name the client chose, as it may stand in a text.
 fn echo(name: &str) -> String {
-    let mut shown: String = name.chars().take(LONGEST_ECHO).collect();
-    if shown.len() < name.len() {
+    cut(name, LONGEST_ECHO)
+}
+
+/// So many characters of a text, and an ellipsis for the rest.
+fn cut(text: &str, longest: usize) -> String {
+    let mut shown: String = text.chars().take(longest).collect();
+    if shown.len() < text.len() {
         shown.push('…');
     }
     shown

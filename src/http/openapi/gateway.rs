@@ -3,7 +3,8 @@
 use serde_json::json;
 use utoipa::openapi::path::HttpMethod;
 
-use super::answers::{self, Failure, answer};
+use super::answers::{self, answer};
+use super::failures::{self, Failure};
 use super::operation::{Access, Operation};
 use super::parts::Parts;
 use super::shapes::{
@@ -21,11 +22,11 @@ pub(super) const TAGS: &[(&str, &str)] = &[
 
 /// Failures of an operation that anyone may use.
 const PUBLIC_FAILURES: [Failure; 5] = [
-    answers::BAD_REQUEST,
-    answers::NOT_ACCEPTABLE,
-    answers::HEADER_TOO_LARGE,
-    answers::INTERNAL,
-    answers::GATEWAY_TIMEOUT,
+    failures::BAD_REQUEST,
+    failures::NOT_ACCEPTABLE,
+    failures::HEADER_TOO_LARGE,
+    failures::INTERNAL,
+    failures::GATEWAY_TIMEOUT,
 ];
 
 /// All of them.
@@ -57,7 +58,7 @@ fn backends(parts: &mut Parts) -> Operation {
     let text = "Every configured backend, those that the session is not logged in to included.";
     let found = answer(parts, text, Some(list)).build();
     Operation {
-        responses: answers::with(parts, (200, found), &answers::OF_SESSION),
+        responses: answers::with(parts, (200, found), &failures::OF_SESSION),
         ..Operation::own(HttpMethod::Get, "/backends", "listBackends", "Backends", "List backends")
     }
 }
@@ -135,7 +136,8 @@ fn readyz(parts: &mut Parts) -> Operation {
                     (
                         "detail",
                         nullable_string(),
-                        "Why its state is not better; null for no reason.",
+                        "Why its state is not better, in a few words; null for no reason. \
+                         `GET /backends` tells more.",
                     ),
                 ],
                 &["name", "state", "detail"],
@@ -160,9 +162,7 @@ fn readyz(parts: &mut Parts) -> Operation {
         .into()
     });
     let ready = answer(parts, "Logins can be taken.", Some(body.clone())).build();
-    let text = "No login can be taken now; a problem instead when the gateway is overloaded.";
-    let unready = answer(parts, text, Some(body));
-    let unready = answers::or_problem(parts, unready)
+    let unready = answer(parts, "No login can be taken now.", Some(body))
         .header_ref("Retry-After", answers::retry_after(parts))
         .build();
     let mut responses = answers::with(parts, (200, ready), &PUBLIC_FAILURES);

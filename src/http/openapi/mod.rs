@@ -3,19 +3,32 @@
 //! [`operations()`] is the list that everything else follows: the document, the one-line-per-operation
 //! text that people review, and the tests that walk the API.
 
+mod actions;
 mod answers;
 mod examples;
+mod failures;
 mod gateway;
+mod inputs;
+mod machines;
+mod naming;
 mod operation;
+mod parameters;
 mod parts;
+mod permissions;
+mod problem;
 mod reads;
 mod records;
+mod related;
+mod results;
 mod sessions;
 mod shapes;
+mod tasks;
 mod text;
+mod writes;
 
 pub use operation::{Access, Operation};
 
+use std::collections::HashSet;
 use std::sync::OnceLock;
 
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -25,8 +38,8 @@ use utoipa::openapi::{
 };
 
 use self::parts::Parts;
-use crate::datamodel::describe;
-use crate::http::collections::{Collection, Source, collections};
+use crate::datamodel::{datamodel, describe};
+use crate::http::collections::{collection_of, collections};
 
 struct Built {
     operations: Vec<Operation>,
@@ -38,17 +51,31 @@ fn built() -> &'static Built {
     BUILT.get_or_init(|| {
         let mut parts = Parts::default();
         let mut operations = sessions::operations(&mut parts);
+        operations.push(permissions::operation(&mut parts));
         operations.extend(gateway::operations(&mut parts));
-        for collection in served() {
-            operations.extend(reads::operations(&mut parts, collection));
+        for collection in collections() {
+            let class = datamodel().class(collection.class).expect("collections name classes");
+            operations.extend(reads::operations(&mut parts, collection, class));
+            operations.extend(writes::operations(&mut parts, collection, class));
+            if collection.class == "task" {
+                operations.extend(tasks::operations(&mut parts));
+            }
+            operations.extend(related::operations(&mut parts, collection));
         }
+        operations.extend(all_actions(&mut parts, &operations));
         Built { operations, components: parts.finish() }
     })
 }
 
-/// The collections that have operations.
-fn served() -> impl Iterator<Item = &'static Collection> {
-    collections().iter().filter(|collection| collection.source == Source::Mirror)
+/// The calls that clients make by name, at each class's own collection.
+fn all_actions(parts: &mut Parts, others: &[Operation]) -> Vec<Operation> {
+    let taken: HashSet<&str> = others.iter().map(|operation| operation.id.as_str()).collect();
+    let own = collections().iter().filter(|one| collection_of(one.class) == Some(one));
+    let actions = own.flat_map(|collection| {
+        let class = datamodel().class(collection.class).expect("collections name classes");
+        actions::operations(parts, collection, class, &|id| taken.contains(id))
+    });
+    actions.collect()
 }
 
 /// Every operation, in the order in which people read them.
@@ -108,7 +135,7 @@ fn tags() -> Vec<utoipa::openapi::Tag> {
         TagBuilder::new().name(name).description(Some(description)).build()
     };
     let mut tags: Vec<_> = gateway::TAGS.iter().map(|(name, text)| tag(name, text)).collect();
-    let mut classes: Vec<&str> = served().map(|collection| collection.class).collect();
+    let mut classes: Vec<&str> = collections().iter().map(|collection| collection.class).collect();
     classes.dedup();
     for class in classes {
         let fallback = format!("Objects of the Xen-API class `{class}`.");

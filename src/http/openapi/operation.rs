@@ -6,10 +6,14 @@ use utoipa::openapi::request_body::RequestBody;
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{Deprecated, Ref, RefOr, Response};
 
-use crate::datamodel::Roles;
+use super::shapes::Shape;
+use crate::datamodel::{Call, Roles, datamodel};
 
 /// The name of the one security scheme.
 pub(super) const SECURITY_SCHEME: &str = "bearer";
+
+/// How many calls a line names.
+const SHOWN_CALLS: usize = 8;
 
 /// An operation of the API.
 #[derive(Clone)]
@@ -26,6 +30,8 @@ pub struct Operation {
     pub access: Access,
     /// The Xen-API calls it stands for: `VM.get_record`.
     pub calls: Vec<String>,
+    /// What the task that it starts will have as its result.
+    pub(super) result: Option<Shape>,
     pub(super) summary: String,
     pub(super) description: Option<String>,
     pub(super) deprecated: bool,
@@ -45,6 +51,27 @@ pub enum Access {
     Roles(Roles),
 }
 
+/// The roles that may make this call.
+pub(super) fn access(call: &str) -> Access {
+    Access::Roles(call_named(call).roles)
+}
+
+/// The roles that may make all of these calls.
+pub(super) fn access_to_all(calls: &[String]) -> Access {
+    let roles = calls.iter().map(|name| call_named(name).roles.0);
+    Access::Roles(Roles(roles.fold(u8::MAX, |all, roles| all & roles)))
+}
+
+/// The roles that may make at least one of these calls.
+pub(super) fn access_to_any(calls: &[String]) -> Access {
+    let roles = calls.iter().map(|name| call_named(name).roles.0);
+    Access::Roles(Roles(roles.fold(0, |all, roles| all | roles)))
+}
+
+fn call_named(name: &str) -> &'static Call {
+    datamodel().call(name).expect("operations name the datamodel's calls").1
+}
+
 impl Operation {
     /// An operation of the gateway's own, for anyone who is logged in; the rest is filled in over
     /// it.
@@ -56,6 +83,7 @@ impl Operation {
             tag: tag.into(),
             access: Access::Session,
             calls: Vec::new(),
+            result: None,
             summary: summary.into(),
             description: None,
             deprecated: false,
@@ -84,11 +112,18 @@ impl Operation {
         let role = match self.access {
             Access::Public => "public",
             Access::Session => "session",
-            Access::Roles(roles) => roles.names().last().unwrap_or("nobody"),
+            // What no role may, a local superuser still may.
+            Access::Roles(roles) => roles.names().last().unwrap_or("superuser"),
         };
-        let calls = if self.calls.is_empty() { "-".to_owned() } else { self.calls.join(",") };
+        let calls = match self.calls.split_at_checked(SHOWN_CALLS) {
+            _ if self.calls.is_empty() => "-".to_owned(),
+            Some((shown, more)) if !more.is_empty() => {
+                format!("{},… {} more", shown.join(","), more.len())
+            }
+            _ => self.calls.join(","),
+        };
         let Self { path, id, .. } = self;
-        format!("{:<6} {path:<30} {id:<24} {role:<10} {calls}", self.method_name())
+        format!("{:<6} {path:<60} {id:<40} {role:<14} {calls}", self.method_name())
     }
 
     /// The operation as the document has it.
@@ -121,6 +156,10 @@ impl Operation {
             [] => {}
             [one] => extensions = extensions.add("x-xen-call", one.as_str()),
             several => extensions = extensions.add("x-xen-call", several),
+        }
+        if let Some(result) = &self.result {
+            let result = serde_json::to_value(result).expect("a schema has string keys only");
+            extensions = extensions.add("x-xen-result", result);
         }
         let extensions = extensions.build();
         builder.extensions((!extensions.is_empty()).then_some(extensions)).build()

@@ -1,23 +1,28 @@
 //! Operations that read collections: lists, single objects and their sub-resources.
 
-use serde_json::json;
-use utoipa::openapi::path::{HttpMethod, Parameter, ParameterBuilder, ParameterIn};
-use utoipa::openapi::schema::ObjectBuilder;
-use utoipa::openapi::{Ref, RefOr, Required, Response};
+use utoipa::openapi::path::HttpMethod;
+use utoipa::openapi::{RefOr, Response, ResponseBuilder};
 
-use super::answers::{self, Failure};
-use super::operation::{Access, Operation};
+use super::answers;
+use super::failures::{self, Failure};
+use super::operation::{Operation, access_to_all};
 use super::parts::Parts;
-use super::records;
-use super::shapes::{Shape, string, uuid};
-use crate::datamodel::{Class, Roles, State, datamodel};
-use crate::http::collections::{Collection, View};
-use crate::http::page;
+use super::shapes::Shape;
+use super::{naming, parameters, records};
+use crate::datamodel::Class;
+use crate::http::collections::{Collection, Source, View};
 
-/// The operations of a collection: its list and its objects.
-pub(super) fn operations(parts: &mut Parts, collection: &Collection) -> Vec<Operation> {
-    let class = datamodel().class(collection.class).expect("collections name classes only");
-    let mut operations = vec![list(parts, collection, class), object(parts, collection, class)];
+/// The operations that read a collection: its list and its objects.
+pub(super) fn operations(
+    parts: &mut Parts,
+    collection: &Collection,
+    class: &'static Class,
+) -> Vec<Operation> {
+    // The Xen-API does not list users.
+    let listed = class.get_all || class.gen_events;
+    let list = listed.then(|| list(parts, collection, class));
+    let object = object(parts, collection, class);
+    let mut operations: Vec<_> = list.into_iter().chain([object]).collect();
     if collection.class == "VM" && collection.view == View::Machines {
         operations.push(vm_metrics(parts));
     }
@@ -28,111 +33,124 @@ fn list(parts: &mut Parts, collection: &Collection, class: &Class) -> Operation 
     let (_, many) = nouns(collection);
     let body = records::list(parts, class);
     let page = format!("A page of {many}.");
-    let description = match collection.view {
-        View::Machines => Some(
+    let description = match (collection.view, collection.class) {
+        (View::Machines, _) => Some(
             "Control domains are VMs too; templates and snapshots have collections of their own.",
         ),
-        View::Templates => Some("VMs to clone from: `is_a_template`, and not a snapshot."),
-        View::Snapshots => Some("Snapshots of VMs and of templates: `is_a_snapshot`."),
-        View::All => None,
+        (View::Templates, _) => Some("VMs to clone from: `is_a_template`, and not a snapshot."),
+        (View::Snapshots, _) => Some("Snapshots of VMs and of templates: `is_a_snapshot`."),
+        (View::All, "task") => Some(
+            "Those of the pools, and those that the gateway started and keeps for an hour after \
+             their end: the caller's own, and for pool operators everyone's.",
+        ),
+        (View::All, _) => None,
     };
     // A class without that call is listed from its events all the same.
     let call = class.call("get_all_records").or_else(|| class.call("get_record"));
     let calls: Vec<_> = call.map(|call| call.wire_name.clone()).into_iter().collect();
     Operation {
-        method: HttpMethod::Get,
-        path: format!("/{}", collection.path),
-        id: format!("list{}", collection.many),
-        tag: class.name.clone(),
-        access: access(&calls),
+        access: access_to_all(&calls),
         calls,
-        summary: format!("List {many}"),
         description: description.map(str::to_owned),
-        deprecated: is_deprecated(class),
-        parameters: vec![
-            parts.parameter("limit", limit),
-            parts.parameter("cursor", cursor),
-            parts.parameter("backend", backend),
-        ],
-        body: None,
-        responses: responses(parts, &page, body, &[answers::UNKNOWN_BACKEND]),
+        deprecated: records::is_deprecated(class),
+        parameters: parameters::of_list(parts),
+        responses: responses(parts, collection, &page, body, &[failures::UNKNOWN_BACKEND]),
+        ..Operation::own(
+            HttpMethod::Get,
+            &format!("/{}", collection.path),
+            &naming::list(collection),
+            &class.name,
+            &format!("List {many}"),
+        )
     }
 }
 
 fn object(parts: &mut Parts, collection: &Collection, class: &Class) -> Operation {
     let (one, _) = nouns(collection);
     let body = records::record(parts, class);
-    let description = (collection.view == View::Machines).then_some(
-        "Answers for templates and snapshots too: a VM keeps its path when it is marked.",
-    );
+    let (view, name) = (collection.view, collection.class);
+    let description = match (view, name) {
+        (View::Machines, _) => {
+            Some("Answers for templates and snapshots too: a VM keeps its path when it is marked.")
+        }
+        (_, "task") => Some("With `wait` once it has ended, or the wait is over."),
+        _ => None,
+    };
+    let mut parameters = parameters::of_object(parts);
+    if name == "task" {
+        parameters.push(parameters::wait(parts));
+    }
     let calls = vec![format!("{}.get_record", class.name)];
     Operation {
-        method: HttpMethod::Get,
-        path: format!("/{}/{{uuid}}", collection.path),
-        id: format!("get{}", collection.one),
-        tag: class.name.clone(),
-        access: access(&calls),
+        access: access_to_all(&calls),
         calls,
-        summary: format!("Read one {one}"),
         description: description.map(str::to_owned),
-        deprecated: is_deprecated(class),
-        parameters: object_parameters(parts),
-        body: None,
-        responses: responses(parts, "The record.", body, &OBJECT_FAILURES),
+        deprecated: records::is_deprecated(class),
+        parameters,
+        responses: responses(parts, collection, "The record.", body, &OBJECT_FAILURES),
+        ..Operation::own(
+            HttpMethod::Get,
+            &format!("/{}/{{uuid}}", collection.path),
+            &naming::of_one("get", collection),
+            &class.name,
+            &format!("Read one {one}"),
+        )
     }
 }
 
 fn vm_metrics(parts: &mut Parts) -> Operation {
     let body = records::vm_metrics(parts);
     let calls = vec!["VM_metrics.get_record".to_owned(), "VM_guest_metrics.get_record".to_owned()];
+    let found = answers::answer(parts, "The metrics.", Some(body));
     Operation {
-        method: HttpMethod::Get,
-        path: "/vms/{uuid}/metrics".into(),
-        id: "getVmMetrics".into(),
-        tag: "VM".into(),
-        access: access(&calls),
+        access: access_to_all(&calls),
         calls,
-        summary: "Read a VM's metrics".into(),
         description: Some(
             "The VM's VM_metrics record, and under `guest` its VM_guest_metrics record. A VM \
              without a metrics record (a template, for one) answers 404."
                 .into(),
         ),
-        deprecated: false,
-        parameters: object_parameters(parts),
-        body: None,
-        responses: responses(parts, "The metrics.", body, &OBJECT_FAILURES),
+        parameters: parameters::of_object(parts),
+        responses: mirrored(parts, found, &OBJECT_FAILURES),
+        ..Operation::own(
+            HttpMethod::Get,
+            "/vms/{uuid}/metrics",
+            "getVmMetrics",
+            "VM",
+            "Read a VM's metrics",
+        )
     }
 }
 
-const OBJECT_FAILURES: [Failure; 2] = [answers::NOT_FOUND, answers::AMBIGUOUS];
+const OBJECT_FAILURES: [Failure; 2] = [failures::NOT_FOUND, failures::AMBIGUOUS];
 
 fn responses(
     parts: &mut Parts,
+    collection: &Collection,
     description: &str,
     body: Shape,
     more: &[Failure],
 ) -> Vec<(u16, RefOr<Response>)> {
-    let success = answers::answer(parts, description, Some(body));
-    let success = answers::freshness(parts, success).build();
-    answers::with(parts, (200, success), &[&answers::OF_SESSION, more].concat())
+    let found = answers::answer(parts, description, Some(body));
+    match collection.source {
+        Source::Mirror => mirrored(parts, found, more),
+        Source::ReadThrough => answers::with(parts, (200, found.build()), &failures::OF_CALL),
+    }
 }
 
-/// The roles that may make all of these calls.
-pub(super) fn access(calls: &[String]) -> Access {
-    let roles = calls.iter().map(|name| {
-        let (_, call) = datamodel().call(name).expect("operations name the datamodel's calls");
-        call.roles.0
-    });
-    Access::Roles(Roles(roles.fold(u8::MAX, |all, roles| all & roles)))
-}
-
-fn is_deprecated(class: &Class) -> bool {
-    matches!(class.lifecycle.state, State::Deprecated | State::Removed)
+/// The responses of a read that the live mirror answers.
+pub(super) fn mirrored(
+    parts: &mut Parts,
+    found: ResponseBuilder,
+    more: &[Failure],
+) -> Vec<(u16, RefOr<Response>)> {
+    let found = answers::freshness(parts, found).build();
+    let failures = [&failures::OF_SESSION[..], &failures::OF_MIRROR, more].concat();
+    answers::with(parts, (200, found), &failures)
 }
 
 /// What one object and several are called: `GPU group`, `GPU groups`.
-fn nouns(collection: &Collection) -> (String, String) {
+pub(super) fn nouns(collection: &Collection) -> (String, String) {
     let one = match collection.view {
         View::Templates => "VM template".to_owned(),
         View::Snapshots => "VM snapshot".to_owned(),
@@ -147,45 +165,4 @@ fn nouns(collection: &Collection) -> (String, String) {
     };
     let many = if front.is_empty() { plural } else { format!("{front} {plural}") };
     (one, many)
-}
-
-fn object_parameters(parts: &mut Parts) -> Vec<Ref> {
-    vec![parts.parameter("uuid", uuid_in_path), parts.parameter("backend", backend)]
-}
-
-fn query(name: &str, shape: Shape, description: &str) -> Parameter {
-    ParameterBuilder::new()
-        .name(name)
-        .parameter_in(ParameterIn::Query)
-        .required(Required::False)
-        .description(Some(description))
-        .schema(Some(shape))
-        .build()
-}
-
-fn limit() -> Parameter {
-    let shape = ObjectBuilder::new()
-        .schema_type(utoipa::openapi::Type::Integer)
-        .minimum(Some(1))
-        .maximum(Some(page::MAX_LIMIT))
-        .default(Some(json!(page::DEFAULT_LIMIT)));
-    query("limit", shape.into(), "How many items a page has at most.")
-}
-
-fn cursor() -> Parameter {
-    query("cursor", string(), "Where the page begins: `next` of the page before.")
-}
-
-fn backend() -> Parameter {
-    query("backend", string(), "Look on this backend only.")
-}
-
-fn uuid_in_path() -> Parameter {
-    ParameterBuilder::new()
-        .name("uuid")
-        .parameter_in(ParameterIn::Path)
-        .required(Required::True)
-        .description(Some("The object's uuid."))
-        .schema(Some(uuid()))
-        .build()
 }

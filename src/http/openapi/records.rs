@@ -9,7 +9,10 @@ use super::shapes::{
     Shape, array, boolean, deprecated, described, formatted, integer, map, named, nullable_float,
     nullable_ref, nullable_string, object, open_enum, or_null_shape, string, uuid, whole_ref,
 };
-use crate::datamodel::{Class, EnumId, Field, State, Type, datamodel, describe};
+use super::tasks;
+use crate::datamodel::{
+    Class, EnumId, Field, Lifecycle, State, Type, datamodel, describe, is_secret_field,
+};
 
 /// Fields that a record has whatever kind of backend it comes from, beside `uuid` and `backend`.
 /// Everything else may be absent: older servers and other dialects have fewer fields.
@@ -26,7 +29,25 @@ pub(super) fn component_name(name: &str) -> String {
 
 /// The record of a class.
 pub(super) fn record(parts: &mut Parts, class: &Class) -> Shape {
+    if class.name == "task" {
+        return tasks::schema(parts);
+    }
     parts.schema(&component_name(&class.name), |parts| record_with(parts, class, &[]).into())
+}
+
+/// The fields of a record that stands within what a call returns: any of them may be missing.
+fn nested(parts: &mut Parts, class: &Class) -> Shape {
+    let object = class.in_database || class.gen_events;
+    let name = component_name(&class.name) + if object { "Fields" } else { "" };
+    parts.schema(&name, |parts| {
+        let words = describe(&class.name);
+        let schema = ObjectBuilder::new().schema_type(utoipa::openapi::Type::Object);
+        let schema = schema.description(words.map(|words| &words.summary));
+        let schema = shown_fields(class).fold(schema, |schema, field| {
+            schema.property(&field.name, field_schema(parts, class, field))
+        });
+        schema.into()
+    })
 }
 
 /// A list of records, as collections answer it.
@@ -85,17 +106,20 @@ pub(super) fn record_with(
 }
 
 /// The fields of a class that records may have. One that is gone from the Xen-API is not promised,
-/// though an old server may still send it; unless its whole class is gone.
+/// though an old server may still send it; unless its whole class is gone. Secrets are not shown.
 pub(super) fn shown_fields(class: &Class) -> impl Iterator<Item = &Field> {
     let gone = class.lifecycle.state == State::Removed;
-    class.fields.iter().filter(move |field| gone || field.lifecycle.state != State::Removed)
+    let fields = class.fields.iter();
+    fields
+        .filter(move |field| gone || field.lifecycle.state != State::Removed)
+        .filter(|field| !is_secret_field(&class.name, &field.name))
 }
 
 fn field_schema(parts: &mut Parts, class: &Class, field: &Field) -> Shape {
-    let old = matches!(field.lifecycle.state, State::Deprecated | State::Removed);
+    let old = is_old(&field.lifecycle);
     let shape = match &field.ty {
         // A record is known by its uuid: that one is never left empty.
-        _ if field.name == "uuid" => uuid(),
+        Type::String if field.name == "uuid" => uuid(),
         // A component cannot be marked where it is named, so this one stands here itself.
         Type::Enum(id) if old => enumeration(*id),
         ty => of_type(parts, ty),
@@ -121,7 +145,7 @@ pub(super) fn of_type(parts: &mut Parts, ty: &Type) -> Shape {
             parts.schema(&name, |_| enumeration(*id))
         }
         Type::Ref(id) => nullable_ref(&datamodel().get(*id).name),
-        Type::Record(id) => record(parts, datamodel().get(*id)),
+        Type::Record(id) => nested(parts, datamodel().get(*id)),
         // What cannot be resolved is left out of a set, so its refs are never null.
         Type::Set(item) => array(match item.as_ref() {
             Type::Ref(id) => whole_ref(&datamodel().get(*id).name),
@@ -130,6 +154,16 @@ pub(super) fn of_type(parts: &mut Parts, ty: &Type) -> Shape {
         Type::Map(_, value) => map(of_type(parts, value)),
         Type::Option(inner) => or_null_shape(of_type(parts, inner)),
     }
+}
+
+/// Whether the class is on its way out, or gone.
+pub(super) fn is_deprecated(class: &Class) -> bool {
+    is_old(&class.lifecycle)
+}
+
+/// Whether something is on its way out, or gone.
+pub(super) fn is_old(lifecycle: &Lifecycle) -> bool {
+    matches!(lifecycle.state, State::Deprecated | State::Removed)
 }
 
 fn enumeration(id: EnumId) -> Shape {

@@ -7,24 +7,25 @@ use utoipa::openapi::path::HttpMethod;
 use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
 use utoipa::openapi::schema::{AdditionalProperties, AnyOfBuilder};
 
-use super::answers::{self, Failure, answer};
+use super::answers::{self, answer};
+use super::failures::{self, Failure};
 use super::operation::{Access, Operation};
 use super::parts::Parts;
 use super::shapes::{Shape, array, formatted, object, open_enum, string, uuid};
 
-/// Failures of an operation that takes a user name and a password, beside the 401.
+/// Failures of an operation that takes a user name and a password, beside a refusal.
 const LOGIN_FAILURES: [Failure; 11] = [
-    answers::BAD_REQUEST,
-    answers::NOT_ACCEPTABLE,
-    answers::TOO_LARGE,
-    answers::UNSUPPORTED,
-    answers::UNPROCESSABLE,
-    answers::TOO_MANY,
-    answers::HEADER_TOO_LARGE,
-    answers::INTERNAL,
-    answers::BAD_GATEWAY,
-    answers::UNAVAILABLE,
-    answers::GATEWAY_TIMEOUT,
+    failures::BAD_REQUEST,
+    failures::NOT_ACCEPTABLE,
+    failures::TOO_LARGE,
+    failures::UNSUPPORTED,
+    failures::UNPROCESSABLE,
+    failures::TOO_MANY,
+    failures::HEADER_TOO_LARGE,
+    failures::INTERNAL,
+    failures::BAD_GATEWAY,
+    failures::UNAVAILABLE,
+    failures::GATEWAY_TIMEOUT,
 ];
 
 /// All of them.
@@ -60,7 +61,7 @@ fn login(parts: &mut Parts) -> Operation {
     let made = answer(parts, "Logged in to at least one backend.", Some(body))
         .header_ref("Location", answers::location(parts))
         .build();
-    let failures = [&[answers::REFUSED], &LOGIN_FAILURES[..]].concat();
+    let failures = [&[failures::REFUSED], &LOGIN_FAILURES[..]].concat();
     Operation {
         access: Access::Public,
         calls: vec!["session.login_with_password".into()],
@@ -81,7 +82,7 @@ fn session(parts: &mut Parts) -> Operation {
     let body = session_schema(parts);
     let found = answer(parts, "The session.", Some(body)).build();
     Operation {
-        responses: answers::with(parts, (200, found), &answers::OF_SESSION),
+        responses: answers::with(parts, (200, found), &failures::OF_SESSION),
         ..Operation::own(
             HttpMethod::Get,
             "/sessions/current",
@@ -96,7 +97,7 @@ fn logout(parts: &mut Parts) -> Operation {
     let done = answer(parts, "Logged out, here and on the backends.", None).build();
     Operation {
         calls: vec!["session.logout".into()],
-        responses: answers::with(parts, (204, done), &answers::OF_SESSION),
+        responses: answers::with(parts, (204, done), &failures::OF_SESSION),
         ..Operation::own(HttpMethod::Delete, "/sessions/current", "logout", "Sessions", "Log out")
     }
 }
@@ -104,7 +105,8 @@ fn logout(parts: &mut Parts) -> Operation {
 fn login_to_backends(parts: &mut Parts) -> Operation {
     let body = session_schema(parts);
     let done = answer(parts, "The session, with the further backends.", Some(body)).build();
-    let failures = [&[answers::UNAUTHORIZED_OR_REFUSED], &LOGIN_FAILURES[..]].concat();
+    let failures =
+        [&[failures::UNAUTHORIZED, failures::BACKEND_REFUSED], &LOGIN_FAILURES[..]].concat();
     Operation {
         calls: vec!["session.login_with_password".into()],
         description: Some(
@@ -162,9 +164,10 @@ fn session_example() -> Value {
 
 fn session_schema(parts: &mut Parts) -> Shape {
     parts.schema("Session", |parts| {
-        let status = "How the backend answered the login.";
+        let status = "How a session stands with a backend: `ok`, `refused` (the login), \
+                      `unreachable` (at the login, or for too long since) or `ended` (log in again).";
         let status =
-            parts.schema("LoginStatus", |_| open_enum(&["ok", "refused", "unreachable"], status));
+            parts.schema("LoginStatus", |_| open_enum(&["ok", "refused", "unreachable", "ended"], status));
         let backend = parts.schema("SessionBackend", |_| {
             object(
                 [

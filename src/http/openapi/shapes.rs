@@ -1,5 +1,6 @@
 //! Schemas of values: the short words in which the rest of the document is written.
 
+use serde_json::Value;
 use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::schema::{
     AnyOfBuilder, ArrayBuilder, KnownFormat, Object, ObjectBuilder, Schema, SchemaFormat,
@@ -64,9 +65,21 @@ pub(super) fn nullable_float() -> Shape {
     ObjectBuilder::new().schema_type(or_null(Type::Number)).format(format).into()
 }
 
+/// A 64-bit float.
+pub(super) fn float() -> Shape {
+    let format = Some(SchemaFormat::KnownFormat(KnownFormat::Double));
+    ObjectBuilder::new().schema_type(Type::Number).format(format).into()
+}
+
 /// True or false.
 pub(super) fn boolean() -> Shape {
     ObjectBuilder::new().schema_type(Type::Boolean).into()
+}
+
+/// A string that is one of `values` and no other: what clients send.
+pub(super) fn closed_enum(values: &[impl AsRef<str>]) -> Shape {
+    let values = values.iter().map(AsRef::as_ref);
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(values)).into()
 }
 
 /// A string that is one of `values`, or one that this document does not know yet.
@@ -101,6 +114,9 @@ pub(super) fn or_null_shape(shape: Shape) -> Shape {
     match shape {
         RefOr::T(Schema::Object(mut object)) => {
             object.schema_type = add_null(object.schema_type);
+            if let Some(values) = &mut object.enum_values {
+                values.push(Value::Null);
+            }
             RefOr::T(Schema::Object(object))
         }
         RefOr::T(Schema::Array(mut array)) => {
@@ -153,6 +169,27 @@ pub(super) fn described(shape: Shape, description: &str) -> Shape {
             }
             RefOr::T(schema)
         }
+    }
+}
+
+/// The shape with one more extension; a named one cannot have any.
+pub(super) fn extended(shape: Shape, name: &str, value: impl Into<Value>) -> Shape {
+    let more = Extensions::from_iter([(name, value)]);
+    let merged = |extensions: Option<Extensions>| {
+        let mut all = extensions.unwrap_or_default();
+        all.merge(more);
+        Some(all)
+    };
+    match shape {
+        RefOr::T(Schema::Object(mut object)) => {
+            object.extensions = merged(object.extensions.take());
+            RefOr::T(Schema::Object(object))
+        }
+        RefOr::T(Schema::Array(mut array)) => {
+            array.extensions = merged(array.extensions.take());
+            RefOr::T(Schema::Array(array))
+        }
+        other => other,
     }
 }
 

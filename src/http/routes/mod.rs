@@ -1,9 +1,14 @@
 //! One file per resource.
 
+pub mod actions;
 pub mod backends;
 pub mod docs;
 pub mod health;
 pub mod objects;
+pub mod permissions;
+pub mod read_through;
 pub mod related;
 pub mod sessions;
+pub mod tasks;
 pub mod vms;
+pub mod writes;

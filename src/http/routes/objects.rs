@@ -38,9 +38,14 @@ pub struct ObjectQuery {
     pub backend: Option<String>,
 }
 
+/// The class of a collection.
+pub(super) fn class_of(collection: &Collection) -> &'static Class {
+    datamodel().class(collection.class).expect("collections name known classes")
+}
+
 /// The class of a collection, and its view of that class.
 fn class_and_view(collection: &Collection) -> (&'static Class, View) {
-    let class = datamodel().class(collection.class).expect("collections name known classes");
+    let class = class_of(collection);
     let view = match collection.view {
         collections::View::All | collections::View::Machines => View::Plain,
         collections::View::Templates => View::Template,

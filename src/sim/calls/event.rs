@@ -17,6 +17,9 @@ pub(super) fn effect(call: &str) -> Option<Effect> {
     (call == "inject").then_some(Effect::AtOnce(inject))
 }
 
+/// Under which name it is counted how often a client asked for everything.
+pub(in crate::sim) const EVERYTHING: &str = "event.from, everything";
+
 /// `event.from`.
 pub(super) async fn from(
     state: &Arc<State>,
@@ -33,6 +36,9 @@ pub(super) async fn from(
         Some(Value::Float(seconds)) => *seconds,
         _ => 0.0,
     };
+    if request.text(1).is_empty() {
+        *state.seen.lock().entry(EVERYTHING.to_owned()).or_default() += 1;
+    }
     let (reference, session) =
         request.session.as_ref().ok_or_else(|| Failure::new("SESSION_INVALID", [""]))?;
     events::from(state, (reference, session), &classes, request.text(1), timeout, form).await

@@ -24,6 +24,8 @@ mod vif;
 mod vm;
 mod work;
 
+pub(super) use event::EVERYTHING;
+
 use std::sync::Arc;
 
 use crate::datamodel::{Call as Known, CallKind, Class, Roles, datamodel};

@@ -1,0 +1,112 @@
+//! Operations that make one call of the Xen-API by its name.
+
+use utoipa::openapi::content::ContentBuilder;
+use utoipa::openapi::path::HttpMethod;
+use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
+use utoipa::openapi::{RefOr, Required, Response};
+
+use super::answers::{self, answer};
+use super::failures::{self, Failure};
+use super::operation::{Operation, access};
+use super::parts::Parts;
+use super::shapes::Shape;
+use super::{inputs, naming, parameters, records, results, tasks};
+use crate::datamodel::{Call, Class, State, describe};
+use crate::http::collections::Collection;
+use crate::ops::actions::{Action, On, actions};
+
+/// The actions of a class, at its own collection. `taken` tells the names of other operations.
+pub(super) fn operations(
+    parts: &mut Parts,
+    collection: &Collection,
+    class: &'static Class,
+    taken: &dyn Fn(&str) -> bool,
+) -> Vec<Operation> {
+    // What is done to a task stands with the tasks: not all of those are the backend's.
+    let of_tasks = |action: &Action| class.name == "task" && action.on == On::Object;
+    let actions = actions(class).filter(|action| !of_tasks(action));
+    actions.map(|action| operation(parts, collection, action, taken)).collect()
+}
+
+fn operation(
+    parts: &mut Parts,
+    collection: &Collection,
+    Action { class, call, on }: Action,
+    taken: &dyn Fn(&str) -> bool,
+) -> Operation {
+    let id = naming::action(collection, call, taken);
+    let mut parameters = match on {
+        On::Object => parameters::of_object(parts),
+        On::Collection => vec![parameters::of_backend(parts)],
+    };
+    if call.has_async {
+        parameters.push(parameters::prefer(parts));
+    }
+    let body = inputs::of_call(class, call, on == On::Object).map(|(schema, required)| {
+        let name = format!("{}Parameters", naming::capital(&id));
+        json_body(parts.schema(&name, |_| schema.into()), required)
+    });
+    let more: &[Failure] = if body.is_some() { &failures::OF_BODY } else { &[] };
+    let failures = [&failures::OF_CALL, more].concat();
+    let mut responses = successes(parts, call);
+    responses.extend(failures.into_iter().map(|failure| failure.response(parts)));
+    let path = match on {
+        On::Object => format!("/{}/{{uuid}}/actions/{}", collection.path, call.name),
+        On::Collection => format!("/{}/actions/{}", collection.path, call.name),
+    };
+    let (summary, description) = words(class, call);
+    Operation {
+        access: access(&call.wire_name),
+        calls: vec![call.wire_name.clone()],
+        result: call
+            .result
+            .as_ref()
+            .filter(|_| call.has_async)
+            .map(|ty| records::of_type(parts, ty)),
+        description,
+        deprecated: call.lifecycle.state == State::Deprecated || records::is_deprecated(class),
+        parameters,
+        body,
+        responses,
+        ..Operation::own(HttpMethod::Post, &path, &id, &class.name, &summary)
+    }
+}
+
+/// A JSON body.
+pub(super) fn json_body(shape: Shape, required: bool) -> RequestBody {
+    RequestBodyBuilder::new()
+        .required(Some(if required { Required::True } else { Required::False }))
+        .content("application/json", ContentBuilder::new().schema(Some(shape)).build())
+        .build()
+}
+
+fn successes(parts: &mut Parts, call: &Call) -> Vec<(u16, RefOr<Response>)> {
+    match &call.result {
+        _ if call.has_async => vec![tasks::started(parts), tasks::ended(parts)],
+        None => vec![done(parts)],
+        Some(ty) => {
+            let body = results::of(parts, ty);
+            let response = answer(parts, "What the call returned.", Some(body));
+            vec![(200, answers::pending(parts, response).build().into())]
+        }
+    }
+}
+
+/// 204.
+pub(super) fn done(parts: &mut Parts) -> (u16, RefOr<Response>) {
+    let response = parts.response("Done", |parts| {
+        let response = answer(parts, "Done.", None);
+        answers::pending(parts, response).build()
+    });
+    (204, response)
+}
+
+/// A summary, and a description where there is more to say.
+fn words(class: &Class, call: &Call) -> (String, Option<String>) {
+    let text = describe(&class.name).and_then(|words| words.calls.get(&call.name));
+    let Some(text) = text else { return (format!("Call `{}`", call.wire_name), None) };
+    match text.split_once(';') {
+        Some((summary, _)) => (summary.to_owned(), Some(text.clone())),
+        None => (text.trim_end_matches('.').to_owned(), None),
+    }
+}

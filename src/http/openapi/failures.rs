@@ -1,0 +1,352 @@
+//! What operations answer when they fail: responses that many of them share.
+
+use http::StatusCode;
+use utoipa::openapi::{RefOr, Response};
+
+use super::answers::{freshness, retry_after, with_media};
+use super::parts::Parts;
+use super::problem;
+use super::shapes::string;
+use crate::http::problem::{Code, MEDIA_TYPE};
+
+/// A failure that operations share.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Failure {
+    /// Its name among the components.
+    name: &'static str,
+    status: u16,
+    /// The gateway's own codes for it, all of that status.
+    codes: &'static [Code],
+    /// Whether failures of the Xen-API come out so too.
+    backends: bool,
+    /// What it means.
+    text: &'static str,
+}
+
+/// A failure with codes of the gateway's own.
+const fn own(
+    name: &'static str,
+    status: u16,
+    codes: &'static [Code],
+    text: &'static str,
+) -> Failure {
+    Failure { name, status, codes, backends: false, text }
+}
+
+/// A failure that may also be the backend's word.
+const fn of_backend(
+    name: &'static str,
+    status: u16,
+    codes: &'static [Code],
+    text: &'static str,
+) -> Failure {
+    Failure { name, status, codes, backends: true, text }
+}
+
+/// The request itself is wrong.
+pub(super) const BAD_REQUEST: Failure = own(
+    "BadRequest",
+    400,
+    &[
+        Code::BadRequest,
+        Code::UnknownParameter,
+        Code::DuplicateParameter,
+        Code::BadParameter,
+        Code::MalformedUuid,
+        Code::MalformedJson,
+    ],
+    "The request is malformed; the detail names what.",
+);
+/// No token, or one that is no good.
+pub(super) const UNAUTHORIZED: Failure = own(
+    "Unauthorized",
+    401,
+    &[Code::TokenRequired, Code::InvalidToken],
+    "No token, or one that is malformed, forged or expired, or whose session has ended.",
+);
+/// The backends said no.
+pub(super) const REFUSED: Failure =
+    own("Refused", 401, &[Code::LoginRefused], "The user name or the password is not good.");
+/// The further backends said no.
+pub(super) const BACKEND_REFUSED: Failure = own(
+    "BackendRefused",
+    403,
+    &[Code::BackendLoginRefused],
+    "The user name or the password is not good on the further backends; the session is as it was.",
+);
+/// Not for this user.
+pub(super) const FORBIDDEN: Failure = of_backend(
+    "Forbidden",
+    403,
+    &[Code::Forbidden],
+    "Not for this user. With `RBAC_PERMISSION_DENIED` nothing was sent, and `params` names the \
+     call and the roles that would do; `FORBIDDEN` is a backend that has refused the session.",
+);
+/// Nothing there.
+pub(super) const NOT_FOUND: Failure = own(
+    "NotFound",
+    404,
+    &[Code::NotFound, Code::UnknownBackend],
+    "There is no such object on the session's backends, or the session has no such backend.",
+);
+/// No backend of that name.
+pub(super) const UNKNOWN_BACKEND: Failure = own(
+    "UnknownBackend",
+    404,
+    &[Code::UnknownBackend],
+    "There is no backend of that name, or the session is not logged in to it.",
+);
+/// What the client accepts is not made here.
+pub(super) const NOT_ACCEPTABLE: Failure = own(
+    "NotAcceptable",
+    406,
+    &[Code::NotAcceptable],
+    "None of the media types that Accept allows can be given.",
+);
+/// One uuid, several objects.
+pub(super) const AMBIGUOUS: Failure = own(
+    "Ambiguous",
+    409,
+    &[Code::AmbiguousUuid],
+    "Several backends, which `params` names, have an object of this uuid: say which with \
+     `?backend=`.",
+);
+/// Not as things are.
+pub(super) const CONFLICT: Failure = of_backend(
+    "Conflict",
+    409,
+    &[Code::AmbiguousUuid, Code::Conflict],
+    "Not possible as things are: an object is in another state than it takes, something is in \
+     use or under way, or a task was cancelled. For `AMBIGUOUS_UUID` say which backend is meant.",
+);
+/// The body is too long.
+pub(super) const TOO_LARGE: Failure =
+    own("TooLarge", 413, &[Code::BodyTooLarge], "The body is longer than the gateway takes.");
+/// The body is not JSON by its own account.
+pub(super) const UNSUPPORTED: Failure = own(
+    "UnsupportedMediaType",
+    415,
+    &[Code::UnsupportedMediaType],
+    "The body must be `application/json`.",
+);
+/// The body is JSON, of a wrong shape.
+pub(super) const UNPROCESSABLE: Failure = own(
+    "Unprocessable",
+    422,
+    &[Code::WrongShape],
+    "The body is JSON, but a member is missing, unknown or not of its type; `pointer` says where.",
+);
+/// An argument is wrong, or missing.
+pub(super) const BAD_ARGUMENT: Failure = of_backend(
+    "BadArgument",
+    422,
+    &[Code::WrongShape, Code::BackendRequired],
+    "A value is missing, unknown or not one that the call takes; `pointer` says which, if it is \
+     in the body. With `WRONG_SHAPE` nothing was sent. `BACKEND_REQUIRED` wants a `?backend=`.",
+);
+/// Too many tries.
+pub(super) const TOO_MANY: Failure = own(
+    "TooManyRequests",
+    429,
+    &[Code::TooManyAttempts],
+    "Too many logins have failed for this address or this user name, or there are too many \
+     sessions.",
+);
+/// The backend has enough of these.
+pub(super) const TOO_MANY_CALLS: Failure =
+    of_backend("TooManyCalls", 429, &[], "The backend has as many of these under way as it takes.");
+/// The headers are too long.
+pub(super) const HEADER_TOO_LARGE: Failure = own(
+    "HeaderTooLarge",
+    431,
+    &[Code::HeaderTooLarge],
+    "The request line and headers are longer than the gateway takes.",
+);
+/// A bug.
+pub(super) const INTERNAL: Failure = own(
+    "InternalError",
+    500,
+    &[Code::Internal],
+    "A bug of the gateway; its log has more under the request id.",
+);
+/// The backend cannot do that.
+pub(super) const NOT_SUPPORTED: Failure = of_backend(
+    "NotSupported",
+    501,
+    &[Code::NotSupported],
+    "The backend's version, or what it runs on, does not have that.",
+);
+/// The backend's reply made no sense.
+pub(super) const BAD_GATEWAY: Failure = own(
+    "BadGateway",
+    502,
+    &[Code::BadReply],
+    "A backend answered with something that is no Xen-API reply; the detail says what was seen.",
+);
+/// The backend tried, and failed.
+pub(super) const CALL_FAILED: Failure = of_backend(
+    "CallFailed",
+    502,
+    &[Code::BadReply, Code::OutcomeUnknown],
+    "The backend tried and failed, or answered with something that is no Xen-API reply, or how \
+     it ended cannot be known.",
+);
+/// Not now.
+pub(super) const UNAVAILABLE: Failure = own(
+    "Unavailable",
+    503,
+    &[
+        Code::Overloaded,
+        Code::TooManySessions,
+        Code::ShuttingDown,
+        Code::BackendUnreachable,
+        Code::BackendBusy,
+        Code::BackendNotReady,
+    ],
+    "Not now: the gateway has too much to do, is full or about to end, or a backend cannot be asked.",
+);
+/// Too late.
+pub(super) const GATEWAY_TIMEOUT: Failure = own(
+    "GatewayTimeout",
+    504,
+    &[Code::BackendTimeout, Code::RequestTimeout],
+    "A backend, or the request as a whole, took too long.",
+);
+
+/// Failures of an operation that needs a token and nothing else.
+pub(super) const OF_SESSION: [Failure; 7] = [
+    BAD_REQUEST,
+    UNAUTHORIZED,
+    NOT_ACCEPTABLE,
+    HEADER_TOO_LARGE,
+    INTERNAL,
+    UNAVAILABLE,
+    GATEWAY_TIMEOUT,
+];
+
+/// Failures of a read that the mirror answers, beside those of its session.
+pub(super) const OF_MIRROR: [Failure; 2] = [FORBIDDEN, BAD_GATEWAY];
+
+/// Failures of an operation that makes calls in the caller's own session.
+pub(super) const OF_CALL: [Failure; 14] = [
+    BAD_REQUEST,
+    UNAUTHORIZED,
+    FORBIDDEN,
+    NOT_FOUND,
+    NOT_ACCEPTABLE,
+    CONFLICT,
+    BAD_ARGUMENT,
+    TOO_MANY_CALLS,
+    HEADER_TOO_LARGE,
+    INTERNAL,
+    NOT_SUPPORTED,
+    CALL_FAILED,
+    UNAVAILABLE,
+    GATEWAY_TIMEOUT,
+];
+
+/// Failures that a body brings with it, beside those of what it says.
+pub(super) const OF_BODY: [Failure; 2] = [TOO_LARGE, UNSUPPORTED];
+
+impl Failure {
+    /// The status and a reference to the shared response.
+    pub(super) fn response(self, parts: &mut Parts) -> (u16, RefOr<Response>) {
+        let response = parts.response(self.name, |parts| {
+            let problem = problem::schema(parts);
+            let description = self.description();
+            let mut response = with_media(parts, &description, Some((MEDIA_TYPE, problem)));
+            if self.status == StatusCode::UNAUTHORIZED {
+                let text = "The scheme to use, `Bearer`, and what was wrong with the token.";
+                let header = parts.header("WWW-Authenticate", string(), text);
+                response = response.header_ref("WWW-Authenticate", header);
+            }
+            let passes = self.backends && self.status == StatusCode::TOO_MANY_REQUESTS;
+            if passes || self.codes.iter().any(|code| code.retryable()) {
+                response = response.header_ref("Retry-After", retry_after(parts));
+            }
+            if self.codes.iter().any(|code| is_about_objects(*code)) {
+                response = freshness(parts, response);
+            }
+            response.build()
+        });
+        (self.status, response)
+    }
+
+    fn description(self) -> String {
+        let names: Vec<_> = self.codes.iter().map(|code| format!("`{}`", code.as_str())).collect();
+        let codes = match (names.join(", "), self.backends) {
+            (names, false) => names,
+            (names, true) if names.is_empty() => "the Xen-API's".to_owned(),
+            (names, true) => format!("{names} and the Xen-API's"),
+        };
+        format!("{} Codes: {codes}.", self.text)
+    }
+}
+
+/// Whether a failure speaks of what a mirror knows, and so may be out of date as an object may.
+fn is_about_objects(code: Code) -> bool {
+    matches!(code, Code::NotFound | Code::AmbiguousUuid | Code::BackendUnreachable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: &[Failure] = &[
+        BAD_REQUEST,
+        UNAUTHORIZED,
+        REFUSED,
+        BACKEND_REFUSED,
+        FORBIDDEN,
+        NOT_FOUND,
+        UNKNOWN_BACKEND,
+        NOT_ACCEPTABLE,
+        AMBIGUOUS,
+        CONFLICT,
+        TOO_LARGE,
+        UNSUPPORTED,
+        UNPROCESSABLE,
+        BAD_ARGUMENT,
+        TOO_MANY,
+        TOO_MANY_CALLS,
+        HEADER_TOO_LARGE,
+        INTERNAL,
+        NOT_SUPPORTED,
+        BAD_GATEWAY,
+        CALL_FAILED,
+        UNAVAILABLE,
+        GATEWAY_TIMEOUT,
+    ];
+
+    /// Codes that no operation of the document answers: its methods are allowed.
+    const UNDOCUMENTED: &[Code] =
+        &[Code::MethodNotAllowed, Code::ForeignRevision, Code::PreconditionFailed];
+
+    #[test]
+    fn the_codes_of_a_failure_have_its_status() {
+        for failure in ALL {
+            for code in failure.codes {
+                assert_eq!(code.status().as_u16(), failure.status, "{failure:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_code_is_documented() {
+        for code in Code::ALL {
+            let documented = ALL.iter().any(|failure| failure.codes.contains(code));
+            assert!(documented != UNDOCUMENTED.contains(code), "{code:?}");
+        }
+    }
+
+    #[test]
+    fn whatever_a_backend_answers_is_documented_for_operations_that_make_calls() {
+        use crate::datamodel::datamodel;
+        use crate::http::problem::status_of_failure;
+        let documented: Vec<u16> = OF_CALL.iter().map(|failure| failure.status).collect();
+        for failure in &datamodel().failures {
+            let status = status_of_failure(&failure.code).as_u16();
+            assert!(documented.contains(&status), "{}: {status}", failure.code);
+        }
+    }
+}

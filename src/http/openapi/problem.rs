@@ -1,0 +1,84 @@
+//! The schema of problem documents: what went wrong, and how far a change had come.
+
+use serde_json::json;
+
+use super::parts::Parts;
+use super::shapes::{
+    Shape, array, boolean, formatted, integer, nullable_string, object, or_null_shape, string,
+};
+use super::tasks;
+use crate::http::problem::Code;
+
+type Member = (&'static str, Shape, &'static str);
+
+/// Members of every problem, those of the request aside.
+const ALWAYS: [&str; 7] = ["type", "title", "status", "detail", "code", "params", "retryable"];
+
+fn members() -> Vec<Member> {
+    let code = "The Xen-API's failure code, such as `VM_BAD_POWER_STATE`, or one of the gateway's \
+                own; for a program to read.";
+    let params = "What the code is about: a failure's parameters in the Xen-API's order, with \
+                  uuids for refs (null for one that is unknown).";
+    vec![
+        ("type", formatted("uri"), "The kind of problem: the code, as a URN."),
+        ("title", string(), "The code, in words."),
+        ("status", integer(), "The HTTP status."),
+        ("detail", string(), "What went wrong this time, for a person to read."),
+        ("code", string(), code),
+        ("params", array(nullable_string()), params),
+        ("retryable", boolean(), "Whether the same request may succeed later as it is."),
+        ("pointer", string(), "JSON pointer (RFC 6901) to the part of the body that is wrong."),
+    ]
+}
+
+/// RFC 9457, with the Xen-API's code and parameters.
+pub(super) fn schema(parts: &mut Parts) -> Shape {
+    parts.schema("Problem", |parts| {
+        let example = json!({
+            "type": "urn:xengate:problem:ambiguous-uuid",
+            "title": Code::AmbiguousUuid.title(),
+            "status": Code::AmbiguousUuid.status().as_u16(),
+            "detail": "several backends have an object of this uuid; say which with ?backend=",
+            "code": Code::AmbiguousUuid.as_str(),
+            "params": ["london", "paris"],
+            "retryable": false,
+            "request_id": "5f0c7d5e3f0a",
+        });
+        let mut members = members();
+        let fields = || array(string());
+        members.extend([
+            ("request_id", string(), "The request's name in the gateway's log."),
+            ("task", tasks::schema(parts), "The task that failed while it was waited for."),
+            ("applied", fields(), "Of a change that broke off: fields that have their new values."),
+            ("failed", fields(), "Fields whose change failed."),
+            ("not_tried", fields(), "Fields that were not come to."),
+        ]);
+        let required = ALWAYS.iter().copied().chain(["request_id"]).collect::<Vec<_>>();
+        object(members, &required)
+            .description(Some("What went wrong (RFC 9457)."))
+            .examples([example])
+            .into()
+    })
+}
+
+/// Why a task failed, or null: a problem that is no request's.
+pub(super) fn of_task(parts: &mut Parts) -> Shape {
+    let error = parts.schema("TaskError", |_| {
+        let example = json!({
+            "type": "urn:xengate:problem:vm-bad-power-state",
+            "title": "VM bad power state",
+            "status": 409,
+            "detail": "the backend answered VM_BAD_POWER_STATE: expected \"halted\", actual \"running\"",
+            "code": "VM_BAD_POWER_STATE",
+            "params": ["4f1a6c5e-9f0b-4c8d-8a51-2f7de0c3b944", "halted", "running"],
+            "retryable": false,
+        });
+        object(members(), &ALWAYS)
+            .description(Some(
+                "Why a task failed: what a problem says, but of the task and not of a request.",
+            ))
+            .examples([example])
+            .into()
+    });
+    or_null_shape(error)
+}

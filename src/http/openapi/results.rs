@@ -1,0 +1,32 @@
+//! Schemas of what calls answer.
+
+use super::parts::Parts;
+use super::records::{self, component_name};
+use super::shapes::{Shape, object};
+use crate::datamodel::{Type, datamodel};
+
+/// `{"result": …}` for a call that returns this.
+pub(super) fn of(parts: &mut Parts, ty: &Type) -> Shape {
+    parts.schema(&format!("{}Result", name(ty)), |parts| {
+        let text = format!("What the call returned: `{}`.", ty.notation(datamodel()));
+        let result = records::of_type(parts, ty);
+        object([("result", result, text.as_str())], &["result"]).into()
+    })
+}
+
+/// What a type is called among the components: `VmRefList`.
+fn name(ty: &Type) -> String {
+    match ty {
+        Type::String | Type::Secret => "String".to_owned(),
+        Type::Int => "Integer".to_owned(),
+        Type::Float => "Float".to_owned(),
+        Type::Bool => "Boolean".to_owned(),
+        Type::DateTime => "DateTime".to_owned(),
+        Type::Enum(id) => component_name(&datamodel().enumeration(*id).name),
+        Type::Ref(id) => format!("{}Ref", component_name(&datamodel().get(*id).name)),
+        Type::Record(id) => format!("{}Fields", component_name(&datamodel().get(*id).name)),
+        Type::Set(item) => format!("{}Set", name(item)),
+        Type::Map(key, value) => format!("{}To{}", name(key), name(value)),
+        Type::Option(inner) => format!("Optional{}", name(inner)),
+    }
+}

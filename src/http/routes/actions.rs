@@ -1,0 +1,98 @@
+//! `POST /{collection}/{uuid}/actions/{call}` and `POST /{collection}/actions/{call}`: the
+//! Xen-API's own calls.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use serde_json::{Map, Value};
+
+use super::objects::{ObjectQuery, class_of};
+use super::tasks::started;
+use crate::auth::Caller;
+use crate::http::Gateway;
+use crate::http::answer;
+use crate::http::collections::Collection;
+use crate::http::extract::{AcceptsJson, ObjectUuid, OptionalObject, PreferWait, Query};
+use crate::http::problem::{Code, Problem};
+use crate::http::scope::Scope;
+use crate::ops::actions::{Action, NoAction, On, action};
+use crate::ops::arguments::arguments;
+use crate::ops::{Reach, Touched};
+
+/// An action of one object.
+#[expect(clippy::too_many_arguments, reason = "each is a check")]
+pub async fn of_object(
+    State(gateway): State<Arc<Gateway>>,
+    Extension(collection): Extension<&'static Collection>,
+    caller: Caller,
+    ObjectUuid(uuid): ObjectUuid,
+    Path((_, name)): Path<(String, String)>,
+    Query(query): Query<ObjectQuery>,
+    prefer: PreferWait,
+    _: AcceptsJson,
+    OptionalObject(body): OptionalObject,
+) -> Result<Response, Problem> {
+    let action = find(collection, &name, On::Object)?;
+    let target = Scope::target(&gateway, &caller, query.backend.as_deref(), action.class, uuid);
+    let (reach, reference) = target.await?;
+    perform(&gateway, &reach, action, Some(&reference), body, prefer).await
+}
+
+/// An action of a class as a whole.
+#[expect(clippy::too_many_arguments, reason = "each is a check")]
+pub async fn of_collection(
+    State(gateway): State<Arc<Gateway>>,
+    Extension(collection): Extension<&'static Collection>,
+    caller: Caller,
+    Path(name): Path<String>,
+    Query(query): Query<ObjectQuery>,
+    prefer: PreferWait,
+    _: AcceptsJson,
+    OptionalObject(body): OptionalObject,
+) -> Result<Response, Problem> {
+    let action = find(collection, &name, On::Collection)?;
+    let reach = Scope::backend(&gateway, &caller, query.backend.as_deref()).await?;
+    perform(&gateway, &reach, action, None, body, prefer).await
+}
+
+fn find(collection: &Collection, name: &str, on: On) -> Result<Action, Problem> {
+    match action(class_of(collection), name) {
+        Ok(action) if action.on == on => Ok(action),
+        Ok(action) => Err(Problem::new(
+            Code::NotFound,
+            match action.on {
+                On::Object => "this is an action of one object: its uuid belongs in the path",
+                On::Collection => {
+                    "this is an action of the collection: no uuid belongs in the path"
+                }
+            },
+        )),
+        Err(no_action @ (NoAction::Unknown | NoAction::Excluded(_))) => {
+            Err(Problem::new(Code::NotFound, no_action.to_string()))
+        }
+    }
+}
+
+async fn perform(
+    gateway: &Gateway,
+    reach: &Reach,
+    action: Action,
+    own: Option<&Arc<str>>,
+    body: Option<Map<String, Value>>,
+    PreferWait(wait): PreferWait,
+) -> Result<Response, Problem> {
+    let Action { class, call, .. } = action;
+    let known = reach.known(call, body.as_ref()).await?;
+    let arguments = arguments(call, own.map(|own| &**own), body.as_ref(), &known)
+        .map_err(crate::ops::OpError::from)?;
+    if call.has_async {
+        let task = reach.start(call, arguments, &gateway.tasks).await?;
+        return started(gateway, reach, task, wait, answer::task).await;
+    }
+    let done = reach.call(call, arguments).await?;
+    let touched = own.map_or(Touched::Elsewhere, |own| Touched::Object(class, own));
+    let settled = reach.settle(touched).await;
+    Ok(answer::settled(settled, answer::result(done)))
+}

@@ -1,0 +1,169 @@
+//! Making, changing and destroying objects: `POST /{collection}`, `PATCH` and `DELETE
+//! /{collection}/{uuid}`.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::objects::{ObjectQuery, class_of};
+use super::read_through;
+use super::tasks::started;
+use crate::auth::Caller;
+use crate::datamodel::Class;
+use crate::http::Gateway;
+use crate::http::answer;
+use crate::http::collections::Collection;
+use crate::http::extract::{AcceptsJson, Json, ObjectUuid, PreferWait, Query};
+use crate::http::problem::{Problem, Progress};
+use crate::http::representation::json;
+use crate::http::scope::Scope;
+use crate::ops::destroy::{Disks, destroy_vm};
+use crate::ops::{Reach, Settled, Touched, create, patch, provision};
+
+/// The query of a change.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PatchQuery {
+    /// The backend that has the object.
+    backend: Option<String>,
+    /// Whether to check the change only.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// The query of an end.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DestroyVmQuery {
+    /// The backend that has the VM.
+    backend: Option<String>,
+    /// What becomes of its disks.
+    #[serde(default)]
+    disks: DisksChoice,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum DisksChoice {
+    #[default]
+    Keep,
+    Delete,
+}
+
+/// Makes an object.
+pub async fn create(
+    State(gateway): State<Arc<Gateway>>,
+    Extension(collection): Extension<&'static Collection>,
+    caller: Caller,
+    Query(query): Query<ObjectQuery>,
+    prefer: PreferWait,
+    _: AcceptsJson,
+    Json(body): Json<Map<String, Value>>,
+) -> Result<Response, Problem> {
+    let reach = Scope::backend(&gateway, &caller, query.backend.as_deref()).await?;
+    let class = class_of(collection);
+    if class.name == "VM" && body.contains_key("template") {
+        let task = provision::provision(&reach, &gateway.tasks, &body)?;
+        return started(&gateway, &reach, task, prefer.0, answer::task).await;
+    }
+    let call = create::constructor(class).expect("only classes with a constructor are routed here");
+    let arguments = create::prepare(&reach, class, call, &body).await?;
+    let done = reach.call(call, arguments).await?;
+    let settled = reach.settle(Touched::Elsewhere).await;
+    let uuid = done.result.and_then(|json| serde_json::from_slice::<Uuid>(&json).ok());
+    let Some(uuid) = uuid else { return Ok(answer::settled(settled, answer::nothing())) };
+    let record = shown(&reach, class, uuid).await?;
+    let settled = if record.is_some() { settled } else { Settled::Pending };
+    let body = record.unwrap_or_else(|| {
+        let (uuid, backend) = (uuid.to_string(), reach.mirror.name());
+        serde_json::json!({"uuid": uuid, "backend": backend}).to_string().into_bytes()
+    });
+    let response = answer::created(collection.path, &uuid.to_string(), body);
+    Ok(answer::settled(settled, response))
+}
+
+/// Changes fields of an object.
+pub async fn change(
+    State(gateway): State<Arc<Gateway>>,
+    Extension(collection): Extension<&'static Collection>,
+    caller: Caller,
+    ObjectUuid(uuid): ObjectUuid,
+    Query(query): Query<PatchQuery>,
+    _: AcceptsJson,
+    Json(body): Json<Map<String, Value>>,
+) -> Result<Response, Problem> {
+    let class = class_of(collection);
+    let target = Scope::target(&gateway, &caller, query.backend.as_deref(), class, uuid);
+    let (reach, reference) = target.await?;
+    let record = shown(&reach, class, uuid).await?.unwrap_or_default();
+    let current: Map<String, Value> = serde_json::from_slice(&record).unwrap_or_default();
+    let snapshot = reach.snapshot()?;
+    let plan = patch::plan(class, &current, &reference, &body, &*snapshot)?;
+    plan.check(&reach)?;
+    if query.dry_run {
+        let calls: Vec<&str> = plan.calls().collect();
+        return Ok(json(serde_json::json!({"calls": calls}).to_string()));
+    }
+    let ran = plan.run(&reach).await;
+    if let Some(halted) = ran.halted {
+        let patch::Halted { applied, failed, not_tried, error } = halted;
+        return Err(Problem::from(error).with_progress(Progress { applied, failed, not_tried }));
+    }
+    let record = shown(&reach, class, uuid).await?.unwrap_or(record);
+    Ok(answer::settled(ran.settled, json(record)))
+}
+
+/// Destroys an object.
+pub async fn destroy(
+    State(gateway): State<Arc<Gateway>>,
+    Extension(collection): Extension<&'static Collection>,
+    caller: Caller,
+    ObjectUuid(uuid): ObjectUuid,
+    Query(query): Query<ObjectQuery>,
+) -> Result<Response, Problem> {
+    let class = class_of(collection);
+    let target = Scope::target(&gateway, &caller, query.backend.as_deref(), class, uuid);
+    let (reach, reference) = target.await?;
+    let call = create::destructor(class).expect("only classes with a destructor are routed here");
+    reach.call(call, create::own(&reference)).await?;
+    let settled = reach.settle(Touched::Elsewhere).await;
+    Ok(answer::settled(settled, answer::nothing()))
+}
+
+/// Destroys a VM, and its disks if the client says so.
+pub async fn destroy_machine(
+    State(gateway): State<Arc<Gateway>>,
+    Extension(collection): Extension<&'static Collection>,
+    caller: Caller,
+    ObjectUuid(uuid): ObjectUuid,
+    Query(query): Query<DestroyVmQuery>,
+    prefer: PreferWait,
+) -> Result<Response, Problem> {
+    let class = class_of(collection);
+    let target = Scope::target(&gateway, &caller, query.backend.as_deref(), class, uuid);
+    let (reach, reference) = target.await?;
+    let disks = match query.disks {
+        DisksChoice::Keep => Disks::Keep,
+        DisksChoice::Delete => Disks::Delete,
+    };
+    let task = destroy_vm(&reach, &gateway.tasks, &reference, disks).await?;
+    started(&gateway, &reach, task, prefer.0, |_| answer::nothing()).await
+}
+
+/// The object's record as clients see it, if it is there.
+async fn shown(
+    reach: &Reach,
+    class: &'static Class,
+    uuid: Uuid,
+) -> Result<Option<Vec<u8>>, Problem> {
+    if !crate::inventory::is_mirrored(class) {
+        return Ok(read_through::record(reach, class, uuid).await?);
+    }
+    let snapshot = reach.snapshot()?;
+    Ok(snapshot.object(class.id, &uuid).map(|object| object.record().json().to_vec()))
+}

@@ -1,0 +1,87 @@
+//! Dates that clients write.
+
+use std::time::{Duration, SystemTime};
+
+/// What a date must be.
+pub(super) const FORM: &str = "a date and time by RFC 3339, such as 2026-11-22T07:25:54Z";
+
+/// RFC 3339 as the wire has it, `20261122T07:25:54Z`: in UTC, to the second.
+pub(super) fn to_wire(text: &str) -> Option<String> {
+    let instant = parse(text)?;
+    let text = humantime::format_rfc3339_seconds(instant).to_string();
+    let (date, time) = text.split_once('T')?;
+    Some(format!("{}T{time}", date.replace('-', "")))
+}
+
+/// An instant from 1970 on; RFC 3339 may name it by the time of any zone.
+fn parse(text: &str) -> Option<SystemTime> {
+    // The library reads UTC only, and takes more than the standard does.
+    let text = text.to_ascii_uppercase();
+    if text.as_bytes().get(10) != Some(&b'T') || !text.is_ascii() {
+        return None;
+    }
+    if text.ends_with('Z') {
+        return humantime::parse_rfc3339(&text).ok();
+    }
+    let (local, zone) = text.split_at_checked(text.len().checked_sub(6)?)?;
+    let (sign, zone) = zone.split_at_checked(1)?;
+    let (hours, minutes) = zone.split_once(':')?;
+    let (hours, minutes) = (digits(hours)?, digits(minutes)?);
+    if hours > 23 || minutes > 59 {
+        return None;
+    }
+    let offset = Duration::from_secs(hours * 3600 + minutes * 60);
+    let local = humantime::parse_rfc3339(&format!("{local}Z")).ok()?;
+    let utc = match sign {
+        "+" => local.checked_sub(offset),
+        "-" => local.checked_add(offset),
+        _ => None,
+    }?;
+    (utc >= SystemTime::UNIX_EPOCH).then_some(utc)
+}
+
+fn digits(text: &str) -> Option<u64> {
+    let plain = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+    if plain { text.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_zone_becomes_utc() {
+        for (text, want) in [
+            ("2026-11-22T07:25:54Z", "20261122T07:25:54Z"),
+            ("2026-11-22t07:25:54z", "20261122T07:25:54Z"),
+            ("2026-11-22T07:25:54.999Z", "20261122T07:25:54Z"),
+            ("2026-11-22T07:25:54+01:30", "20261122T05:55:54Z"),
+            ("2026-12-31T23:30:00-01:00", "20270101T00:30:00Z"),
+            ("1970-01-01T00:00:00Z", "19700101T00:00:00Z"),
+            ("2028-02-29T00:00:00+00:00", "20280229T00:00:00Z"),
+        ] {
+            assert_eq!(to_wire(text).as_deref(), Some(want), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_instant_is_refused() {
+        for text in [
+            "",
+            "2026",
+            "2026-11-22",
+            "2026-11-22T07:25:54",
+            "2026-11-22 07:25:54Z",
+            "2026-13-22T07:25:54Z",
+            "2026-02-30T07:25:54Z",
+            "2026-11-22T07:25:54+1:30",
+            "2026-11-22T07:25:54+24:00",
+            "2026-11-22T07:25:54+é:00",
+            "1970-01-01T00:00:00+01:00",
+            "1969-12-31T23:59:59Z",
+            "20261122T07:25:54Z",
+        ] {
+            assert_eq!(to_wire(text), None, "{text}");
+        }
+    }
+}

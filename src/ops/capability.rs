@@ -1,0 +1,200 @@
+//! What a backend's version has and has not.
+//!
+//! The datamodel says which release brought or removed a thing: by code name in the old days, by
+//! XAPI's own version since. A backend says its API version and often XAPI's version. Where the two
+//! cannot be compared, nothing is claimed, and the backend is asked.
+
+use serde_json::{Map, Value};
+
+use crate::datamodel::{Lifecycle, datamodel};
+use crate::inventory::Snapshot;
+
+/// What a backend says of its version.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Version {
+    /// `2.21`.
+    api: Option<(u64, u64)>,
+    /// `25.16.0`, as far as it goes.
+    xapi: Option<Vec<u64>>,
+}
+
+/// How a release stands to a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// The backend is that release or a later one.
+    Reached,
+    /// The backend is older.
+    Ahead,
+    /// Who knows.
+    Unknown,
+}
+
+impl Version {
+    /// The version of a pool's coordinator.
+    pub fn of(snapshot: &Snapshot) -> Self {
+        let host = || {
+            let (pool, host) = (datamodel().class("pool")?, datamodel().class("host")?);
+            let master = snapshot.class(pool.id).iter().next()?.record().uuid(pool, "master")?;
+            let record = snapshot.object(host.id, &master)?.record();
+            serde_json::from_slice::<Map<String, Value>>(record.json()).ok()
+        };
+        host().map(|record| Self::of_host(&record)).unwrap_or_default()
+    }
+
+    fn of_host(record: &Map<String, Value>) -> Self {
+        let number = |name: &str| record.get(name).and_then(Value::as_u64);
+        let software = |name: &str| record.get("software_version")?.get(name)?.as_str();
+        Self {
+            api: number("API_version_major").zip(number("API_version_minor")),
+            xapi: software("xapi_build").or_else(|| software("xapi")).and_then(dotted),
+        }
+    }
+
+    /// Why the backend cannot have a thing with this life cycle, if it cannot.
+    pub fn lacks(&self, lifecycle: &Lifecycle) -> Option<String> {
+        if self.standing(&lifecycle.since) == Standing::Ahead {
+            return Some(format!("it came with {}, and this backend is older", lifecycle.since));
+        }
+        let removed = lifecycle.removed.as_ref()?;
+        (self.standing(removed) == Standing::Reached)
+            .then(|| format!("it was removed with {removed}"))
+    }
+
+    fn standing(&self, release: &str) -> Standing {
+        match (dotted(release), &self.xapi) {
+            (Some(release), Some(xapi)) => compare(xapi, &release),
+            (Some(_), None) => Standing::Unknown,
+            (None, _) => self.standing_by_api(release),
+        }
+    }
+
+    fn standing_by_api(&self, code_name: &str) -> Standing {
+        let releases = &datamodel().releases;
+        let api = |index: usize| pair(&releases[index].api_version);
+        let named =
+            |release: &crate::datamodel::Release| release.code_name.as_deref() == Some(code_name);
+        let Some(index) = releases.iter().position(named) else { return Standing::Unknown };
+        let (Some(ours), Some(wanted)) = (self.api, api(index)) else { return Standing::Unknown };
+        // Releases that share an API version cannot be told apart, save that the first comes first.
+        let first = index == 0 || api(index - 1) != Some(wanted);
+        match ours.cmp(&wanted) {
+            std::cmp::Ordering::Less => Standing::Ahead,
+            std::cmp::Ordering::Equal if !first => Standing::Unknown,
+            _ => Standing::Reached,
+        }
+    }
+}
+
+/// How a release stands to a version, either of which may be cut short: `26.17`.
+fn compare(version: &[u64], release: &[u64]) -> Standing {
+    for (ours, wanted) in version.iter().zip(release) {
+        match ours.cmp(wanted) {
+            std::cmp::Ordering::Less => return Standing::Ahead,
+            std::cmp::Ordering::Greater => return Standing::Reached,
+            std::cmp::Ordering::Equal => {}
+        }
+    }
+    // 26.17 is some 26.17.x: at least 26.17.0, perhaps not 26.17.1.
+    let rest = release.get(version.len()..).unwrap_or_default();
+    if rest.iter().all(|part| *part == 0) { Standing::Reached } else { Standing::Unknown }
+}
+
+/// The leading numbers of `25.16.0` or `26.17.0-5-gdeadbee`; a code name has none.
+fn dotted(text: &str) -> Option<Vec<u64>> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let parts: Option<Vec<u64>> =
+        text[..end].trim_end_matches('.').split('.').map(|part| part.parse().ok()).collect();
+    parts.filter(|parts| parts.len() > 1)
+}
+
+fn pair(text: &str) -> Option<(u64, u64)> {
+    let (major, minor) = text.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::datamodel::State;
+    use serde_json::json;
+
+    fn version(api: (u64, u64), xapi: Option<&str>) -> Version {
+        Version { api: Some(api), xapi: xapi.and_then(dotted) }
+    }
+
+    fn lifecycle(since: &str, removed: Option<&str>) -> Lifecycle {
+        Lifecycle {
+            state: State::Published,
+            since: since.to_owned(),
+            deprecated: None,
+            removed: removed.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn a_host_tells_its_version() {
+        let record = json!({
+            "API_version_major": 2,
+            "API_version_minor": 21,
+            "software_version": {"product_version": "8.4.0", "xapi": "25.6", "xapi_build": "25.6.1-3"},
+        });
+        let record = record.as_object().expect("an object");
+        assert_eq!(Version::of_host(record), version((2, 21), Some("25.6.1")));
+        let bare = json!({"API_version_major": null, "software_version": {"xapi": "next"}});
+        let bare = bare.as_object().expect("an object");
+        assert_eq!(Version::of_host(bare), Version::default());
+    }
+
+    #[test]
+    fn old_releases_are_told_by_the_api_version() {
+        let dundee = version((2, 5), None);
+        for (since, lacks) in [
+            ("rio", false),
+            ("dundee", false),
+            ("ely", true),
+            ("cream", false),
+            // 2.4 is two releases, but 2.5 is later than both.
+            ("indigo", false),
+            // Which release this is cannot be known, so it is tried.
+            ("never-heard-of", false),
+            ("25.16.0", false),
+        ] {
+            assert_eq!(dundee.lacks(&lifecycle(since, None)).is_some(), lacks, "{since}");
+        }
+        let cream = version((2, 4), None);
+        assert_eq!(cream.lacks(&lifecycle("indigo", None)), None, "may be the later of the two");
+        assert!(version((2, 3), None).lacks(&lifecycle("indigo", None)).is_some());
+        assert!(dundee.lacks(&lifecycle("cowley", Some("clearwater"))).is_some());
+        assert!(dundee.lacks(&lifecycle("cowley", Some("ely"))).is_none());
+        assert_eq!(Version::default().lacks(&lifecycle("ely", Some("falcon"))), None);
+    }
+
+    #[test]
+    fn new_releases_are_told_by_xapis_version() {
+        let xapi = version((2, 21), Some("25.16"));
+        for (since, lacks) in [
+            ("25.16.0", false),
+            ("25.15.9", false),
+            ("25.16.1", false),
+            ("25.17.0", true),
+            ("26.0.0", true),
+            ("1.301.0", false),
+        ] {
+            assert_eq!(xapi.lacks(&lifecycle(since, None)).is_some(), lacks, "{since}");
+        }
+        assert!(xapi.lacks(&lifecycle("rio", Some("23.25.0"))).is_some());
+        assert!(xapi.lacks(&lifecycle("rio", Some("26.0.0"))).is_none());
+    }
+
+    #[test]
+    fn every_release_of_the_datamodel_can_be_compared() {
+        let newest = version((2, 23), Some("99.0.0"));
+        for class in &datamodel().classes {
+            let lives = class.fields.iter().map(|field| &field.lifecycle);
+            let lives = lives.chain(class.calls.iter().map(|call| &call.lifecycle));
+            for life in lives {
+                assert_ne!(newest.standing(&life.since), Standing::Unknown, "{}", life.since);
+            }
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Why something could not be done. Knows no status: the floor above decides those.
+
+use super::arguments::{ArgumentError, Arguments};
+use super::typed::is_ref;
+use crate::backend::CallError;
+use crate::datamodel::Roles;
+use crate::inventory::Mirror;
+
+pub use crate::wire::reply::Failure;
+
+/// Why something could not be done. No text here holds a value of the client's or a ref.
+#[derive(Debug, thiserror::Error)]
+pub enum OpError {
+    /// The caller's role does not let it; nothing was sent.
+    #[error("{call} takes one of these roles: {}", names(*.roles))]
+    Denied {
+        /// `VM.start`.
+        call: String,
+        /// The roles that would do.
+        roles: Roles,
+    },
+    /// What the client gave does not fit; nothing was sent.
+    #[error(transparent)]
+    Argument(#[from] ArgumentError),
+    /// The backend's version has no such class, field or call.
+    #[error("this backend has no {what}: {why}")]
+    NotSupported {
+        /// `VM.sysprep`, `VM.groups`.
+        what: String,
+        /// `it came with release …, and the backend is older`.
+        why: String,
+        /// Where the client asked for it, if in its body.
+        pointer: Option<String>,
+    },
+    /// The backend refused, with a code of the Xen-API. Its parameters hold refs.
+    #[error("the backend answered {}", .failure.code)]
+    Failure {
+        /// The code and its parameters.
+        failure: Failure,
+        /// Where the client named the object that the failure is about, if in its body.
+        pointer: Option<String>,
+    },
+    /// The backend could not be asked, or its answer makes no sense.
+    #[error(transparent)]
+    Call(CallError),
+    /// Nothing is mirrored of the backend.
+    #[error("backend {0} is not mirrored now")]
+    NotMirrored(String),
+    /// Nothing of this kind is there.
+    #[error("no {0} of this uuid")]
+    NotFound(&'static str),
+    /// It cannot be done as things are.
+    #[error("{0}")]
+    Conflict(&'static str),
+    /// As many flows run as may.
+    #[error("{0} flows of calls run already; try again later")]
+    Busy(usize),
+    /// It was cancelled before it was done.
+    #[error("cancelled")]
+    Cancelled,
+    /// How it ended cannot be known any more.
+    #[error("the task is gone, and how it ended is not known")]
+    Lost,
+    /// It took longer than anything may take.
+    #[error("{0} took too long and was given up")]
+    TooLong(String),
+}
+
+fn names(roles: Roles) -> String {
+    let names: Vec<&str> = roles.names().collect();
+    if names.is_empty() { "local superuser".to_owned() } else { names.join(", ") }
+}
+
+impl From<CallError> for OpError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Failure(failure) => Self::Failure { failure, pointer: None },
+            other => Self::Call(other),
+        }
+    }
+}
+
+impl OpError {
+    /// The failure's code, when the backend refused with one.
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Failure { failure, .. } => Some(&failure.code),
+            _ => None,
+        }
+    }
+
+    /// The same, with word of where in the client's body the failure's object was named.
+    pub(super) fn about(self, arguments: &Arguments) -> Self {
+        match self {
+            Self::Failure { failure, pointer: None } => {
+                let mut params = failure.params.iter();
+                let pointer = params.find_map(|param| arguments.pointer_of(param));
+                Self::Failure { pointer: pointer.map(str::to_owned), failure }
+            }
+            other => other,
+        }
+    }
+
+    /// The same, with uuids for refs as long as those can be told: what a failure is about may be
+    /// gone soon.
+    pub(super) fn shown(mut self, mirror: &Mirror) -> Self {
+        if let Self::Failure { failure, .. } = &mut self {
+            for param in failure.params.iter_mut().filter(|param| is_ref(param)) {
+                if let Some((_, uuid)) = mirror.resolve(param) {
+                    *param = uuid.to_string();
+                }
+            }
+        }
+        self
+    }
+
+    /// The same, as something that the field at `pointer` asks for.
+    pub(super) fn within(self, pointer: &str) -> Self {
+        match self {
+            Self::NotSupported { what, why, .. } => {
+                Self::NotSupported { what, why, pointer: Some(pointer.to_owned()) }
+            }
+            other => other,
+        }
+    }
+
+    /// The same, pointing to where `elsewhere` says instead.
+    pub(super) fn pointing(self, elsewhere: impl FnOnce(&str) -> String) -> Self {
+        match self {
+            Self::Argument(ArgumentError { pointer, what }) => {
+                Self::Argument(ArgumentError { pointer: elsewhere(&pointer), what })
+            }
+            Self::Failure { failure, pointer: Some(pointer) } => {
+                Self::Failure { failure, pointer: Some(elsewhere(&pointer)) }
+            }
+            Self::NotSupported { what, why, pointer: Some(pointer) } => {
+                Self::NotSupported { what, why, pointer: Some(elsewhere(&pointer)) }
+            }
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! One caller on one backend: what they may call, and calls made in their own session.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::arguments::Arguments;
+use super::capability::Version;
+use super::error::OpError;
+use super::lookup::read_through;
+use super::tasks::Tasks;
+use super::typed;
+use crate::auth::roles;
+use crate::backend::{Retry, Session, Value};
+use crate::datamodel::{Call, CallKind, Class, datamodel};
+use crate::inventory::{Mirror, Snapshot, is_mirrored};
+use crate::wire::Arg;
+
+/// How long a client waits for the mirror to show what it has just done.
+const SETTLE_WITHIN: Duration = Duration::from_secs(5);
+
+/// A caller on one backend.
+#[derive(Debug, Clone)]
+pub struct Reach {
+    /// What is known of the backend.
+    pub mirror: Arc<Mirror>,
+    /// The caller's own session of it.
+    pub session: Arc<Session>,
+}
+
+/// What a call came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Done {
+    /// The result as clients see it, JSON with uuids for refs; `None` is void.
+    pub result: Option<Vec<u8>>,
+}
+
+/// What a call has changed.
+#[derive(Debug, Clone, Copy)]
+pub enum Touched<'a> {
+    /// An object that is still there: its class and its ref.
+    Object(&'a Class, &'a str),
+    /// Something that is not there any more, or no single object.
+    Elsewhere,
+}
+
+/// Whether readers can see what a call has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Settled {
+    /// They can.
+    Seen,
+    /// Not yet, or nobody knows.
+    Pending,
+}
+
+impl Reach {
+    /// What is mirrored of the backend.
+    pub fn snapshot(&self) -> Result<Arc<Snapshot>, OpError> {
+        match self.mirror.reading() {
+            Some(reading) => Ok(reading.snapshot.clone()),
+            None => Err(OpError::NotMirrored(self.mirror.name().to_owned())),
+        }
+    }
+
+    /// Whether the caller may make the call and the backend has it, as far as can be known without
+    /// sending anything.
+    pub fn check(&self, call: &Call, arguments: &Arguments) -> Result<(), OpError> {
+        roles::may_for_key(&self.session.access, call, key_of(call, arguments))
+            .map_err(|roles| OpError::Denied { call: call.wire_name.clone(), roles })?;
+        self.supports(call)
+    }
+
+    /// The same before anything is known of the arguments.
+    pub fn admits(&self, call: &Call) -> Result<(), OpError> {
+        roles::may_ever(&self.session.access, call)
+            .map_err(|roles| OpError::Denied { call: call.wire_name.clone(), roles })?;
+        self.supports(call)
+    }
+
+    fn supports(&self, call: &Call) -> Result<(), OpError> {
+        let Some(reading) = self.mirror.reading() else { return Ok(()) };
+        match Version::of(&reading.snapshot).lacks(&call.lifecycle) {
+            Some(why) => {
+                Err(OpError::NotSupported { what: call.wire_name.clone(), why, pointer: None })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Makes a call and waits for its result.
+    pub async fn call(
+        &self,
+        call: &'static Call,
+        arguments: impl Into<Arguments>,
+    ) -> Result<Done, OpError> {
+        let arguments = arguments.into();
+        self.check(call, &arguments)?;
+        let value = self.send(call, &call.wire_name, &arguments).await?;
+        match &call.result {
+            None => Ok(Done { result: None }),
+            Some(ty) => Ok(Done { result: Some(typed::shown(self, ty, &value).await?) }),
+        }
+    }
+
+    /// Starts a call and leaves it to the backend, as a task that `tasks` keeps an eye on.
+    /// Calls without an `Async.` form are refused by the backend.
+    pub async fn start(
+        &self,
+        call: &'static Call,
+        arguments: impl Into<Arguments>,
+        tasks: &Arc<Tasks>,
+    ) -> Result<Uuid, OpError> {
+        let arguments = arguments.into();
+        self.check(call, &arguments)?;
+        let wire_name = format!("Async.{}", call.wire_name);
+        let value = self.send(call, &wire_name, &arguments).await?;
+        let reference: Arc<str> = typed::reference(&value)?.into();
+        let uuid = self.uuid_of(super::tasks::class(), &reference).await?;
+        tasks.follow(self, call, arguments.named, (uuid, reference));
+        Ok(uuid)
+    }
+
+    /// Makes sure that readers can see what the caller has just done, waiting for it a little.
+    pub async fn settle(&self, touched: Touched<'_>) -> Settled {
+        let settled = async {
+            let token = match touched {
+                Touched::Object(class, reference) if is_mirrored(class) => {
+                    self.inject(&class.name, reference).await
+                }
+                _ => None,
+            };
+            let token = match token {
+                Some(token) => Some(token),
+                // What was touched is gone: any object will do, and a pool has a pool.
+                None => match self.pool() {
+                    Some(pool) => self.inject("pool", &pool).await,
+                    None => None,
+                },
+            };
+            match token {
+                Some(token) => self.mirror.passed(&token, SETTLE_WITHIN).await,
+                None => false,
+            }
+        };
+        match timeout(SETTLE_WITHIN, settled).await {
+            Ok(true) => Settled::Seen,
+            _ => Settled::Pending,
+        }
+    }
+
+    /// The ref of an object, asked for where the class is not mirrored.
+    pub async fn find(&self, class: &Class, uuid: Uuid) -> Result<Option<Arc<str>>, OpError> {
+        if is_mirrored(class) {
+            let snapshot = self.snapshot()?;
+            return Ok(snapshot.object(class.id, &uuid).map(|object| object.reference().clone()));
+        }
+        read_through(self, class, uuid).await
+    }
+
+    /// Sends a call, checked by then, under this name.
+    pub(super) async fn send(
+        &self,
+        call: &Call,
+        wire_name: &str,
+        arguments: &Arguments,
+    ) -> Result<Value, OpError> {
+        let retry = if only_reads(call.kind) { Retry::Read } else { Retry::Write };
+        let backend = self.mirror.backend();
+        let result = backend.call(&self.session, wire_name, &arguments.values, retry).await;
+        result.map_err(|error| match OpError::from(error) {
+            error if error.code() == Some("MESSAGE_METHOD_UNKNOWN") => OpError::NotSupported {
+                what: call.wire_name.clone(),
+                why: "it does not know the call".to_owned(),
+                pointer: None,
+            },
+            error => error.about(arguments).shown(&self.mirror),
+        })
+    }
+
+    /// The ref of the pool, of which every backend has one.
+    pub(super) fn pool(&self) -> Option<Arc<str>> {
+        let class = datamodel().class("pool")?;
+        let reading = self.mirror.reading()?;
+        Some(reading.snapshot.class(class.id).iter().next()?.reference().clone())
+    }
+
+    async fn inject(&self, class: &str, reference: &str) -> Option<String> {
+        let args = [Arg::from(class), Arg::from(reference)];
+        let backend = self.mirror.backend();
+        match backend.call(&self.session, "event.inject", &args, Retry::Read).await {
+            Ok(value) => serde_json::from_str(value.get()).ok(),
+            Err(error) => {
+                tracing::debug!(backend = backend.name(), %error, "no event to wait for");
+                None
+            }
+        }
+    }
+
+    /// The uuid of an object that may be too new for the mirror, or not mirrored at all.
+    pub(super) async fn uuid_of(&self, class: &Class, reference: &str) -> Result<Uuid, OpError> {
+        if let Some((_, uuid)) = self.mirror.resolve(reference) {
+            return Ok(uuid);
+        }
+        let args = [Arg::from(reference)];
+        let backend = self.mirror.backend();
+        let value = backend
+            .call(&self.session, &format!("{}.get_uuid", class.name), &args, Retry::Read)
+            .await?;
+        typed::uuid(&value)
+    }
+}
+
+/// The key of a map that a call works on, if it does.
+fn key_of<'a>(call: &Call, arguments: &'a Arguments) -> Option<&'a str> {
+    let index = call.params.iter().position(|param| param.name == "key")?;
+    match arguments.values.get(index) {
+        Some(Arg::String(key)) => Some(key),
+        _ => None,
+    }
+}
+
+/// Whether calls of this kind change nothing.
+fn only_reads(kind: CallKind) -> bool {
+    match kind {
+        CallKind::FieldGet
+        | CallKind::GetAll
+        | CallKind::GetAllWhere
+        | CallKind::GetAllRecords
+        | CallKind::GetAllRecordsWhere
+        | CallKind::GetRecord
+        | CallKind::GetByUuid
+        | CallKind::GetByNameLabel => true,
+        CallKind::Custom
+        | CallKind::FieldSet
+        | CallKind::FieldAdd
+        | CallKind::FieldRemove
+        | CallKind::Create
+        | CallKind::Destroy => false,
+    }
+}

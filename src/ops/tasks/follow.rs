@@ -1,0 +1,145 @@
+//! Follows the backends' tasks to their end.
+//!
+//! One follower per backend looks at the mirror whenever that changes, for as long as there are
+//! tasks to follow.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+use super::entry::{Entry, Work};
+use super::outcome::{Outcome, Status, now};
+use super::{Tasks, view};
+use crate::backend::Retry;
+use crate::datamodel::Call;
+use crate::inventory::{Mirror, MirrorState};
+use crate::ops::arguments::Named;
+use crate::ops::error::OpError;
+use crate::ops::reach::Reach;
+use crate::wire::Arg;
+
+/// How often the mirror is looked at though nothing has changed.
+const LOOK_AGAIN: Duration = Duration::from_secs(15);
+/// How long a live mirror may take to show a task that the backend has started.
+const UNSEEN_FOR: Duration = Duration::from_secs(60);
+
+impl Tasks {
+    /// Follows a task that the backend has just started.
+    pub(in crate::ops) fn follow(
+        self: &Arc<Self>,
+        reach: &Reach,
+        call: &Call,
+        named: Named,
+        (uuid, reference): (Uuid, Arc<str>),
+    ) {
+        let entry = Arc::new(Entry {
+            uuid,
+            backend: reach.mirror.name().into(),
+            owner: reach.session.username().to_owned(),
+            name: format!("Async.{}", call.wire_name),
+            created: now(),
+            since: Instant::now(),
+            work: Work::Backends {
+                reference,
+                named,
+                seen: false.into(),
+                session: parking_lot::Mutex::new(Some(reach.session.clone())),
+            },
+            outcome: watch::Sender::new(None),
+        });
+        let wake = {
+            let mut registry = self.registry.lock();
+            registry.add(&entry, entry.since);
+            registry.follow(&entry)
+        };
+        if let Some(wake) = wake {
+            self.followers.spawn(follower(self.clone(), reach.mirror.clone(), wake));
+        }
+    }
+
+    /// Notes how a task ended, and tells who waits for it.
+    pub(super) fn end(&self, entry: &Entry, outcome: Outcome) {
+        self.registry.lock().end(entry, Instant::now());
+        entry.outcome.send_replace(Some(Arc::new(outcome)));
+    }
+
+    /// Has the backend forget tasks whose end is known, in the sessions that started them. What
+    /// cannot be told is left to the backend, which forgets by itself in time.
+    async fn clean(self: Arc<Self>, mirror: Arc<Mirror>, ended: Vec<Arc<Entry>>) {
+        for entry in ended {
+            let Work::Backends { reference, session, .. } = &entry.work else { continue };
+            let Some(session) = session.lock().take() else { continue };
+            if session.ended().is_cancelled() {
+                continue;
+            }
+            let Ok(_turn) = self.cleaning.acquire().await else { return };
+            let args = [Arg::from(&**reference)];
+            let backend = mirror.backend();
+            if let Err(error) = backend.call(&session, "task.destroy", &args, Retry::Write).await {
+                tracing::debug!(backend = mirror.name(), %error, "a task is left to expire");
+            }
+        }
+    }
+}
+
+async fn follower(tasks: Arc<Tasks>, mirror: Arc<Mirror>, wake: Arc<Notify>) {
+    let mut changes = mirror.changes();
+    loop {
+        // Whatever changes from here on is looked at in the next round.
+        changes.mark_unchanged();
+        let following = tasks.registry.lock().unfinished(mirror.name());
+        let Some(following) = following else { return };
+        let mut ended = Vec::new();
+        for entry in following {
+            if let Some(outcome) = look(&mirror, &entry) {
+                tasks.end(&entry, outcome);
+                ended.push(entry);
+            }
+        }
+        if !ended.is_empty() {
+            tasks.followers.spawn(tasks.clone().clean(mirror.clone(), ended));
+            continue;
+        }
+        tokio::select! {
+            () = tasks.over.cancelled() => return,
+            changed = changes.changed() => if changed.is_err() { return },
+            () = wake.notified() => {}
+            () = sleep(LOOK_AGAIN) => {}
+        }
+    }
+}
+
+/// How a task has ended, if the mirror shows that it has.
+fn look(mirror: &Mirror, entry: &Entry) -> Option<Outcome> {
+    let Work::Backends { named, seen, .. } = &entry.work else { return None };
+    let Some(object) = view::object(mirror, entry.uuid) else {
+        // Nothing can be told from a mirror that does not follow the backend.
+        let live = mirror.status().state == MirrorState::Live;
+        let overdue = entry.since.elapsed() >= UNSEEN_FOR;
+        let gone = live && (seen.load(Ordering::Relaxed) || overdue);
+        return gone.then(|| lost(entry));
+    };
+    seen.store(true, Ordering::Relaxed);
+    let status =
+        object.record().text(object.class(), "status").map_or(Status::Pending, Status::named);
+    if !status.is_final() {
+        return None;
+    }
+    let (status, record) = view::record(mirror, &object);
+    let error = view::error(status, &record, named).map(Arc::new);
+    Some(Outcome { status, record, error, left: Vec::new() })
+}
+
+/// A task that went without word of how.
+fn lost(entry: &Entry) -> Outcome {
+    Outcome {
+        status: Status::Failure,
+        record: entry.sketch(Status::Failure, 0.0).record(),
+        error: Some(Arc::new(OpError::Lost)),
+        left: Vec::new(),
+    }
+}

@@ -1,0 +1,104 @@
+//! A task as clients see it.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::entry::{Entry, Work};
+use super::outcome::{Left, Status};
+use super::{call_named, class};
+use crate::inventory::{Mirror, Object};
+use crate::ops::arguments::Named;
+use crate::ops::error::{Failure, OpError};
+use crate::ops::typed;
+
+/// A task as clients see it.
+#[derive(Debug, Clone)]
+pub struct TaskView {
+    /// Its uuid.
+    pub uuid: Uuid,
+    /// How it stands.
+    pub status: Status,
+    /// Its record: the class's fields, with the typed result.
+    pub record: Map<String, Value>,
+    /// Why it failed, or that it was cancelled.
+    pub error: Option<Arc<OpError>>,
+    /// What a failed flow made and could not take back.
+    pub left_behind: Vec<Left>,
+}
+
+/// A task that the gateway keeps.
+pub(super) fn of_entry(entry: &Entry, mirror: &Mirror) -> TaskView {
+    if let Some(outcome) = &*entry.outcome.borrow() {
+        return TaskView {
+            uuid: entry.uuid,
+            status: outcome.status,
+            record: outcome.record.clone(),
+            error: outcome.error.clone(),
+            left_behind: outcome.left.clone(),
+        };
+    }
+    let (status, record, error) = match &entry.work {
+        Work::Backends { named, .. } => match object(mirror, entry.uuid) {
+            Some(object) => {
+                let (status, record) = record(mirror, &object);
+                let error = error(status, &record, named);
+                (status, record, error.map(Arc::new))
+            }
+            None => (Status::Pending, entry.sketch(Status::Pending, 0.0).record(), None),
+        },
+        Work::Flow { cancelled, progress } => {
+            let status =
+                if cancelled.is_cancelled() { Status::Cancelling } else { Status::Pending };
+            (status, entry.sketch(status, progress.get()).record(), None)
+        }
+    };
+    TaskView { uuid: entry.uuid, status, record, error, left_behind: Vec::new() }
+}
+
+/// A task of the backend's, if the mirror has it.
+pub(super) fn of_mirror(mirror: &Mirror, uuid: Uuid) -> Option<TaskView> {
+    let object = object(mirror, uuid)?;
+    let (status, record) = record(mirror, &object);
+    let error = error(status, &record, &Named::default()).map(Arc::new);
+    Some(TaskView { uuid, status, record, error, left_behind: Vec::new() })
+}
+
+/// A task's object.
+pub(super) fn object(mirror: &Mirror, uuid: Uuid) -> Option<Arc<Object>> {
+    mirror.reading()?.snapshot.object(class().id, &uuid).cloned()
+}
+
+/// How a task stands, and its record with the typed result.
+pub(super) fn record(mirror: &Mirror, object: &Object) -> (Status, Map<String, Value>) {
+    let mut record: Map<String, Value> =
+        serde_json::from_slice(object.record().json()).unwrap_or_default();
+    let text = |name: &str| record.get(name).and_then(Value::as_str).unwrap_or_default();
+    let status = Status::named(text("status"));
+    let call = call_named(text("name_label"));
+    let result = match status {
+        Status::Success => typed::of_task(mirror, call, text("result")),
+        _ => Value::Null,
+    };
+    record.insert("result".to_owned(), result);
+    (status, record)
+}
+
+/// Why a task that stands so failed, from its record.
+pub(super) fn error(status: Status, record: &Map<String, Value>, named: &Named) -> Option<OpError> {
+    match status {
+        Status::Cancelled => Some(OpError::Cancelled),
+        Status::Failure => {
+            let parts = record.get("error_info").and_then(Value::as_array);
+            let mut parts = parts.into_iter().flatten().filter_map(Value::as_str);
+            let Some(code) = parts.next() else { return Some(OpError::Lost) };
+            let params: Vec<String> = parts.map(str::to_owned).collect();
+            let pointer = params.iter().find_map(|param| named.pointer_of(param));
+            let pointer = pointer.map(str::to_owned);
+            let failure = Failure { code: code.to_owned(), params };
+            Some(OpError::Failure { failure, pointer })
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,233 @@
+//! The program as an operator runs it: arguments, first lines, exit codes, signals.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
+use serde_json::Value;
+
+fn xengate(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xengate"));
+    command.args(arguments).env_remove("RUST_LOG").stdin(Stdio::null());
+    command
+}
+
+/// How long a program that should end by itself may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn run(arguments: &[&str]) -> Output {
+    let mut command = xengate(arguments);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let (id, (ended, end)) = (child.id(), mpsc::channel());
+    std::thread::spawn(move || ended.send(child.wait_with_output()));
+    let Ok(output) = end.recv_timeout(PATIENCE) else {
+        signal(id, "KILL");
+        panic!("{arguments:?} does not end");
+    };
+    output.expect("its output")
+}
+
+fn signal(id: u32, name: &str) {
+    let kill = format!("kill -{name} {id}");
+    assert!(Command::new("sh").args(["-c", &kill]).status().expect("a shell").success());
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("UTF-8")
+}
+
+/// A program that serves, until it is dropped.
+struct Serving {
+    child: Child,
+    out: BufReader<ChildStdout>,
+    first_line: String,
+}
+
+impl Serving {
+    fn start(arguments: &[&str]) -> Self {
+        let mut command = xengate(arguments);
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let mut out = BufReader::new(child.stdout.take().expect("piped"));
+        let mut first_line = String::new();
+        out.read_line(&mut first_line).expect("a line");
+        Self { child, out, first_line: first_line.trim_end().to_owned() }
+    }
+
+    fn url(&self) -> &str {
+        self.first_line.rsplit_once(" on ").expect("where it listens").1
+    }
+
+    /// Sends a signal, and waits for the end: the exit code, the rest of stdout, and stderr.
+    fn end(mut self, signal: &str) -> (Option<i32>, String, String) {
+        self::signal(self.child.id(), signal);
+        let (mut rest, mut log) = (String::new(), String::new());
+        self.out.read_to_string(&mut rest).expect("UTF-8");
+        let mut stderr = self.child.stderr.take().expect("piped");
+        stderr.read_to_string(&mut log).expect("UTF-8");
+        (self.child.wait().expect("an end").code(), rest, log)
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // Gone already, if all is well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn config_file(text: &str) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    file.write_all(text.as_bytes()).expect("written");
+    file
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
+
+#[test]
+fn a_configuration_is_checked() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/xengate.example.toml");
+    let good = run(&["check-config", example]);
+    assert_eq!((good.status.code(), text(&good.stdout)), (Some(0), "ok\n"));
+
+    let cases = [
+        ("[backends.a]\nuri = \"http://a\"\nurl = \"b\"\n", ":3:1: backends.a.url: unknown field"),
+        (
+            "[backends.a]\nuri = \"https://a\"\ntls.ca_file = \"/nowhere/ca.pem\"\n",
+            ":1:11: backends.a: ca_file",
+        ),
+        (
+            "[backends.a]\nuri = \"https://a\"\nservice_username = \"u\"\n\
+             service_password_file = \"/nowhere/pw\"\n",
+            ":4:1: backends.a.service_password_file: secret file /nowhere/pw",
+        ),
+        (
+            "[backends.a]\nuri = \"https://a\"\n[tls]\ncert_file = \"/nowhere/c\"\nkey_file = \"k\"",
+            ":3:2: tls: /nowhere/c",
+        ),
+    ];
+    for (content, said) in cases {
+        let file = config_file(content);
+        let bad = run(&["check-config", path(file.path())]);
+        let expected = format!("xengate: {}{said}", path(file.path()));
+        assert!(text(&bad.stderr).starts_with(&expected), "{}", text(&bad.stderr));
+        assert_eq!((bad.status.code(), text(&bad.stdout)), (Some(1), ""));
+        let served = run(&["serve", "--config", path(file.path())]);
+        assert_eq!((served.status.code(), text(&served.stdout)), (Some(1), ""));
+    }
+}
+
+#[test]
+fn wrong_arguments_are_refused() {
+    for (arguments, code, part) in [
+        (&["serve"][..], 2, "--config"),
+        (&["serve", "--backend", "ftp://pool"], 1, "--backend ftp://pool: an address begins"),
+        (
+            &["serve", "--backend", "http://pool", "--listen", "192.0.2.1:80"],
+            1,
+            "--listen 192.0.2.1:80: 192.0.2.1 is not a loopback address",
+        ),
+        (&["demo", "--vms", "many"], 2, "--vms"),
+    ] {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}");
+        assert!(text(&output.stderr).contains(part), "{}", text(&output.stderr));
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn the_document_is_printed() {
+    let output = run(&["openapi"]);
+    let document: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(document["openapi"].as_str().map(|version| &version[..4]), Some("3.1."));
+}
+
+#[tokio::test]
+async fn a_gateway_whose_pool_is_down_starts_says_so_and_stops() {
+    // A port that nobody listens on any more.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let pool = format!("lab=http://{}", free.local_addr().expect("an address"));
+    drop(free);
+    let arguments =
+        ["serve", "--backend", &pool, "--listen", "127.0.0.1:0", "--log-format", "json"];
+    let serving = Serving::start(&arguments);
+    let first = serving.first_line.clone();
+    assert!(first.starts_with("xengate listening on http://127.0.0.1:"), "{first}");
+    assert!(!first.ends_with(":0"), "the real port");
+    let live = reqwest::get(format!("{}/livez", serving.url())).await.expect("an answer");
+    assert_eq!(live.status(), 200);
+    let (code, rest, log) = serving.end("TERM");
+    assert_eq!((code, rest.as_str()), (Some(0), ""));
+    for line in log.lines() {
+        let line: Value = serde_json::from_str(line).expect("each line is JSON");
+        assert!(line["level"].is_string() && line["message"].is_string(), "{line}");
+    }
+    assert!(log.contains("shutting down"), "{log}");
+}
+
+#[tokio::test]
+async fn the_demo_says_what_to_type_and_it_works() {
+    let mut serving =
+        Serving::start(&["demo", "--listen", "127.0.0.1:0", "--vms", "5", "--log-format", "human"]);
+    let url = serving.url().to_owned();
+    let mut lines = Vec::new();
+    while lines.iter().filter(|line: &&String| line.contains("curl ")).count() < 3 {
+        let mut line = String::new();
+        assert_ne!(serving.out.read_line(&mut line).expect("a line"), 0, "{lines:?}");
+        lines.push(line);
+    }
+    let curls: Vec<&String> = lines.iter().filter(|line| line.contains("curl ")).collect();
+    let quoted = |line: &str, after: &str| {
+        let (_, rest) = line.split_once(after).expect("there is one");
+        let (quoted, _) = rest.split_once('\'').expect("it ends");
+        quoted.to_owned()
+    };
+    let url_in = |line: &str| {
+        let mut words = line.split([' ', ';', '\'']);
+        words.rfind(|word| word.starts_with(&url)).expect("an address").to_owned()
+    };
+
+    let client = reqwest::Client::new();
+    let login = client
+        .post(url_in(curls[0]))
+        .header(CONTENT_TYPE, "application/json")
+        .body(quoted(curls[0], "-d '"))
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(login.status(), 201);
+    let answer = login.text().await.expect("text");
+    // What the line's sed does.
+    let (_, rest) = answer.split_once("\"token\":\"").expect("sed finds it");
+    let token = rest.split_once('"').expect("it ends").0;
+    for curl in &curls[1..] {
+        let request = client.get(url_in(curl)).header(AUTHORIZATION, format!("Bearer {token}"));
+        let answer = request.send().await.expect("an answer");
+        assert_eq!(answer.status(), 200, "{curl}");
+        let body: Value = answer.json().await.expect("JSON");
+        assert!(body["items"][0]["name_label"].is_string() || body["guest"].is_object(), "{body}");
+    }
+
+    let port = url.rsplit_once(':').expect("a port").1;
+    let second = run(&["demo", "--listen", &format!("127.0.0.1:{port}")]);
+    assert_eq!(second.status.code(), Some(1));
+    assert!(text(&second.stderr).contains("--listen"), "{}", text(&second.stderr));
+
+    let (code, _, log) = serving.end("INT");
+    assert_eq!(code, Some(0));
+    assert!(!log.contains(token));
+}
+
+#[test]
+fn the_simulated_pool_runs_alone() {
+    let serving = Serving::start(&["sim", "--listen", "127.0.0.1:0", "--vms", "1"]);
+    assert!(serving.url().starts_with("http://127.0.0.1:"), "{}", serving.first_line);
+    assert_eq!(serving.end("TERM").0, Some(0));
+}
