@@ -1,5 +1,7 @@
 //! Uuids and refs, the same for the same seed.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use parking_lot::Mutex;
 use uuid::Builder;
 
@@ -9,11 +11,12 @@ use super::database::Text;
 #[derive(Debug)]
 pub(crate) struct Identifiers {
     state: Mutex<u64>,
+    domains: AtomicI64,
 }
 
 impl Identifiers {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { state: Mutex::new(seed) }
+        Self { state: Mutex::new(seed), domains: AtomicI64::new(0) }
     }
 
     /// A uuid.
@@ -25,6 +28,12 @@ impl Identifiers {
     /// An object's ref, which has nothing to do with its uuid.
     pub(crate) fn reference(&self) -> Text {
         format!("OpaqueRef:{}", self.uuid()).into()
+    }
+
+    /// The number of a new domain: no hypervisor gives one twice.
+    pub(crate) fn domain(&self, above: i64) -> i64 {
+        self.domains.fetch_max(above, Ordering::Relaxed);
+        self.domains.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// A number below `bound`.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use xengate::sim::{PASSWORD, Sim, SimConfig, SimHandle, Time};
+use xengate::sim::{PASSWORD, Sim, SimConfig, SimHandle, Time, Value};
 
 /// Longer than anything here takes, so that a mistake fails instead of hanging.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -92,4 +92,16 @@ pub(crate) async fn talk(addr: SocketAddr, request: &[u8]) -> String {
 pub(crate) fn failure(result: Result<Json, Json>) -> String {
     let failure = result.expect_err("a failure");
     failure[0].as_str().expect("a code").to_owned()
+}
+
+/// A VM in this state, and its ref.
+pub(crate) fn vm_that_is(sim: &SimHandle, state: &str) -> String {
+    let is = |vm: &str, field, value| sim.field("VM", vm, field) == Some(value);
+    let plain = |vm: &str| {
+        is(vm, "power_state", Value::text(state))
+            && ["is_a_template", "is_control_domain"]
+                .into_iter()
+                .all(|field| is(vm, field, Value::Bool(false)))
+    };
+    sim.refs("VM").iter().find(|vm| plain(vm)).expect("a VM").to_string()
 }

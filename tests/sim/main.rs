@@ -5,5 +5,8 @@ mod client;
 mod events;
 mod faults;
 mod http;
+mod lifecycle;
 mod sessions;
+mod storage;
 mod tasks;
+mod whole_api;

@@ -3,17 +3,9 @@
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
-use xengate::sim::{Failure, Fault, NULL, Sim, SimConfig, SimHandle, Time, Value};
+use xengate::sim::{Failure, Fault, NULL, Sim, SimConfig, Time, Value};
 
-use super::client::{Client, failure, start};
-
-/// A halted VM, and its ref.
-fn halted(sim: &SimHandle) -> String {
-    let state = |vm: &str| sim.field("VM", vm, "power_state");
-    let plain = |vm: &str| sim.field("VM", vm, "is_a_template") == Some(Value::Bool(false));
-    let halted = |vm: &str| state(vm) == Some(Value::text("Halted")) && plain(vm);
-    sim.refs("VM").into_iter().find(|vm| halted(vm)).expect("a halted VM").to_string()
-}
+use super::client::{Client, failure, start, vm_that_is};
 
 async fn record(client: &Client, class: &str, reference: &Json) -> Json {
     client.call(&format!("{class}.get_record"), json!([reference])).await.expect("a record")
@@ -23,7 +15,7 @@ async fn record(client: &Client, class: &str, reference: &Json) -> Json {
 async fn a_task_tells_how_its_call_ended() {
     let sim = start(5);
     let client = Client::logged_in(&sim, "root").await;
-    let vm = halted(&sim);
+    let vm = vm_that_is(&sim, "Halted");
     let task = client.call("Async.VM.start", json!([vm, false, false])).await.expect("a task");
     let started = record(&client, "task", &task).await;
     let wanted = json!({
@@ -55,7 +47,7 @@ async fn a_task_takes_the_time_of_the_pool() {
     let config = SimConfig { task_duration: Duration::from_secs(10), ..config };
     let sim = Sim::start(config).expect("a free port");
     let client = Client::logged_in(&sim, "root").await;
-    let vm = halted(&sim);
+    let vm = vm_that_is(&sim, "Halted");
     let task = client.call("Async.VM.start", json!([vm, false, false])).await.expect("a task");
     let pending = record(&client, "task", &task).await;
     assert_eq!(pending["status"], "pending");
@@ -85,7 +77,7 @@ async fn a_task_takes_the_time_of_the_pool() {
 async fn a_held_task_can_be_cancelled() {
     let sim = start(5);
     let client = Client::logged_in(&sim, "root").await;
-    let vm = halted(&sim);
+    let vm = vm_that_is(&sim, "Halted");
     sim.hold_tasks("VM.start");
     let held = client.call("Async.VM.start", json!([vm, false, false])).await.expect("a task");
     let reader = Client::logged_in(&sim, "read-only").await;
@@ -119,7 +111,7 @@ async fn a_held_task_can_be_cancelled() {
 async fn a_task_fails_on_demand() {
     let sim = start(5);
     let client = Client::logged_in(&sim, "root").await;
-    let vm = halted(&sim);
+    let vm = vm_that_is(&sim, "Halted");
     let failure = Failure::new("INTERNAL_ERROR", ["on demand"]);
     sim.fault(Some("VM.start"), Fault::Fail(failure), Some(1));
     let task = client.call("Async.VM.start", json!([vm, false, false])).await.expect("a task");

@@ -9,8 +9,8 @@ use crate::sim::protocol::Failure;
 use crate::sim::state::State;
 
 use super::{
-    Request, appliance, believable, blob, event, host, message, network, object, only_reads,
-    people, pool, session, sr, task, vbd, vdi, vif, vm, void,
+    Request, appliance, believable, blob, data_source, event, host, message, network, object,
+    only_reads, people, pool, session, sr, task, vbd, vdi, vif, vm, void,
 };
 
 /// What a call does to the database.
@@ -91,7 +91,9 @@ fn own(class: &Class, call: &Call) -> Option<Effect> {
         "task" => task::effect(name),
         _ => None,
     };
-    own.or_else(|| blob::effect(&class.name, name)).or_else(|| object::effect(class, call))
+    own.or_else(|| blob::effect(&class.name, name))
+        .or_else(|| data_source::effect(&class.name, name))
+        .or_else(|| object::effect(class, call))
 }
 
 /// Whether a call of its own is a getter all the same.

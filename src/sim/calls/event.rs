@@ -14,7 +14,14 @@ use super::effect::Effect;
 
 /// What a call of this class changes.
 pub(super) fn effect(call: &str) -> Option<Effect> {
-    (call == "inject").then_some(Effect::AtOnce(inject))
+    Some(match call {
+        "inject" => Effect::AtOnce(inject),
+        "get_current_id" => Effect::AtOnce(|_, edit, _| {
+            let last = edit.db.generation().saturating_sub(1);
+            Ok(Value::Int(i64::try_from(last).unwrap_or(i64::MAX)))
+        }),
+        _ => return None,
+    })
 }
 
 /// Under which name it is counted how often a client asked for everything.

@@ -5,6 +5,7 @@ mod appliance;
 mod arguments;
 mod believable;
 mod blob;
+mod data_source;
 mod effect;
 mod event;
 mod filter;

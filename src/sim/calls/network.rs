@@ -196,6 +196,26 @@ fn create_vlan(_: &State, edit: &mut Edit<'_>, request: &Request) -> Result<Valu
     vlan(edit, &tagged, request.int(1), &network).map(Value::Text)
 }
 
+/// The same VLAN on every host, each by its own card of that name.
+pub(super) fn create_vlan_everywhere(
+    _: &State,
+    edit: &mut Edit<'_>,
+    request: &Request,
+) -> Result<Value, Failure> {
+    let (pif, network) = (request.object(edit, 0, "PIF")?, request.object(edit, 1, "network")?);
+    let device = edit.text("PIF", &pif, "device").clone();
+    let mut cards = edit.all("PIF");
+    cards.retain(|card| {
+        *edit.text("PIF", card, "device") == device && edit.int("PIF", card, "VLAN") == -1
+    });
+    let mut made = Vec::new();
+    for card in cards {
+        let vlan = vlan(edit, &card, request.int(2), &network)?;
+        made.push(edit.text("VLAN", &vlan, "untagged_PIF").clone());
+    }
+    Ok(Value::texts(made))
+}
+
 fn create_vlan_by_device(
     _: &State,
     edit: &mut Edit<'_>,
@@ -239,7 +259,7 @@ fn create_bond(_: &State, edit: &mut Edit<'_>, request: &Request) -> Result<Valu
             return Err(Failure::new("PIF_ALREADY_BONDED", [&**member]));
         }
         if edit.text("PIF", member, "host") != edit.text("PIF", first, "host") {
-            return Err(Failure::new::<&str>("PIF_BOND_CANNOT_CROSS_HOSTS", []));
+            return Err(Failure::new::<&str>("PIF_CANNOT_BOND_CROSS_HOST", []));
         }
     }
     let count = edit.all("Bond").len();

@@ -54,7 +54,7 @@ fn introduce(_: &State, edit: &mut Edit<'_>, request: &Request) -> Result<Value,
     let Some(uuid) = uuid else { return Ok(Value::Text(add(edit, request.class, &fields))) };
     let class = request.class.name.as_str();
     if edit.db.table(request.class.id).by_uuid(&uuid).is_some() {
-        return Err(Failure::new("UNIQUENESS_CONSTRAINT_VIOLATION", [class, "uuid", &uuid]));
+        return Err(Failure::new("DB_UNIQUENESS_CONSTRAINT_VIOLATION", [class, "uuid", &uuid]));
     }
     let reference = edit.identifiers.reference();
     Ok(Value::Text(edit.add_known(class, reference, uuid, &fields)))

@@ -6,7 +6,7 @@ use crate::sim::protocol::Failure;
 use crate::sim::state::State;
 
 use super::effect::Effect;
-use super::{Request, void};
+use super::{Request, network, void};
 
 /// What a call of this class changes.
 pub(super) fn effect(call: &str) -> Option<Effect> {
@@ -50,6 +50,13 @@ pub(super) fn effect(call: &str) -> Option<Effect> {
             let pool = edit.first("pool").unwrap_or_else(|| NULL.into());
             Ok(Value::Bool(*edit.text("pool", &pool, "master") != host))
         }),
+        "add_repository" => {
+            Effect::AtOnce(|_, edit, request| change_repositories(edit, request, true))
+        }
+        "remove_repository" => {
+            Effect::AtOnce(|_, edit, request| change_repositories(edit, request, false))
+        }
+        "create_VLAN_from_PIF" => Effect::AtOnce(network::create_vlan_everywhere),
         "set_vswitch_controller" => Effect::AtOnce(|_, edit, request| {
             write(edit, &[("vswitch_controller", request.value(0))]);
             Ok(void())
@@ -62,6 +69,19 @@ fn write(edit: &mut Edit<'_>, fields: &[(&str, Value)]) {
     if let Some(pool) = edit.first("pool") {
         edit.set_all("pool", &pool, fields);
     }
+}
+
+fn change_repositories(edit: &mut Edit<'_>, request: &Request, on: bool) -> Result<Value, Failure> {
+    let pool = request.object(edit, 0, "pool")?;
+    let repository = request.object(edit, 1, "Repository")?;
+    let mut enabled = edit.texts("pool", &pool, "repositories");
+    match (enabled.contains(&repository), on) {
+        (false, true) => enabled.insert(0, repository),
+        (true, false) => enabled.retain(|known| *known != repository),
+        (true, true) | (false, false) => {}
+    }
+    edit.set("pool", &pool, "repositories", Value::texts(enabled));
+    Ok(void())
 }
 
 fn designate_new_master(

@@ -48,7 +48,7 @@ fn begin_create(edit: &Edit<'_>, request: &Request) -> Result<Vec<Lock>, Failure
         _ => 0,
     };
     if size < 0 {
-        return Err(Failure::new("VDI_SIZE_INVALID", ["virtual size must not be negative"]));
+        return Err(Failure::new("INVALID_VALUE", ["virtual_size", &size.to_string()]));
     }
     check_room(edit, &sr, size)?;
     Ok(Vec::new())
@@ -214,11 +214,7 @@ fn resize(edit: &mut Edit<'_>, request: &Request) -> Result<Value, Failure> {
     let (vdi, size) = (request.object(edit, 0, "VDI")?, request.int(1));
     let now = edit.int("VDI", &vdi, "virtual_size");
     if size < now {
-        let params = [
-            "Parameter error".to_owned(),
-            format!("shrinking not allowed: {now} -> {size}"),
-            String::new(),
-        ];
+        let params = ["", "VDI Invalid size [opterr=shrinking not allowed]", ""];
         return Err(Failure::new("SR_BACKEND_FAILURE_79", params));
     }
     let sr = edit.text("VDI", &vdi, "SR").clone();
@@ -313,8 +309,9 @@ fn list_changed_blocks(edit: &mut Edit<'_>, request: &Request) -> Result<Value, 
     let to = request.object(edit, 1, "VDI")?;
     let of = |vdi: &str| edit.text("VDI", vdi, "snapshot_of").clone();
     if of(&from) != of(&to) && of(&to) != from && of(&from) != to {
-        let text = "vdi_from and vdi_to do not have the same original VDI";
-        return Err(Failure::new("VDI_CONTENT_ID_MISSING", [text]));
+        let text = "Failed to calculate changed blocks for given VDIs. [opterr=Source and target \
+                    VDI are unrelated]";
+        return Err(Failure::new("SR_BACKEND_FAILURE_460", ["", text, ""]));
     }
     let bits = edit.int("VDI", &to, "virtual_size").max(0) / (64 << 10);
     let bytes = usize::try_from(bits).unwrap_or(0).div_ceil(8);
@@ -348,7 +345,7 @@ fn introduce(_: &State, edit: &mut Edit<'_>, request: &Request) -> Result<Value,
         return Err(Failure::new("LOCATION_NOT_UNIQUE", [&sr, location].map(|text| &**text)));
     }
     if edit.db.table(request.class.id).by_uuid(uuid).is_some() {
-        return Err(Failure::new("UNIQUENESS_CONSTRAINT_VIOLATION", ["VDI", "uuid", uuid]));
+        return Err(Failure::new("DB_UNIQUENESS_CONSTRAINT_VIOLATION", ["VDI", "uuid", uuid]));
     }
     let mut fields = named(request);
     fields.push(("parent", Value::text(NULL)));

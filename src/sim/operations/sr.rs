@@ -77,7 +77,7 @@ impl Sr {
         }
         match operation {
             "destroy" | "forget" if self.is_plugged => return fail("SR_HAS_PBD"),
-            "destroy" if !self.has_pbds => return fail("SR_NO_PBDS"),
+            "destroy" if !self.has_pbds => return fail("SR_HAS_NO_PBDS"),
             "destroy" if self.holds_vdis => {
                 return Some(Failure::new::<&str>("SR_NOT_EMPTY", []));
             }

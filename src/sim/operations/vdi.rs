@@ -101,7 +101,7 @@ impl Vdi {
 
     fn unplugged(&self, operation: &str) -> Option<Failure> {
         let needed = operation == "resize" && !self.sr_is_plugged;
-        needed.then(|| Failure::new("SR_NO_PBDS", [&*self.sr]))
+        needed.then(|| Failure::new("SR_HAS_NO_PBDS", [&*self.sr]))
     }
 
     fn in_use(&self, operation: &str) -> Option<Failure> {
@@ -170,7 +170,7 @@ impl Vdi {
                 incompatible()
             }
             "revert_to" if !self.is_snapshot => {
-                Some(Failure::new::<&str>("ONLY_REVERT_SNAPSHOT", []))
+                Some(Failure::new::<&str>("REVERT_ONLY_ALLOWED_ON_SNAPSHOT", []))
             }
             _ => None,
         }

@@ -246,7 +246,7 @@ impl Vm {
             }
             _ if self.is_template => refuse("VM_IS_TEMPLATE"),
             "provision" => Some(Failure::new::<&str>("PROVISION_ONLY_ALLOWED_ON_TEMPLATE", [])),
-            "revert" => Some(Failure::new::<&str>("ONLY_REVERT_SNAPSHOT", [])),
+            "revert" => Some(Failure::new::<&str>("REVERT_ONLY_ALLOWED_ON_SNAPSHOT", [])),
             _ => None,
         }
     }

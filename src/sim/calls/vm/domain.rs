@@ -267,7 +267,7 @@ fn metrics_of(edit: &mut Edit<'_>, vm: &Text) -> Text {
 
 fn next_domid(edit: &Edit<'_>) -> i64 {
     let domids = edit.all("VM").into_iter().map(|vm| edit.int("VM", &vm, "domid"));
-    domids.max().unwrap_or(0).max(0) + 1
+    edit.identifiers.domain(domids.max().unwrap_or(0).max(0))
 }
 
 /// An address that stays with the VM.
