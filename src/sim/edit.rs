@@ -87,6 +87,16 @@ impl Edit<'_> {
         found.next().and_then(|(_, value)| value.as_text())
     }
 
+    /// The object of this uuid.
+    pub(crate) fn by_uuid(&self, class: &str, uuid: &str) -> Option<Text> {
+        self.db.table(known(class).id).by_uuid(uuid).map(|object| object.reference().clone())
+    }
+
+    /// How many objects a class has.
+    pub(crate) fn count(&self, class: &str) -> usize {
+        self.db.table(known(class).id).len()
+    }
+
     /// The refs of a class's objects.
     pub(crate) fn all(&self, class: &str) -> Vec<Text> {
         self.db.table(known(class).id).iter().map(|object| object.reference().clone()).collect()

@@ -33,8 +33,7 @@ pub(super) fn effect(call: &str) -> Option<Effect> {
             Ok(record(edit, &message))
         }),
         "get_by_uuid" => Effect::AtOnce(|_, edit, request| {
-            let found = edit.db.table(request.class.id).by_uuid(request.text(0));
-            let found = found.map(|object| Value::Text(object.reference().clone()));
+            let found = edit.by_uuid("message", request.text(0)).map(Value::Text);
             found.ok_or_else(|| Failure::new("UUID_INVALID", ["message", request.text(0)]))
         }),
         _ => return None,
@@ -57,9 +56,10 @@ fn add(
     uuid: &str,
     body: &str,
 ) -> Text {
-    let mut surplus = newest_first(edit);
-    for old in surplus.drain(..).skip(KEPT - 1) {
-        edit.destroy("message", &old);
+    if edit.count("message") >= KEPT {
+        for old in newest_first(edit).into_iter().skip(KEPT - 1) {
+            edit.destroy("message", &old);
+        }
     }
     let fields = [
         ("name", Value::text(name)),
@@ -82,9 +82,11 @@ fn class_of(kind: &str) -> &str {
 }
 
 fn check_uuid(edit: &Edit<'_>, kind: &str, uuid: &str) -> Result<(), Failure> {
-    let class = class_of(kind);
-    let known = edit.all(class).iter().any(|object| &**edit.text(class, object, "uuid") == uuid);
-    if known { Ok(()) } else { Err(Failure::new("UUID_INVALID", [kind, uuid])) }
+    if edit.by_uuid(class_of(kind), uuid).is_some() {
+        Ok(())
+    } else {
+        Err(Failure::new("UUID_INVALID", [kind, uuid]))
+    }
 }
 
 fn create(_: &State, edit: &mut Edit<'_>, request: &Request) -> Result<Value, Failure> {

@@ -262,7 +262,7 @@ fn create_bond(_: &State, edit: &mut Edit<'_>, request: &Request) -> Result<Valu
             return Err(Failure::new::<&str>("PIF_CANNOT_BOND_CROSS_HOST", []));
         }
     }
-    let count = edit.all("Bond").len();
+    let count = edit.count("Bond");
     let device = Value::text(format!("bond{count}"));
     let pif = add_pif(edit, first, &network, &[("device", device), ("VLAN", Value::Int(-1))]);
     let mac = request.text(2);

@@ -53,7 +53,7 @@ fn introduce(_: &State, edit: &mut Edit<'_>, request: &Request) -> Result<Value,
     let uuid = uuid.map(|index| request.text(index).clone()).filter(|uuid| !uuid.is_empty());
     let Some(uuid) = uuid else { return Ok(Value::Text(add(edit, request.class, &fields))) };
     let class = request.class.name.as_str();
-    if edit.db.table(request.class.id).by_uuid(&uuid).is_some() {
+    if edit.by_uuid(class, &uuid).is_some() {
         return Err(Failure::new("DB_UNIQUENESS_CONSTRAINT_VIOLATION", [class, "uuid", &uuid]));
     }
     let reference = edit.identifiers.reference();

@@ -82,7 +82,7 @@ fn create(edit: &mut Edit<'_>, request: &Request) -> Result<Value, Failure> {
 fn introduce(_: &State, edit: &mut Edit<'_>, request: &Request) -> Result<Value, Failure> {
     let uuid = request.text(0);
     plug_in(edit, request.text(3))?;
-    if edit.db.table(request.class.id).by_uuid(uuid).is_some() {
+    if edit.by_uuid("SR", uuid).is_some() {
         return Err(Failure::new("SR_UUID_EXISTS", [&**uuid]));
     }
     let mut fields = named(request);

@@ -144,10 +144,10 @@ fn may_end_any() -> Roles {
 
 /// Makes room for one more.
 fn forget_old(edit: &mut Edit<'_>) {
-    let mut finished: Vec<_> = edit.all("task");
-    if finished.len() < KEPT {
+    if edit.count("task") < KEPT {
         return;
     }
+    let mut finished = edit.all("task");
     finished.retain(|task| &**edit.text("task", task, "status") != "pending");
     finished.sort_by_cached_key(|task| edit.text("task", task, "finished").clone());
     let surplus = (finished.len() + 1).saturating_sub(KEPT);

@@ -344,7 +344,7 @@ fn introduce(_: &State, edit: &mut Edit<'_>, request: &Request) -> Result<Value,
     if taken.iter().any(|vdi| edit.text("VDI", vdi, "location") == location) {
         return Err(Failure::new("LOCATION_NOT_UNIQUE", [&sr, location].map(|text| &**text)));
     }
-    if edit.db.table(request.class.id).by_uuid(uuid).is_some() {
+    if edit.by_uuid("VDI", uuid).is_some() {
         return Err(Failure::new("DB_UNIQUENESS_CONSTRAINT_VIOLATION", ["VDI", "uuid", uuid]));
     }
     let mut fields = named(request);

@@ -5,6 +5,7 @@ mod domain;
 mod power;
 mod questions;
 mod record;
+mod revert;
 mod settings;
 mod size;
 mod template;

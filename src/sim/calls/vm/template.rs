@@ -45,8 +45,7 @@ pub(super) fn provision(edit: &mut Edit<'_>, request: &Request) -> Result<Value,
 }
 
 fn make(edit: &mut Edit<'_>, vm: &Text, disk: &Disk) -> Result<Text, Failure> {
-    let mut srs = edit.all("SR").into_iter();
-    let sr = srs.find(|sr| !disk.sr.is_empty() && **edit.text("SR", sr, "uuid") == *disk.sr);
+    let sr = edit.by_uuid("SR", &disk.sr);
     let sr = sr.ok_or_else(|| Failure::new("UUID_INVALID", ["sr", &disk.sr]))?;
     operations::check(edit, "SR", &sr, "vdi_create")?;
     let vdi = vdi::add(
