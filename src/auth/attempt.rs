@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::doors::{Doors, Unclaimed};
 use super::throttle::Attempt;
-use crate::backend::CallError;
+use crate::backend::{CallError, Reason, Unreachable};
 
 /// How long a client waits for a backend's word on a password, from when it is its turn.
 const LOGIN_TIME: Duration = Duration::from_secs(5);
@@ -115,7 +115,41 @@ fn judge(
         Err(error) => {
             tracing::warn!(backend, %error, "a login got no answer");
             let is_bad_reply = matches!(error, CallError::BadReply(_));
-            Answer::Silent(Silence { why: error.to_string(), is_bad_reply })
+            Answer::Silent(Silence { why: in_public(&error), is_bad_reply })
+        }
+    }
+}
+
+/// What went wrong, for someone of whom nothing is known: no address, no name of a host.
+fn in_public(error: &CallError) -> String {
+    match error {
+        CallError::Unreachable(Unreachable { reason: Reason::Tls(_), .. }) => {
+            "there is no TLS with it, or its certificate is not good".to_owned()
+        }
+        CallError::Unreachable(Unreachable { reason, .. }) => reason.to_string(),
+        error => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_learn_no_address() {
+        let reasons = [
+            Reason::Tls("not valid for name secret.example.com".to_owned()),
+            Reason::Resolve,
+            Reason::Connect(std::io::ErrorKind::ConnectionRefused),
+            Reason::TimedOut(LOGIN_TIME),
+            Reason::Lost { sent: true },
+        ];
+        for reason in reasons {
+            let address = "https://secret.example.com".to_owned();
+            let error = CallError::from(Unreachable { address, reason });
+            assert!(error.to_string().contains("secret.example.com"));
+            let told = in_public(&error);
+            assert!(!told.is_empty() && !told.contains("secret"), "{told}");
         }
     }
 }

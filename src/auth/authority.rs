@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::caller::Caller;
+use super::caller::{Caller, SessionHolder};
 use super::doors::Doors;
 use super::key::{Key, KeyError};
 use super::liveness::{Check, Liveness};
@@ -119,24 +119,8 @@ impl Authority {
     /// Who a token stands for. Using a session keeps it from going idle, and has its backends asked
     /// now and then whether it still lives.
     pub async fn authenticate(&self, token: &str) -> Result<Caller, AuthError> {
-        let id = self.tokens.verify(token, wall_clock()).map_err(|error| match error {
-            TokenError::Invalid => AuthError::Invalid,
-            TokenError::Expired => AuthError::Expired,
-        })?;
-        let session = self.registry.find(&id).ok_or(AuthError::Invalid)?;
-        let now = Instant::now();
-        if session.has_expired(now) {
-            self.end(&session);
-            return Err(AuthError::Expired);
-        }
-        session.touch(now);
-        let mut now = now;
-        let awaited = self.begin_checks(&session, now);
-        if !awaited.is_empty() {
-            // Whether they settle in time or not, what is known then decides.
-            let _ = tokio::time::timeout(CHECK_WAIT, settled(&awaited)).await;
-            now = Instant::now();
-        }
+        let SessionHolder { session } = self.identify(token)?;
+        let now = self.refresh(&session).await;
         if session.accessible(now).next().is_some() {
             Ok(Caller { session })
         } else if session.is_spent() {
@@ -147,6 +131,50 @@ impl Authority {
         }
     }
 
+    /// Whose session a token names, whether or not its backends can be asked about it now: enough
+    /// to end it, to look at it and to log it in again, and for nothing else.
+    pub fn identify(&self, token: &str) -> Result<SessionHolder, AuthError> {
+        let id = self.tokens.verify(token, wall_clock()).map_err(|error| match error {
+            TokenError::Invalid => AuthError::Invalid,
+            TokenError::Expired => AuthError::Expired,
+        })?;
+        let session = self.registry.find(&id).ok_or(AuthError::Invalid)?;
+        let now = Instant::now();
+        if session.has_expired(now) {
+            self.end(&session);
+            return Err(AuthError::Expired);
+        }
+        if session.is_spent() {
+            self.end(&session);
+            return Err(AuthError::Invalid);
+        }
+        session.touch(now);
+        Ok(SessionHolder { session })
+    }
+
+    /// Asks the session's backends whether it still lives, as far as that is due, and waits for
+    /// them a little. Returns the time at which what is known then is known.
+    async fn refresh(&self, session: &GatewaySession) -> Instant {
+        let now = Instant::now();
+        let awaited = self.begin_checks(session, now);
+        if awaited.is_empty() {
+            return now;
+        }
+        // Whether they settle in time or not, what is known then decides.
+        let _ = tokio::time::timeout(CHECK_WAIT, settled(&awaited)).await;
+        Instant::now()
+    }
+
+    /// Brings what is known of a session up to date; an error when it turns out to be over.
+    pub async fn look_up(&self, holder: &SessionHolder) -> Result<(), AuthError> {
+        self.refresh(&holder.session).await;
+        if holder.session.is_spent() {
+            self.end(&holder.session);
+            return Err(AuthError::Invalid);
+        }
+        Ok(())
+    }
+
     /// Begins the checks that are due, and says which to wait for: those that may yet take access
     /// away, unless the backend was silent last time, and those that may give it back.
     fn begin_checks(&self, session: &GatewaySession, now: Instant) -> Vec<Arc<Liveness>> {
@@ -154,7 +182,7 @@ impl Authority {
         session.each_live(|Live { session, liveness }| {
             let lapsed = liveness.has_lapsed(now, self.terms.grace);
             let doubtful = liveness.is_doubtful();
-            let check = liveness.begin_check(now);
+            let check = liveness.begin_check(now, self.terms.grace);
             if lapsed || (check.is_some() && !doubtful) {
                 awaited.push(Arc::clone(liveness));
             }
@@ -165,9 +193,9 @@ impl Authority {
         awaited
     }
 
-    /// Ends a caller's session, here at once and on its backends soon: it waits for them a little.
-    pub async fn logout(&self, caller: &Caller) {
-        let leaving = self.end(&caller.session);
+    /// Ends a session, here at once and on its backends soon: it waits for them a little.
+    pub async fn logout(&self, session: &GatewaySession) {
+        let leaving = self.end(session);
         let all_left = async {
             for one in leaving {
                 // One that panicked has left as well.

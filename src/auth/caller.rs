@@ -15,6 +15,14 @@ pub struct Caller {
     pub session: Arc<GatewaySession>,
 }
 
+/// Whoever holds the token of a session, which may have access to nothing now: a session has to be
+/// ended, looked at and logged in again also while its backends are away.
+#[derive(Debug, Clone)]
+pub struct SessionHolder {
+    /// The session the token names.
+    pub session: Arc<GatewaySession>,
+}
+
 impl Caller {
     /// The caller's own session of this backend, or why there is none to use.
     pub fn access(&self, backend: &str) -> Result<Arc<backend::Session>, NoAccess> {

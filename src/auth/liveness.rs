@@ -37,15 +37,16 @@ impl Liveness {
         }
     }
 
-    /// The right to ask the backend, when it is time and nobody else does.
-    pub(super) fn begin_check(self: &Arc<Self>, now: Instant) -> Option<Check> {
+    /// The right to ask the backend, when it is time and nobody else does. What would not outlast
+    /// `grace` is asked sooner.
+    pub(super) fn begin_check(self: &Arc<Self>, now: Instant, grace: Duration) -> Option<Check> {
         let now = self.since_origin(now);
         let unanswered = self.unanswered.load(Ordering::Relaxed);
         let confirmed = self.confirmed.load(Ordering::Relaxed);
         let due = if unanswered > confirmed {
-            unanswered + milliseconds(RETRY)
+            unanswered + milliseconds(RETRY.min(grace))
         } else {
-            confirmed + milliseconds(FRESH)
+            confirmed + milliseconds(FRESH.min(grace))
         };
         if now < due || self.asking.swap(true, Ordering::AcqRel) {
             return None;
@@ -131,13 +132,23 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_check_is_due_after_half_a_minute_and_is_one_at_a_time() {
         let liveness = Arc::new(Liveness::new(Instant::now()));
-        assert!(liveness.begin_check(pass(29).await).is_none());
+        assert!(liveness.begin_check(pass(29).await, GRACE).is_none());
         let now = pass(1).await;
-        let check = liveness.begin_check(now).expect("due");
-        assert!(liveness.begin_check(now).is_none(), "one at a time");
+        let check = liveness.begin_check(now, GRACE).expect("due");
+        assert!(liveness.begin_check(now, GRACE).is_none(), "one at a time");
         check.confirmed(now);
-        assert!(liveness.begin_check(now).is_none());
-        assert!(liveness.begin_check(pass(30).await).is_some());
+        assert!(liveness.begin_check(now, GRACE).is_none());
+        assert!(liveness.begin_check(pass(30).await, GRACE).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_short_grace_does_not_run_out_unasked() {
+        let liveness = Arc::new(Liveness::new(Instant::now()));
+        let grace = Duration::from_secs(10);
+        assert!(liveness.begin_check(pass(9).await, grace).is_none());
+        let now = pass(1).await;
+        assert!(!liveness.has_lapsed(now, grace));
+        liveness.begin_check(now, grace).expect("due before access ends").confirmed(now);
     }
 
     #[tokio::test(start_paused = true)]
@@ -146,7 +157,9 @@ mod tests {
         let now = pass(31).await;
         let asking: usize = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..16)
-                .map(|_| scope.spawn(|| liveness.begin_check(now).map(std::mem::forget).is_some()))
+                .map(|_| {
+                    scope.spawn(|| liveness.begin_check(now, GRACE).map(std::mem::forget).is_some())
+                })
                 .collect();
             threads.into_iter().map(|thread| usize::from(thread.join().expect("no panic"))).sum()
         });
@@ -157,17 +170,17 @@ mod tests {
     async fn without_an_answer_access_lasts_for_the_grace() {
         let liveness = Arc::new(Liveness::new(Instant::now()));
         let now = pass(30).await;
-        drop(liveness.begin_check(now).expect("due"));
+        drop(liveness.begin_check(now, GRACE).expect("due"));
         assert!(liveness.is_doubtful());
         assert!(!liveness.has_lapsed(now, GRACE));
-        assert!(liveness.begin_check(pass(4).await).is_none(), "not at every use");
+        assert!(liveness.begin_check(pass(4).await, GRACE).is_none(), "not at every use");
         let now = pass(1).await;
-        drop(liveness.begin_check(now).expect("sooner than half a minute"));
+        drop(liveness.begin_check(now, GRACE).expect("sooner than half a minute"));
         let now = pass(265).await;
         assert!(!liveness.has_lapsed(now, GRACE));
         let now = pass(1).await;
         assert!(liveness.has_lapsed(now, GRACE));
-        liveness.begin_check(now).expect("due").confirmed(now);
+        liveness.begin_check(now, GRACE).expect("due").confirmed(now);
         assert!(!liveness.has_lapsed(now, GRACE) && !liveness.is_doubtful());
     }
 
@@ -176,7 +189,7 @@ mod tests {
         let liveness = Arc::new(Liveness::new(Instant::now()));
         liveness.settled().await;
         let now = pass(30).await;
-        let check = liveness.begin_check(now).expect("due");
+        let check = liveness.begin_check(now, GRACE).expect("due");
         let waiting = tokio::spawn({
             let liveness = Arc::clone(&liveness);
             async move { liveness.settled().await }

@@ -10,7 +10,6 @@ use tokio::time::Instant;
 
 use super::attempt::{Answer, Credentials, Silence, knock};
 use super::authority::Authority;
-use super::caller::Caller;
 use super::doors::Unclaimed;
 use super::liveness::Liveness;
 use super::registry::NotAdmitted;
@@ -220,17 +219,16 @@ impl Authority {
         Ok(Login { token, session })
     }
 
-    /// Logs a caller's session in to further backends, under its own user name unless another is
+    /// Logs a session in to further backends, under its own user name unless another is
     /// given. A login it already has there is replaced if this one succeeds, and kept if not.
     pub async fn add_backends(
         &self,
-        caller: &Caller,
+        session: &GatewaySession,
         peer: IpAddr,
         username: Option<&str>,
         password: SecretString,
         backends: Vec<String>,
     ) -> Result<(), LoginError> {
-        let session = &caller.session;
         let username = username.unwrap_or(session.username());
         check(username, &password)?;
         let chosen = self.choose(Some(backends))?;

@@ -2,8 +2,9 @@
 //!
 //! A caller logs in with a user name and a password of the Xen pool ([`Authority::login`]) and gets
 //! a signed token that names a [`GatewaySession`]; that holds the caller's own session of each
-//! backend. Every request's token becomes a [`Caller`] ([`Authority::authenticate`]). Passwords are
-//! dropped once the backends have answered; backend sessions that nobody holds are logged out.
+//! backend. Every request's token becomes a [`Caller`] ([`Authority::authenticate`]), save on the few
+//! routes about the session itself, which a [`SessionHolder`] may take while no backend can confirm
+//! the session ([`Authority::identify`]). Passwords are dropped once the backends have answered; backend sessions that nobody holds are logged out.
 //!
 //! Limits: sessions in all and per user are configured, the latter below the 500 sessions per
 //! originator at which XAPI ends the oldest. At the first a login is turned away, at the second the
@@ -23,7 +24,7 @@ mod throttle;
 mod token;
 
 pub use authority::{AuthError, Authority, StartError};
-pub use caller::Caller;
+pub use caller::{Caller, SessionHolder};
 pub use key::KeyError;
 pub use login::{Login, LoginError};
 pub use session::{BackendStatus, GatewaySession, NoAccess};

@@ -4,12 +4,23 @@
 //! lower case. Some keys of maps are permissions of their own. Asking the backend would show the
 //! same, but only after the call has been sent.
 
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
 use crate::backend::Access;
 use crate::datamodel::{Call, CallKind, Roles, datamodel};
 
 /// Whether a session with this access may make the call; else the roles that may.
 pub fn may(access: &Access, call: &Call) -> Result<(), Roles> {
     may_for_key(access, call, None)
+}
+
+/// Whether it may make the call at all, if only for some keys of a map.
+pub fn may_ever(access: &Access, call: &Call) -> Result<(), Roles> {
+    may(access, call).or_else(|roles| {
+        let mut keys = call.map_keys_roles.iter().map(|(key, _)| key_permission(call, key));
+        if keys.any(|key| access.permissions.contains(&key)) { Ok(()) } else { Err(roles) }
+    })
 }
 
 /// The same for a call that works on this key of a map.
@@ -47,17 +58,23 @@ pub fn is_at_least(access: &Access, role: &str) -> bool {
         return true;
     }
     let Some(index) = datamodel().roles.iter().position(|name| name == role) else { return false };
-    let weakest = |roles: Roles| (0..8).rev().find(|index| roles.contains(*index));
-    access.permissions.iter().any(|permission| {
-        let class = permission.split_once('.').map_or("", |(class, _)| class);
-        let class = datamodel().class_of_event(class);
-        let call = class.and_then(|class| {
-            class.calls.iter().find(|call| call.wire_name.eq_ignore_ascii_case(permission))
-        });
-        // The client certificate's role stands beside the others: what it may do tells nothing.
-        let roles = call.map_or(Roles(0), |call| call.roles);
-        weakest(roles).is_some_and(|weakest| weakest <= index)
-    })
+    let mut permissions = access.permissions.iter();
+    permissions.any(|permission| weakest_role(permission).is_some_and(|weakest| weakest <= index))
+}
+
+/// The weakest role that has this permission.
+fn weakest_role(permission: &str) -> Option<usize> {
+    static WEAKEST: OnceLock<HashMap<String, usize>> = OnceLock::new();
+    let weakest = WEAKEST.get_or_init(|| {
+        let calls = datamodel().classes.iter().flat_map(|class| &class.calls);
+        let weakest = |call: &Call| {
+            let weakest =
+                (0..datamodel().roles.len()).rev().find(|role| call.roles.contains(*role));
+            Some((call.wire_name.to_ascii_lowercase(), weakest?))
+        };
+        calls.filter_map(weakest).collect()
+    });
+    weakest.get(permission).copied()
 }
 
 /// What a session may do, for whoever wants to know before trying.
@@ -86,9 +103,8 @@ pub struct KeyPermission {
 
 /// All that a session with this access may do.
 pub fn permissions(access: &Access) -> Permissions {
-    let held: std::collections::HashSet<&str> =
-        access.permissions.iter().map(String::as_str).collect();
-    let holds = |permission: &str| access.is_local_superuser || held.contains(permission);
+    let holds =
+        |permission: &str| access.is_local_superuser || access.permissions.contains(permission);
     let (mut calls, mut keys) = (Vec::new(), Vec::new());
     for call in datamodel().classes.iter().flat_map(|class| &class.calls).filter(|c| is_shown(c)) {
         let allowed = holds(&call.wire_name.to_ascii_lowercase());
@@ -148,10 +164,12 @@ mod tests {
                 }
             }
         }
-        Access { is_local_superuser: false, permissions }
+        Access { is_local_superuser: false, permissions: permissions.into_iter().collect() }
     }
 
-    const ROOT: Access = Access { is_local_superuser: true, permissions: Vec::new() };
+    fn root() -> Access {
+        Access { is_local_superuser: true, ..Access::default() }
+    }
 
     #[test]
     fn the_datamodels_roles_decide() {
@@ -161,7 +179,7 @@ mod tests {
             for call in datamodel().classes.iter().flat_map(|class| &class.calls) {
                 let want = if call.roles.contains(index) { Ok(()) } else { Err(call.roles) };
                 assert_eq!(may(&access, call), want, "{role} {}", call.wire_name);
-                assert_eq!(may(&ROOT, call), Ok(()));
+                assert_eq!(may(&root(), call), Ok(()));
             }
         }
     }
@@ -171,6 +189,8 @@ mod tests {
         let add = call("VM.add_to_other_config");
         let operator = access("vm-operator");
         assert!(may(&operator, add).is_err());
+        assert_eq!(may_ever(&operator, add), Ok(()), "for some keys");
+        assert!(may_ever(&access("read-only"), add).is_err());
         assert_eq!(may_for_key(&operator, add, Some("folder")), Ok(()));
         assert_eq!(may_for_key(&operator, add, Some("XenCenter.CustomFields.a")), Ok(()));
         assert!(may_for_key(&operator, add, Some("anything")).is_err());
@@ -178,7 +198,7 @@ mod tests {
         assert_eq!(may_for_key(&admin, add, Some("anything")), Ok(()));
         let roles = may_for_key(&admin, add, Some("pci")).expect_err("is the pool admin's");
         assert_eq!(roles.names().collect::<Vec<_>>(), ["pool-admin"]);
-        assert_eq!(may_for_key(&ROOT, add, Some("pci")), Ok(()));
+        assert_eq!(may_for_key(&root(), add, Some("pci")), Ok(()));
     }
 
     #[test]
@@ -192,7 +212,7 @@ mod tests {
             assert_eq!(permissions(&access).role, Some(*role));
         }
         assert_eq!(permissions(&access("read-only")).role, Some("read-only"));
-        assert!(is_at_least(&ROOT, "pool-admin"));
+        assert!(is_at_least(&root(), "pool-admin"));
         assert!(!is_at_least(&Access::default(), "read-only"), "nothing known, nothing assumed");
     }
 
@@ -203,7 +223,7 @@ mod tests {
         assert!(!listed.calls.contains(&"VM.get_record"));
         let folder = KeyPermission { call: "VM.add_to_other_config", key: "folder", allowed: true };
         assert!(listed.keys.contains(&folder), "{:?}", listed.keys);
-        let root = permissions(&ROOT);
+        let root = permissions(&root());
         assert!(root.is_local_superuser && root.keys.is_empty());
         assert!(root.calls.len() > 700, "{}", root.calls.len());
         assert_eq!(root.role, Some("pool-admin"));

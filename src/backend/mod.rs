@@ -17,7 +17,7 @@ pub use crate::wire::{ReadError, Seen};
 pub use error::{
     BackendError, BadReply, Busy, CallError, Fault, Phase, Reason, Unreachable, Unsendable,
 };
-pub use session::{Access, Session};
+pub use session::{Access, Permissions, Session};
 
 use std::collections::BTreeMap;
 use std::fmt;

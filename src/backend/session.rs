@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
+use parking_lot::Mutex;
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +26,67 @@ pub struct Access {
     /// May do everything; then `permissions` is empty.
     pub is_local_superuser: bool,
     /// The calls it may make, in the backend's own lower-case spelling (`vm.start`).
-    pub permissions: Vec<String>,
+    pub permissions: Permissions,
+}
+
+/// A set of permissions. A backend lists thousands for each session and knows a handful of roles, so
+/// sessions of the same role share one.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Permissions(Arc<[Box<str>]>);
+
+impl Permissions {
+    /// Whether this permission is among them.
+    pub fn contains(&self, permission: &str) -> bool {
+        self.0.binary_search_by(|held| (**held).cmp(permission)).is_ok()
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.0.iter().map(|held| &**held)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<P: Into<Box<str>>> FromIterator<P> for Permissions {
+    fn from_iter<I: IntoIterator<Item = P>>(permissions: I) -> Self {
+        let mut held: Vec<Box<str>> = permissions.into_iter().map(Into::into).collect();
+        held.sort_unstable();
+        held.dedup();
+        Self(held.into())
+    }
+}
+
+impl fmt::Debug for Permissions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Permissions({} of them)", self.len())
+    }
+}
+
+/// The sets of permissions that sessions of one backend hold now.
+#[derive(Debug, Default)]
+pub(crate) struct PermissionSets(Mutex<Vec<Weak<[Box<str>]>>>);
+
+impl PermissionSets {
+    /// The one set with this content: the one in use where there is one.
+    pub(crate) fn shared(&self, permissions: Permissions) -> Permissions {
+        let mut sets = self.0.lock();
+        sets.retain(|set| set.strong_count() > 0);
+        let same = sets.iter().filter_map(Weak::upgrade).find(|set| *set == permissions.0);
+        if let Some(same) = same {
+            return Permissions(same);
+        }
+        sets.push(Arc::downgrade(&permissions.0));
+        permissions
+    }
 }
 
 impl Session {
@@ -94,5 +156,32 @@ impl fmt::Debug for Session {
             .field("username", &self.username)
             .field("ended", &self.ended.is_cancelled())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn permissions_are_a_set_in_order() {
+        let permissions = Permissions::from_iter(["vm.start", "host.reboot", "vm.start"]);
+        assert_eq!(permissions.iter().collect::<Vec<_>>(), ["host.reboot", "vm.start"]);
+        assert!(permissions.contains("vm.start") && !permissions.contains("vm.star"));
+        assert!(Permissions::default().is_empty());
+    }
+
+    #[test]
+    fn equal_sets_are_one_and_unused_ones_are_forgotten() {
+        let sets = PermissionSets::default();
+        let set = |names: &[&'static str]| sets.shared(names.iter().copied().collect());
+        let (one, same) = (set(&["a", "b"]), set(&["b", "a"]));
+        assert!(Arc::ptr_eq(&one.0, &same.0));
+        let other = set(&["a"]);
+        assert_ne!(one, other);
+        assert_eq!(sets.0.lock().len(), 2);
+        drop((one, same));
+        assert_eq!(set(&["a"]), other);
+        assert_eq!(sets.0.lock().len(), 1);
     }
 }

@@ -1,16 +1,40 @@
 //! A server for tests that does with each request what it is told to.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
+
+/// An address that takes no connection and refuses none: its queue of new ones is full.
+pub(super) struct BlackHole {
+    pub(super) addr: SocketAddr,
+    _listener: TcpListener,
+    _queue: Vec<TcpStream>,
+}
+
+impl BlackHole {
+    pub(super) async fn open() -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
+        let listener = socket.listen(1).expect("a listener");
+        let addr = listener.local_addr().expect("an address");
+        let mut queue = Vec::new();
+        // Loopback answers at once or not at all.
+        let enough = Duration::from_millis(200);
+        while let Ok(taken) = tokio::time::timeout(enough, TcpStream::connect(addr)).await {
+            queue.push(taken.expect("a place in the queue"));
+        }
+        Self { addr, _listener: listener, _queue: queue }
+    }
+}
 
 /// What the server does with a request.
 pub(super) enum Act {

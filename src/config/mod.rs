@@ -93,6 +93,12 @@ pub struct Limits {
     /// How long a request may take until its answer begins; beyond it 504.
     #[serde(deserialize_with = "units::duration")]
     pub request_timeout: Duration,
+    /// How long a client may take nothing of an answer; beyond it its connection is closed.
+    #[serde(deserialize_with = "units::duration")]
+    pub write_timeout: Duration,
+    /// How much memory answers may take up until their clients have taken them; beyond it 503.
+    #[serde(deserialize_with = "units::size")]
+    pub max_unsent: u64,
     /// How long a connection may take to send its next request's headers, idle time included;
     /// beyond it the connection is closed.
     #[serde(deserialize_with = "units::duration")]
@@ -112,6 +118,8 @@ impl Default for Limits {
             max_header: 16 << 10,
             max_concurrent_requests: 1024,
             request_timeout: Duration::from_secs(90),
+            write_timeout: Duration::from_secs(30),
+            max_unsent: 256 << 20,
             header_timeout: Duration::from_secs(60),
             max_connections: 4096,
             shutdown_grace: Duration::from_secs(10),

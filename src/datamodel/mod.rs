@@ -6,9 +6,11 @@
 
 mod describe;
 mod load;
+mod secrets;
 mod types;
 
 pub use describe::{Description, describe};
+pub use secrets::is_secret_field;
 pub use types::Type;
 
 use std::collections::HashMap;

@@ -36,6 +36,8 @@ pub(super) fn layer(cors: &config::Cors) -> Option<CorsLayer> {
         ])
         .expose_headers([
             super::request_id::HEADER,
+            header::AGE,
+            header::ALLOW,
             header::ETAG,
             header::LINK,
             header::LOCATION,

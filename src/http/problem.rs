@@ -75,6 +75,19 @@ pub struct Progress {
 /// The media type of a problem document.
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
+/// Bytes of a detail, and of a pointer or a parameter. Texts may say back what a client sent, such
+/// as the name of a member that is none, and that may be as long as a body.
+const LONGEST_DETAIL: usize = 4096;
+const LONGEST_NAME: usize = 1024;
+
+fn cut(mut text: String, longest: usize) -> String {
+    if text.len() > longest {
+        text.truncate((0..=longest).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0));
+        text.push('…');
+    }
+    text
+}
+
 impl Problem {
     /// A problem of the gateway's own. `detail` is for people and must name no secret.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
@@ -89,7 +102,7 @@ impl Problem {
             status: code.status(),
             code: Cow::Borrowed(code.as_str()),
             title: Cow::Borrowed(code.title()),
-            detail: detail.into(),
+            detail: cut(detail.into(), LONGEST_DETAIL),
             params: Vec::new(),
             retryable: code.retryable(),
             pointer: None,
@@ -130,7 +143,7 @@ impl Problem {
     /// missing object in the path is a bad value in a body: 404 becomes 422.
     #[must_use]
     pub fn at(mut self, pointer: impl Into<String>) -> Self {
-        self.0.pointer = Some(pointer.into());
+        self.0.pointer = Some(cut(pointer.into(), LONGEST_NAME));
         if self.0.status == StatusCode::NOT_FOUND {
             self.0.status = StatusCode::UNPROCESSABLE_ENTITY;
         }
@@ -140,7 +153,8 @@ impl Problem {
     /// The same, with the values the detail speaks of, for programs.
     #[must_use]
     pub fn with_params<P: Into<String>>(mut self, params: impl IntoIterator<Item = P>) -> Self {
-        self.0.params = params.into_iter().map(|param| Some(param.into())).collect();
+        let params = params.into_iter().map(|param| Some(cut(param.into(), LONGEST_NAME)));
+        self.0.params = params.collect();
         self
     }
 
@@ -217,13 +231,16 @@ impl Problem {
         serde_json::to_vec(&document).expect("strings and numbers are always JSON")
     }
 
-    /// Turns an answer that carries a problem into the one that goes out; others pass.
-    pub(super) fn render(response: &mut Response, request_id: &str) {
+    /// Turns an answer that carries a problem into the one that goes out; others pass. The answer to
+    /// a `HEAD` has the length of the document and not the document.
+    pub(super) fn render(response: &mut Response, request_id: &str, is_head: bool) {
         if let Some(problem) = response.extensions_mut().remove::<Problem>() {
             let document = problem.document(request_id);
             // The router has seen an empty body, and has said so.
             response.headers_mut().insert(header::CONTENT_LENGTH, document.len().into());
-            *response.body_mut() = Body::from(document);
+            if !is_head {
+                *response.body_mut() = Body::from(document);
+            }
         }
     }
 }
@@ -312,6 +329,14 @@ mod tests {
 
         let later = Problem::from(Code::BackendBusy).retry_after(Duration::from_millis(2100));
         assert_eq!(later.into_response().headers()[header::RETRY_AFTER], "3");
+    }
+
+    #[test]
+    fn no_text_is_as_long_as_a_body() {
+        let long = "é".repeat(1 << 20);
+        let problem = Problem::new(Code::WrongShape, &*long).at(&*long).with_params([&*long]);
+        assert!(problem.document("id").len() < 8192);
+        assert!(problem.detail().ends_with("é…"));
     }
 
     #[test]

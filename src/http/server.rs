@@ -2,8 +2,10 @@
 //!
 //! At `max_connections` no new connection is accepted until one ends; clients wait in the
 //! system's queue. A connection that sends no request within `header_timeout` is closed, and so is
-//! one that is idle for that long.
+//! one that is idle for that long. So is one whose client takes nothing of an answer for
+//! `write_timeout`.
 
+mod patience;
 #[cfg(test)]
 mod tests;
 
@@ -27,8 +29,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::shell::{Shell, Stack};
+use super::shell::{Shell, Stack, Unsent};
 use crate::config::Limits;
+use patience::Patience;
 
 /// How long accepting pauses when the system has no sockets left to give.
 const BREATH: Duration = Duration::from_millis(100);
@@ -60,7 +63,14 @@ struct Protocols {
     builder: auto::Builder<TokioExecutor>,
     tls: Option<TlsAcceptor>,
     first_request: Duration,
+    write_timeout: Duration,
     stop: CancellationToken,
+}
+
+/// One connection's answers.
+struct Service {
+    stack: Stack,
+    unsent: Arc<Unsent>,
 }
 
 impl fmt::Debug for Server {
@@ -77,25 +87,24 @@ impl Server {
             builder: builder(&limits),
             tls,
             first_request: limits.header_timeout,
+            write_timeout: limits.write_timeout,
             stop: stop.clone(),
         });
         let slots = Arc::new(Semaphore::new(limits.max_connections));
         let mut connections = JoinSet::new();
         let accepting = async {
+            let mut crowded = Crowded::new(limits.max_connections);
             loop {
                 while connections.try_join_next().is_some() {}
-                if slots.available_permits() == 0 {
-                    tracing::warn!(
-                        max_connections = limits.max_connections,
-                        "no new connections until one ends"
-                    );
-                }
+                crowded.look(slots.available_permits());
                 let slot = slots.clone().acquire_owned().await;
                 let slot = slot.expect("nobody closes this semaphore");
                 let (stream, peer) = accept(&listener).await;
-                let (protocols, stack) = (protocols.clone(), shell.for_peer(peer));
+                let unsent = Arc::<Unsent>::default();
+                let stack = shell.for_connection(peer, unsent.clone());
+                let (protocols, service) = (protocols.clone(), Service { stack, unsent });
                 connections.spawn(async move {
-                    protocols.serve(stream, peer, stack).await;
+                    protocols.serve(stream, peer, service).await;
                     drop(slot);
                 });
             }
@@ -108,6 +117,32 @@ impl Server {
             tracing::warn!(left, "connections that did not end in time are cut");
             connections.shutdown().await;
         }
+    }
+}
+
+/// Tells the log once when connections run out, however many come and go at the limit; again only
+/// after there was air.
+struct Crowded {
+    max_connections: usize,
+    told: bool,
+}
+
+impl Crowded {
+    fn new(max_connections: usize) -> Self {
+        Self { max_connections, told: false }
+    }
+
+    /// Looks at how many connections may still come; whether that was worth a warning.
+    fn look(&mut self, free: usize) -> bool {
+        let warn = free == 0 && !self.told;
+        if warn {
+            self.told = true;
+            let max_connections = self.max_connections;
+            tracing::warn!(max_connections, "no new connections until one ends");
+        } else if free > self.max_connections / 10 {
+            self.told = false;
+        }
+        warn
     }
 }
 
@@ -153,15 +188,16 @@ fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
 }
 
 impl Protocols {
-    async fn serve(&self, stream: TcpStream, peer: SocketAddr, stack: Stack) {
+    async fn serve(&self, stream: TcpStream, peer: SocketAddr, service: Service) {
         // Answers are written whole; waiting for more to send only delays them.
         let _ = stream.set_nodelay(true);
+        let stream = Patience::new(stream, self.write_timeout);
         let Some(tls) = &self.tls else {
-            return self.talk(stream, peer, stack).await;
+            return self.talk(stream, peer, service).await;
         };
         let handshake = tokio::time::timeout(self.first_request, tls.accept(stream));
         match self.stop.run_until_cancelled(handshake).await {
-            Some(Ok(Ok(stream))) => self.talk(stream, peer, stack).await,
+            Some(Ok(Ok(stream))) => self.talk(stream, peer, service).await,
             Some(Ok(Err(error))) => tracing::debug!(%peer, %error, "no TLS"),
             Some(Err(_)) => tracing::debug!(%peer, "no TLS in time"),
             None => {}
@@ -172,8 +208,9 @@ impl Protocols {
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         peer: SocketAddr,
-        stack: Stack,
+        service: Service,
     ) {
+        let Service { stack, unsent } = service;
         let asked = Arc::new(AtomicBool::new(false));
         let service = {
             let asked = asked.clone();
@@ -187,6 +224,7 @@ impl Protocols {
         let mut stopped = pin!(self.stop.cancelled());
         // hyper waits for as long as it takes to learn which HTTP it is.
         let mut patience = pin!(tokio::time::sleep(self.first_request));
+        let mut stalled = pin!(unsent.stalled(self.write_timeout));
         let (mut stopping, mut patient) = (false, true);
         let ended = loop {
             tokio::select! {
@@ -195,6 +233,10 @@ impl Protocols {
                 () = &mut stopped, if !stopping => {
                     stopping = true;
                     connection.as_mut().graceful_shutdown();
+                }
+                () = &mut stalled => {
+                    tracing::debug!(%peer, "a client takes nothing of an answer");
+                    return;
                 }
                 () = &mut patience, if patient => {
                     patient = false;

@@ -4,6 +4,7 @@
 //! One function instead of a tower of layers: each layer would cost a box and a future per request,
 //! and the order of these steps is easier to read than to compose.
 
+mod outgoing;
 mod panics;
 #[cfg(test)]
 mod tests;
@@ -18,7 +19,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, Request, header};
+use http::{HeaderValue, Method, Request, header};
 use http_body_util::Limited;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -30,10 +31,13 @@ use super::problem::{Code, Problem};
 use super::request_id::{self, RequestId};
 use crate::config;
 
+pub use outgoing::{Embedded, Unsent};
 pub use panics::log_panics;
 
-/// Answers that stand on one process's health go out even when everything else is refused.
-const ALWAYS: &str = "/livez";
+use outgoing::{NoRoom, Outgoing, Room, Share};
+
+/// Answers about the gateway's own health go out even when everything else is refused.
+const ALWAYS: [&str; 2] = ["/livez", "/readyz"];
 
 /// What is known of a request before its route is; an extension of the request.
 #[derive(Debug, Clone)]
@@ -53,6 +57,7 @@ pub struct Shell {
     shared: Arc<Shared>,
     cors: Option<tower_http::cors::CorsLayer>,
     peer: SocketAddr,
+    unsent: Arc<Unsent>,
 }
 
 #[derive(Debug)]
@@ -62,6 +67,7 @@ struct Shared {
     max_header: u64,
     request_timeout: Duration,
     running: Semaphore,
+    room: Room,
 }
 
 impl Shell {
@@ -73,14 +79,17 @@ impl Shell {
             max_header: limits.max_header,
             request_timeout: limits.request_timeout,
             running: Semaphore::new(limits.max_concurrent_requests),
+            room: Room::new(limits.max_unsent),
         };
         let nobody = SocketAddr::from(([0, 0, 0, 0], 0));
-        Self { shared: Arc::new(shared), cors: cors::layer(cors), peer: nobody }
+        let (shared, cors) = (Arc::new(shared), cors::layer(cors));
+        Self { shared, cors, peer: nobody, unsent: Arc::default() }
     }
 
-    /// The service for the connection with this peer.
-    pub fn for_peer(&self, peer: SocketAddr) -> Stack {
-        let shell = Self { shared: self.shared.clone(), cors: None, peer };
+    /// The service for one connection with this peer. It keeps account of the connection's answers
+    /// in `unsent`.
+    pub fn for_connection(&self, peer: SocketAddr, unsent: Arc<Unsent>) -> Stack {
+        let shell = Self { shared: self.shared.clone(), cors: None, peer, unsent };
         match &self.cors {
             Some(layer) => tower::util::Either::Left(tower::Layer::layer(layer, shell)),
             None => tower::util::Either::Right(shell),
@@ -102,33 +111,45 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let (shared, peer) = (self.shared.clone(), self.peer);
-        Box::pin(async move { Ok(shared.answer(request, peer).await) })
+        let (shared, peer, unsent) = (self.shared.clone(), self.peer, self.unsent.clone());
+        Box::pin(async move { Ok(shared.answer(request, peer, &unsent).await) })
     }
 }
 
 impl Shared {
-    async fn answer<B>(&self, request: Request<B>, peer: SocketAddr) -> Response
+    async fn answer<B>(
+        &self,
+        request: Request<B>,
+        peer: SocketAddr,
+        unsent: &Arc<Unsent>,
+    ) -> Response
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: std::error::Error + Send + Sync,
     {
         let request_id = RequestId::of(request.headers());
         let log = AccessLog::begin(&request);
-        let mut response = match self.admit(&request) {
+        let (version, is_head) = (request.version(), request.method() == Method::HEAD);
+        let always = is_always(&request);
+        let response = match self.admit(&request, always) {
             Ok(_running) => self.run(request, peer, &request_id).await,
             Err(problem) => problem.into_response(),
         };
+        let (mut response, share) = match self.make_room(&response, always) {
+            Ok(share) => (response, share),
+            Err(problem) => (problem.into_response(), None),
+        };
         log.end(&response, peer, &request_id);
-        Problem::render(&mut response, request_id.as_str());
+        Problem::render(&mut response, request_id.as_str(), is_head);
         finish(&mut response, &request_id);
-        response
+        response.map(|body| Outgoing::wrap(body, share, version, unsent))
     }
 
     /// Refuses what is too large by its own account, or one request too many.
     fn admit<B: HttpBody>(
         &self,
         request: &Request<B>,
+        always: bool,
     ) -> Result<Option<tokio::sync::SemaphorePermit<'_>>, Problem> {
         if header_size(request) > self.max_header {
             let detail = format!("request line and headers are over {} bytes", self.max_header);
@@ -139,9 +160,20 @@ impl Shared {
         }
         match self.running.try_acquire() {
             Ok(permit) => Ok(Some(permit)),
-            Err(_) if request.uri().path() == ALWAYS => Ok(None),
+            Err(_) if always => Ok(None),
             Err(_) => Err(Problem::from(Code::Overloaded)),
         }
+    }
+
+    /// Refuses an answer for which there is no room, because clients do not take what they asked
+    /// for.
+    fn make_room(&self, response: &Response, always: bool) -> Result<Share, Problem> {
+        if always || response.extensions().get::<Embedded>().is_some() {
+            return Ok(None);
+        }
+        self.room.take(response.body()).map_err(|NoRoom| {
+            Problem::new(Code::Overloaded, "too many answers have not been taken by their clients")
+        })
     }
 
     async fn run<B>(&self, request: Request<B>, peer: SocketAddr, id: &RequestId) -> Response
@@ -180,6 +212,10 @@ impl Shared {
         let detail = format!("the body is over {} bytes", self.max_body);
         Problem::new(Code::BodyTooLarge, detail)
     }
+}
+
+fn is_always<B>(request: &Request<B>) -> bool {
+    ALWAYS.contains(&request.uri().path())
 }
 
 /// The request line and headers, about as they came over the wire.

@@ -7,6 +7,7 @@ use foldhash::{HashMap, HashSet};
 use serde_json::value::RawValue;
 
 use super::encode::{Encoded, Encoder};
+use super::json::{self, may_hold_half_pairs};
 use super::refs::{RefId, RefIndex, Target};
 use super::store::{Change, Object, Snapshot};
 use crate::datamodel::{Class, datamodel};
@@ -71,7 +72,16 @@ impl Draft {
 
     /// Takes one event, as the JSON of `event.from`.
     pub(super) fn take(&mut self, event: &[u8], encoder: &mut Encoder, refs: &mut RefIndex) {
-        let Ok(event) = serde_json::from_slice::<Event<'_>>(event) else {
+        let mended;
+        let read = match serde_json::from_slice::<Event<'_>>(event) {
+            Ok(read) if !may_hold_half_pairs(event) => Some(read),
+            // Sloppy bytes cost an object nothing.
+            _ => {
+                mended = json::mended(event);
+                serde_json::from_str(&mended).ok()
+            }
+        };
+        let Some(event) = read else {
             self.unreadable += 1;
             return;
         };
@@ -409,6 +419,19 @@ mod tests {
         assert_eq!((count(&bench, View::Snapshot), count(&bench, View::Plain)), (1, 1));
         bench.batch(&[del("vm", "vm1")]);
         assert_eq!(count(&bench, View::Snapshot), 0);
+    }
+
+    #[test]
+    fn sloppy_bytes_lose_nothing() {
+        let mut bench = Bench::new();
+        let mut draft = Draft::from(Snapshot::empty());
+        let event =
+            vm(1, "\"name_label\":\"caf@\",\"other_config\":{\"a\":\"1\",\"\\ud800\":\"2\"}");
+        let event: Vec<u8> = event.bytes().map(|b| if b == b'@' { 0xe9 } else { b }).collect();
+        draft.take(&event, &mut bench.encoder, &mut bench.refs);
+        bench.publish(draft.finish());
+        let json = bench.json("VM", 1);
+        assert!(json.contains("caf\u{e9}") && json.contains(r#"{"a":"1","\ufffd":"2"}"#), "{json}");
     }
 
     #[test]

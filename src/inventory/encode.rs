@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::record::{FIRST_FIELD, Record, RecordBuilder};
 use super::refs::{RefId, RefIndex};
 use super::value::{Hidden, Links, write_field, write_unknown};
-use crate::datamodel::{Class, datamodel};
+use crate::datamodel::{Class, datamodel, is_secret_field};
 
 /// Why a record could not be encoded; nothing of it is repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -95,7 +95,9 @@ impl Encoder {
         self.start(uuid);
         for (index, field) in class.fields.iter().enumerate() {
             match found.fields[index] {
-                Some(text) if field.name != "uuid" => {
+                Some(text)
+                    if field.name != "uuid" && !is_secret_field(&class.name, &field.name) =>
+                {
                     let hidden = Hidden::of(&class.name, &field.name);
                     self.write(FIRST_FIELD + index, &field.name, text, &mut links, |l, out| {
                         write_field(&field.ty, hidden, text, l, out)
@@ -342,6 +344,16 @@ mod tests {
             assert_eq!(encoded.record.text(class("VM"), "uuid"), Some(uuid));
             assert_eq!(encoded.record.field_named(class("VM"), "domid"), None);
         }
+    }
+
+    #[test]
+    fn secrets_do_not_get_in() {
+        let (mut encoder, mut refs) = (Encoder::new("lab"), RefIndex::default());
+        let uuid = "00000000-0000-0000-0000-000000000007";
+        let json = format!("{{\"uuid\":\"{uuid}\",\"cluster_token\":\"hunter2\"}}");
+        let encoded = encoder.encode(class("Cluster"), &json, &mut refs).expect("encodes");
+        let text = std::str::from_utf8(encoded.record.json()).expect("UTF-8");
+        assert!(!text.contains("hunter2"), "{text}");
     }
 
     #[test]

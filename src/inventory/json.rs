@@ -119,3 +119,93 @@ pub(super) fn each_member(json: &str, each: impl FnMut(&str, &str)) {
         let _ = serde_json::Deserializer::from_str(json).deserialize_map(Members(each));
     }
 }
+
+/// The same JSON as strict readers take it: what is no UTF-8 is read as Latin-1, a control
+/// character in a string is escaped, and half a surrogate pair becomes the replacement character.
+pub(super) fn mended(json: &[u8]) -> String {
+    let mut out = String::with_capacity(json.len() + 16);
+    let mut in_string = false;
+    for chunk in json.utf8_chunks() {
+        let invalid = chunk.invalid().iter().map(|byte| char::from(*byte));
+        let mut chars = chunk.valid().chars().chain(invalid).peekable();
+        while let Some(char) = chars.next() {
+            match char {
+                '"' => {
+                    in_string = !in_string;
+                    out.push('"');
+                }
+                '\\' if in_string => {
+                    out.push('\\');
+                    out.extend(chars.next());
+                }
+                char if in_string && char < ' ' => {
+                    out.push_str(&format!("\\u{:04x}", u32::from(char)));
+                }
+                char => out.push(char),
+            }
+        }
+    }
+    replace_half_pairs(&mut out);
+    out
+}
+
+/// Whether strict readers might refuse a `\u` escape in it.
+pub(super) fn may_hold_half_pairs(json: &[u8]) -> bool {
+    memchr::memmem::find(json, b"\\ud").is_some() || memchr::memmem::find(json, b"\\uD").is_some()
+}
+
+fn replace_half_pairs(json: &mut String) {
+    let escape = |bytes: &[u8]| -> Option<u16> {
+        let digits = bytes.strip_prefix(b"\\u")?.get(..4)?;
+        u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    };
+    let (mut at, mut wrong) = (0, Vec::new());
+    let bytes = json.as_bytes();
+    while let Some(next) = memchr::memchr(b'\\', &bytes[at..]) {
+        at += next;
+        match escape(&bytes[at..]) {
+            Some(0xd800..=0xdbff) => match escape(&bytes[at + 6..]) {
+                Some(0xdc00..=0xdfff) => at += 12,
+                _ => {
+                    wrong.push(at);
+                    at += 6;
+                }
+            },
+            Some(0xdc00..=0xdfff) => {
+                wrong.push(at);
+                at += 6;
+            }
+            _ => at += 2,
+        }
+        if at >= bytes.len() {
+            break;
+        }
+    }
+    for at in wrong {
+        json.replace_range(at + 2..at + 6, "fffd");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strict_readers_take_what_was_mended() {
+        for (json, want) in [
+            (&br#"{"a":"b"}"#[..], r#"{"a":"b"}"#),
+            (b"{\"a\":\"\xe9\x01\"}", "{\"a\":\"\u{e9}\\u0001\"}"),
+            (br#"["\ud800","\udc00x","\ud83d\ude00"]"#, r#"["\ufffd","\ufffdx","\ud83d\ude00"]"#),
+            (br#"["\\ud800","\ud8"]"#, r#"["\\ud800","\ud8"]"#),
+        ] {
+            assert_eq!(mended(json), want);
+        }
+        let text = mended(br#"{"a":1,"\ud800":"a","b":"c"}"#);
+        assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok());
+        for hostile in
+            [&b"\\"[..], b"\"\\", b"\"\\u", b"\"\\ud800\\", b"\xff\\ud8", b"\"\\ud800\\u"]
+        {
+            mended(hostile);
+        }
+    }
+}

@@ -27,6 +27,8 @@ const GLANCE: Duration = Duration::from_millis(100);
 /// the next attempt is sure to meet again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(4));
 const LONG_PAUSE: Duration = Duration::from_secs(60);
+/// How often a backend may refuse a token before it is given up.
+const TOKEN_TRIES: u32 = 3;
 /// How often a backend is asked whether it is there while nobody lends a session.
 const PROBE_EVERY: Duration = Duration::from_secs(4);
 /// How long a mirror outlives its last caller.
@@ -54,7 +56,7 @@ enum End {
 /// to the end, because half of it would leave records and references at odds.
 enum Brought {
     /// Everything there is.
-    All(Draft, RefIndex, EventFrame),
+    All(Box<Draft>, RefIndex, EventFrame),
     /// What has happened since.
     Changes(Vec<Box<[u8]>>, EventFrame),
 }
@@ -73,6 +75,12 @@ pub(super) struct Sync {
     pause: Duration,
     /// Whether the last session brought anything.
     progress: bool,
+    /// How often in a row the token was of no use.
+    rejected: u32,
+    /// When everything was last asked for, and how long to wait before the next time.
+    everything: (Option<Instant>, Duration),
+    /// When unreadable events were last spoken of.
+    complained: Option<Instant>,
 }
 
 /// Keeps a mirror up to date until `stop`, whatever happens.
@@ -99,6 +107,9 @@ impl Sync {
             contact: None,
             pause: PAUSES.0,
             progress: false,
+            rejected: 0,
+            everything: (None, Duration::ZERO),
+            complained: None,
         }
     }
 
@@ -126,6 +137,12 @@ impl Sync {
             End::SessionLost => self.token = None,
             End::OutOfStep => self.token = None,
             End::Failed(error) => {
+                // A token that brings nothing but refusals is given up.
+                let refused = !matches!(error, CallError::Unreachable(_) | CallError::Timeout(_));
+                self.rejected = if refused { self.rejected + 1 } else { 0 };
+                if self.rejected >= TOKEN_TRIES {
+                    self.token = None;
+                }
                 self.lost(&error);
                 self.mirror.rotate_sessions();
                 self.progress = false;
@@ -219,16 +236,18 @@ impl Sync {
             let Some(frame) = self.apply(brought).await else { return End::OutOfStep };
             self.contact = Some(Instant::now());
             (self.pause, self.progress) = (PAUSES.0, true);
+            self.rejected = 0;
             self.mirror.saw(&frame.token);
-            self.token = Some(frame.token);
+            let idle = empty || self.token.as_ref() == Some(&frame.token);
+            self.token = Some(frame.token).filter(|token| !token.is_empty());
             if let Some(reading) = self.mirror.reading()
                 && self.counts.out_of_step(&frame.valid_ref_counts, &reading.snapshot)
             {
                 tracing::warn!(backend = self.mirror.name(), "object counts differ: fresh sync");
                 return End::OutOfStep;
             }
-            // A backend that answers at once and says nothing would keep both sides busy.
-            if empty && asked.elapsed() < HASTE {
+            // A backend that answers at once and says nothing new would keep both sides busy.
+            if idle && asked.elapsed() < HASTE {
                 sleep(HASTE).await;
             }
         }
@@ -251,6 +270,7 @@ impl Sync {
 
     /// Asks for everything.
     async fn everything(&mut self, session: &Session) -> Result<Brought, CallError> {
+        self.before_everything().await;
         self.mirror.syncing();
         let (mut draft, mut refs) = (Draft::fresh(), RefIndex::default());
         let (backend, encoder) = (&self.mirror.backend, &mut self.encoder);
@@ -259,7 +279,20 @@ impl Sync {
             Ok(())
         };
         let frame = backend.events(session, "", EVENT_TIMEOUT, &mut take).await?;
-        Ok(Brought::All(draft, refs, frame))
+        Ok(Brought::All(Box::new(draft), refs, frame))
+    }
+
+    /// Everything is a lot: whatever goes wrong, it is not asked for again and again.
+    async fn before_everything(&mut self) {
+        let (last, wait) = &mut self.everything;
+        match *last {
+            Some(then) if then.elapsed() < LONG_PAUSE => {
+                sleep(*wait).await;
+                *wait = (*wait * 2).clamp(PAUSES.0, LONG_PAUSE);
+            }
+            _ => *wait = PAUSES.0,
+        }
+        *last = Some(Instant::now());
     }
 
     /// Waits for changes.
@@ -326,7 +359,9 @@ impl Sync {
 
     fn show(&mut self, finished: Finished, refs: Option<RefIndex>, encoder: Encoder) {
         self.encoder = encoder;
-        if finished.unreadable > 0 {
+        let lately = self.complained.is_some_and(|then| then.elapsed() < LONG_PAUSE);
+        if finished.unreadable > 0 && !lately {
+            self.complained = Some(Instant::now());
             let (backend, count) = (self.mirror.name(), finished.unreadable);
             tracing::warn!(backend, count, "events that could not be read");
         }

@@ -15,7 +15,7 @@ use super::json::{
     write_key,
 };
 use super::refs::{RefId, RefIndex};
-use crate::datamodel::{Type, datamodel};
+use crate::datamodel::{Type, datamodel, is_secret_field};
 
 /// The prefix of XAPI's refs.
 const OPAQUE_REF: &str = "OpaqueRef:";
@@ -180,7 +180,8 @@ pub(super) fn write_unknown(json: &str, links: &mut dyn Resolve, out: &mut Vec<u
             });
             list.close(b'}');
         }
-        _ => out.extend_from_slice(json.as_bytes()),
+        Some(b't' | b'f' | b'n') => out.extend_from_slice(json.as_bytes()),
+        _ => write_float(json, out),
     }
 }
 
@@ -233,7 +234,8 @@ fn whole(text: &str) -> Option<i64> {
 }
 
 fn write_float(json: &str, out: &mut Vec<u8>) {
-    if json.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
+    let plain = |byte: u8| byte.is_ascii_digit() || byte == b'.' || byte == b'-';
+    if !json.starts_with('"') && json.len() <= 32 && json.bytes().all(plain) {
         out.extend_from_slice(json.as_bytes());
         return;
     }
@@ -308,6 +310,9 @@ fn write_record(
     let mut list = Separated::open(b'{', out);
     each_member(json, |name, value| {
         list.add(|out| {
+            if is_secret_field(&class.name, name) {
+                return false;
+            }
             write_key(name, out);
             match class.field(name) {
                 Some(field) => write(&field.ty, value, links, out),
@@ -399,9 +404,13 @@ mod tests {
         ] {
             assert_eq!(encoded(&Type::Int, json), want, "int {json}");
         }
-        for (json, want) in
-            [("1.0", "1.0"), ("\"0.5\"", "0.5"), ("\"NaN\"", "null"), ("null", "null")]
-        {
+        for (json, want) in [
+            ("1.0", "1.0"),
+            ("\"0.5\"", "0.5"),
+            ("\"NaN\"", "null"),
+            ("1e999", "null"),
+            ("1e3", "1000.0"),
+        ] {
             assert_eq!(encoded(&Type::Float, json), want, "float {json}");
         }
         for (json, want) in [("true", "true"), ("\"0\"", "false"), ("1", "true"), ("[]", LEFT_OUT)]

@@ -62,6 +62,11 @@ impl Named {
 }
 
 impl Arguments {
+    /// Notes that the client named the object of this ref and uuid at `pointer`.
+    pub(super) fn name(&mut self, reference: &Arc<str>, uuid: Uuid, pointer: impl Into<String>) {
+        self.named.0.push((reference.clone(), Some(uuid), pointer.into()));
+    }
+
     /// Puts more arguments behind these.
     pub(super) fn append(&mut self, mut others: Self) {
         self.values.append(&mut others.values);

@@ -114,17 +114,27 @@ impl OpError {
         self
     }
 
-    /// The same, as the part at `pointer` of a larger body.
+    /// The same, as something that the field at `pointer` asks for.
     pub(super) fn within(self, pointer: &str) -> Self {
         match self {
-            Self::Argument(ArgumentError { pointer: inner, what }) => {
-                Self::Argument(ArgumentError { pointer: format!("{pointer}{inner}"), what })
-            }
-            Self::Failure { failure, pointer: Some(inner) } => {
-                Self::Failure { failure, pointer: Some(format!("{pointer}{inner}")) }
-            }
             Self::NotSupported { what, why, .. } => {
                 Self::NotSupported { what, why, pointer: Some(pointer.to_owned()) }
+            }
+            other => other,
+        }
+    }
+
+    /// The same, pointing to where `elsewhere` says instead.
+    pub(super) fn pointing(self, elsewhere: impl FnOnce(&str) -> String) -> Self {
+        match self {
+            Self::Argument(ArgumentError { pointer, what }) => {
+                Self::Argument(ArgumentError { pointer: elsewhere(&pointer), what })
+            }
+            Self::Failure { failure, pointer: Some(pointer) } => {
+                Self::Failure { failure, pointer: Some(elsewhere(&pointer)) }
+            }
+            Self::NotSupported { what, why, pointer: Some(pointer) } => {
+                Self::NotSupported { what, why, pointer: Some(elsewhere(&pointer)) }
             }
             other => other,
         }

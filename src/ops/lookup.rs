@@ -58,13 +58,14 @@ impl Known {
 }
 
 impl Reach {
-    /// Knows the refs of all that a body may name as the parameters of `call`. What is not mirrored
-    /// (roles, say) is asked for.
+    /// Knows the refs of all that a body may name as the parameters of `call`, which the caller may
+    /// make. What is not mirrored (roles, say) is asked for.
     pub async fn known(
         &self,
         call: &Call,
         body: Option<&Map<String, Value>>,
     ) -> Result<Known, OpError> {
+        self.admits(call)?;
         let mut known = Known::mirrored(self.snapshot()?);
         for (class, uuid) in body.map(|body| named(call, body)).unwrap_or_default() {
             if let Some(reference) = read_through(self, datamodel().get(class), uuid).await? {

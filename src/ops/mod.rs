@@ -3,6 +3,9 @@
 //! A client speaks in JSON, uuids and RFC 3339; [`arguments`] turns that into the arguments of a
 //! call by the datamodel's types. A [`Reach`] is one caller on one backend: it makes calls in the
 //! caller's own session, having checked first that they may be made and that the backend has them.
+//! [`actions`] are the calls that clients make by name; [`patch`], [`create`] and [`destroy`] make
+//! calls of what clients say about objects; [`provision`] is a flow of many. What takes time is a
+//! task: [`Tasks`] follows it, keeps how it ended, and tells who waits.
 
 pub mod actions;
 pub mod arguments;

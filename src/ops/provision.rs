@@ -41,9 +41,14 @@ pub fn provision(
     tasks: &Arc<Tasks>,
     body: &Map<String, Value>,
 ) -> Result<Uuid, OpError> {
+    // Whoever may not have VMs made is told so whatever the order says.
+    for name in [if body.contains_key("sr") { "VM.copy" } else { "VM.clone" }, "VM.provision"] {
+        reach.admits(call(name))?;
+    }
     let order = Order::read(&*reach.snapshot()?, body)?;
     let template = (&order.template.reference, &order.template.record);
-    order.plan(template, &*reach.snapshot()?)?.check(reach)?;
+    let plan = order.plan(template, &*reach.snapshot()?)?;
+    plan.check(reach).map_err(|error| order.as_given(error))?;
     for name in order.calls() {
         reach.check(call(name), &Arguments::default())?;
     }

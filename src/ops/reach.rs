@@ -70,6 +70,17 @@ impl Reach {
     pub fn check(&self, call: &Call, arguments: &Arguments) -> Result<(), OpError> {
         roles::may_for_key(&self.session.access, call, key_of(call, arguments))
             .map_err(|roles| OpError::Denied { call: call.wire_name.clone(), roles })?;
+        self.supports(call)
+    }
+
+    /// The same before anything is known of the arguments.
+    pub fn admits(&self, call: &Call) -> Result<(), OpError> {
+        roles::may_ever(&self.session.access, call)
+            .map_err(|roles| OpError::Denied { call: call.wire_name.clone(), roles })?;
+        self.supports(call)
+    }
+
+    fn supports(&self, call: &Call) -> Result<(), OpError> {
         let Some(reading) = self.mirror.reading() else { return Ok(()) };
         match Version::of(&reading.snapshot).lacks(&call.lifecycle) {
             Some(why) => {

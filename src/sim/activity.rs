@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use crate::datamodel::{Class, datamodel};
 
-use super::calls::new_task;
-use super::database::{Database, NULL, Text, Value};
-use super::population::operations;
+use super::calls::begin_task;
+use super::database::{Database, Text, Value};
 use super::state::State;
 
 /// How often something moves.
@@ -23,7 +22,7 @@ pub(crate) async fn run(state: Arc<State>) {
     }
 }
 
-fn move_once(state: &State, beat: u64) {
+fn move_once(state: &Arc<State>, beat: u64) {
     let (Some(vm), Some(metrics)) = (datamodel().class("VM"), datamodel().class("VM_metrics"))
     else {
         return;
@@ -32,7 +31,7 @@ fn move_once(state: &State, beat: u64) {
         state.write(|db| work(state, db, vm, metrics));
     }
     if beat.is_multiple_of(4) {
-        state.write(|db| toggle(state, db, vm));
+        toggle(state);
     }
 }
 
@@ -53,50 +52,23 @@ fn work(state: &State, db: &mut Database, vm: &Class, metrics: &'static Class) {
 }
 
 /// Some VM starts or stops, and a task tells of it.
-fn toggle(state: &State, db: &mut Database, vm: &'static Class) {
-    let Some(some) = pick(state, db, vm) else { return };
-    let is = |name| get(db, vm, &some, name) == Some(Value::Bool(true));
-    if is("is_a_template") || is("is_control_domain") || is("is_a_snapshot") {
-        return;
-    }
-    let running = get(db, vm, &some, "power_state") == Some(Value::text("Running"));
-    let host = datamodel().class("host").and_then(|host| {
-        let hosts: Vec<_> = db.table(host.id).iter().map(|host| host.reference().clone()).collect();
-        (!hosts.is_empty()).then(|| state.identifiers.pick(&hosts).clone())
+fn toggle(state: &Arc<State>) {
+    let Some(vm) = datamodel().class("VM") else { return };
+    let call = state.write(|db| {
+        let some = pick(state, db, vm)?;
+        let is = |name| get(db, vm, &some, name) == Some(Value::Bool(true));
+        if is("is_a_template") || is("is_control_domain") || is("is_a_snapshot") {
+            return None;
+        }
+        let running = get(db, vm, &some, "power_state") == Some(Value::text("Running"));
+        Some((running, Value::Text(some)))
     });
-    let host = host.filter(|_| !running).unwrap_or_else(|| NULL.into());
-    let task = new_task(state, db, if running { "VM.clean_shutdown" } else { "VM.start" }, "");
-    let memory = get(db, vm, &some, "memory_dynamic_max").filter(|_| !running);
-    for (name, value) in [
-        ("power_state", Value::text(if running { "Halted" } else { "Running" })),
-        ("allowed_operations", operations(!running)),
-        ("resident_on", Value::Text(host)),
-        ("memory_target", memory.unwrap_or(Value::Int(0))),
-        ("domid", Value::Int(if running { -1 } else { 1 + state.identifiers.below(1000) as i64 })),
-    ] {
-        set(db, vm, &some, name, value);
-    }
-    let Some(class) = datamodel().class("task") else { return };
-    let now = Value::date_time(state.clock.date_time(0));
-    for (name, value) in [
-        ("status", Value::text("success")),
-        ("progress", Value::Float(1.0)),
-        ("result", Value::text("<value></value>")),
-        ("finished", now),
-    ] {
-        set(db, class, &task, name, value);
-    }
-    forget_old_tasks(db, class);
-}
-
-/// XAPI keeps no more finished tasks than these either.
-fn forget_old_tasks(db: &mut Database, class: &'static Class) {
-    let mut tasks: Vec<_> =
-        db.table(class.id).iter().map(|task| (task.created(), task.reference().clone())).collect();
-    tasks.sort();
-    let surplus = tasks.len().saturating_sub(200);
-    for (_, task) in tasks.into_iter().take(surplus) {
-        _ = db.destroy(class, &task);
+    match call {
+        Some((true, vm)) => begin_task(state, "VM.clean_shutdown", vec![vm]),
+        Some((false, vm)) => {
+            begin_task(state, "VM.start", vec![vm, Value::Bool(false), Value::Bool(false)]);
+        }
+        None => {}
     }
 }
 

@@ -189,7 +189,9 @@ fn write_counts(out: &mut Output, db: &Database) {
     out.begin_struct();
     for class in classes {
         let table = db.table(class.id);
-        let count = if table.is_built_in() { 0 } else { table.len() };
+        // Messages are not counted: XAPI keeps them outside its database.
+        let counted = class.in_database && !table.is_built_in();
+        let count = if counted { table.len() } else { 0 };
         out.member(&class.name.to_ascii_lowercase(), |out| out.count(count));
     }
     out.end();

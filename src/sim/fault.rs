@@ -21,7 +21,8 @@ pub enum Fault {
     Refuse,
     /// Nothing is answered, and the connection stays open.
     Hang,
-    /// The call fails with this, and is not carried out.
+    /// The call fails with this, and is not carried out. Armed for `VM.start`, it is also how the
+    /// task of an `Async.VM.start` ends.
     Fail(Failure),
     /// The caller's session ends before the call is looked at.
     ExpireSession,
@@ -76,6 +77,7 @@ struct Armed {
 pub(crate) struct Faults {
     armed: Mutex<Vec<Armed>>,
     held: watch::Sender<BTreeSet<String>>,
+    held_tasks: watch::Sender<BTreeSet<String>>,
     /// Bytes a second that replies are sent with; 0 is no limit.
     pace: Mutex<u64>,
 }
@@ -85,6 +87,7 @@ impl Default for Faults {
         Self {
             armed: Mutex::default(),
             held: watch::Sender::new(BTreeSet::new()),
+            held_tasks: watch::Sender::new(BTreeSet::new()),
             pace: Mutex::new(0),
         }
     }
@@ -99,6 +102,7 @@ impl Faults {
     pub(crate) fn clear(&self) {
         self.armed.lock().clear();
         self.held.send_modify(BTreeSet::clear);
+        self.held_tasks.send_modify(BTreeSet::clear);
         *self.pace.lock() = 0;
     }
 
@@ -129,6 +133,40 @@ impl Faults {
     pub(crate) async fn released(&self, call: &str) {
         // The sender lives as long as the faults do.
         _ = self.held.subscribe().wait_for(|held| !held.contains(call)).await;
+    }
+
+    /// The failure that strikes what this call began, in the end. Other kinds of faults are for
+    /// connections.
+    pub(crate) fn strike_task(&self, call: &str) -> Option<Failure> {
+        let mut armed = self.armed.lock();
+        let strikes = |armed: &Armed| armed.call.as_deref() == Some(call);
+        let index = armed.iter().position(|a| strikes(a) && matches!(a.fault, Fault::Fail(_)))?;
+        let Fault::Fail(failure) = armed[index].fault.clone() else { return None };
+        match &mut armed[index].left {
+            Some(left) if *left <= 1 => _ = armed.remove(index),
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        Some(failure)
+    }
+
+    pub(crate) fn hold_tasks(&self, call: &str) {
+        self.held_tasks.send_modify(|held| _ = held.insert(call.to_owned()));
+    }
+
+    pub(crate) fn release_tasks(&self, call: &str) {
+        self.held_tasks.send_modify(|held| _ = held.remove(call));
+    }
+
+    /// Whether what this call begins is kept from its end.
+    pub(crate) fn holds_tasks(&self, call: &str) -> bool {
+        self.held_tasks.borrow().contains(call)
+    }
+
+    /// Waits while what this call begins is kept from its end.
+    pub(crate) async fn tasks_released(&self, call: &str) {
+        // The sender lives as long as the faults do.
+        _ = self.held_tasks.subscribe().wait_for(|held| !held.contains(call)).await;
     }
 
     pub(crate) fn set_pace(&self, bytes_per_second: u64) {

@@ -109,6 +109,17 @@ impl SimHandle {
         self.state.faults.release(call);
     }
 
+    /// Keeps what a call such as `VM.start` begins from its end, asynchronous or not, until
+    /// [`SimHandle::release_tasks`]: its task stays pending, and the VM busy.
+    pub fn hold_tasks(&self, call: &str) {
+        self.state.faults.hold_tasks(call);
+    }
+
+    /// Lets what was held end.
+    pub fn release_tasks(&self, call: &str) {
+        self.state.faults.release_tasks(call);
+    }
+
     /// Sends replies no faster than this; 0 lifts the limit.
     pub fn pace(&self, bytes_per_second: u64) {
         self.state.faults.set_pace(bytes_per_second);

@@ -8,11 +8,13 @@ mod activity;
 mod calls;
 mod clock;
 mod database;
+mod edit;
 mod events;
 mod fault;
 mod handle;
 mod http;
 mod identifiers;
+mod operations;
 mod population;
 mod protocol;
 #[cfg(test)]
@@ -31,12 +33,13 @@ use parking_lot::{Mutex, RwLock};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
+use calls::Running;
 use clock::Clock;
 use database::Database;
 use fault::Faults;
 use identifiers::Identifiers;
 use sessions::Sessions;
-use state::{Settings, State};
+use state::{Background, Settings, State};
 
 pub use clock::Time;
 pub use database::{NULL, Text, Value, WriteError};
@@ -70,6 +73,9 @@ pub struct SimConfig {
     pub batching: Option<Duration>,
     /// How long a refused login takes; a real pool needs some seconds.
     pub refusal_delay: Duration,
+    /// How long what a call begins takes: a VM's start, a disk's copy. Nothing unless told
+    /// otherwise: a task is over when its ref is answered.
+    pub task_duration: Duration,
     /// Whether VMs start, stop and work by themselves.
     pub activity: bool,
     /// What the refs of sessions begin with, for tests that look for leaks: up to 8 hex digits.
@@ -91,6 +97,7 @@ impl Default for SimConfig {
             time: Time::Real,
             batching: None,
             refusal_delay: Duration::ZERO,
+            task_duration: Duration::ZERO,
             activity: false,
             session_mark: None,
         }
@@ -100,8 +107,8 @@ impl Default for SimConfig {
 impl SimConfig {
     /// A pool to look at: VMs start, stop and work, and who guesses passwords waits.
     pub fn lively(listen: SocketAddr, vms: usize) -> Self {
-        let refusal_delay = Duration::from_secs(2);
-        Self { listen, vms, refusal_delay, activity: true, ..Self::default() }
+        let (refusal_delay, task_duration) = (Duration::from_secs(2), Duration::from_secs(2));
+        Self { listen, vms, refusal_delay, task_duration, activity: true, ..Self::default() }
     }
 }
 
@@ -122,6 +129,7 @@ impl Sim {
         let settings = Settings {
             batching: config.batching.unwrap_or(default_batching),
             refusal_delay: config.refusal_delay,
+            task_duration: config.task_duration,
         };
         let state = Arc::new(State {
             changed: tokio::sync::watch::Sender::new(db.generation()),
@@ -131,12 +139,14 @@ impl Sim {
             faults: Faults::default(),
             clock,
             settings,
+            running: Running::default(),
+            background: Background::default(),
             seen: Mutex::new(BTreeMap::new()),
             connections: Mutex::default(),
         });
         let server = http::Server::new(Arc::clone(&state), config.tls.map(TlsAcceptor::from));
         if config.activity {
-            server.spawn_beside(activity::run(Arc::clone(&state)));
+            state.background.spawn(activity::run(Arc::clone(&state)));
         }
         SimHandle::start(state, server, config.listen, config.unix.as_deref())
     }

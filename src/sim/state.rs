@@ -6,11 +6,14 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::datamodel::datamodel;
 
+use super::calls::Running;
 use super::clock::Clock;
 use super::database::Database;
+use super::edit::Edit;
 use super::fault::Faults;
 use super::identifiers::Identifiers;
 use super::protocol::{Arg, Call};
@@ -23,6 +26,29 @@ pub(crate) struct Settings {
     pub(crate) batching: Duration,
     /// How long a refused login takes.
     pub(crate) refusal_delay: Duration,
+    /// How long what a call begins takes.
+    pub(crate) task_duration: Duration,
+}
+
+/// What runs beside the calls that it came from.
+#[derive(Debug, Default)]
+pub(crate) struct Background {
+    pub(crate) tasks: TaskTracker,
+    /// Cancelled when the pool stops.
+    pub(crate) stop: CancellationToken,
+}
+
+impl Background {
+    /// Runs something until the pool stops.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = work => {}
+                () = stop.cancelled() => {}
+            }
+        });
+    }
 }
 
 /// Everything that one simulated pool knows.
@@ -36,6 +62,8 @@ pub(crate) struct State {
     pub(crate) faults: Faults,
     pub(crate) clock: Clock,
     pub(crate) settings: Settings,
+    pub(crate) running: Running,
+    pub(crate) background: Background,
     pub(crate) seen: Mutex<BTreeMap<String, u64>>,
     /// Cancelled, and replaced, to drop every connection at once.
     pub(crate) connections: Mutex<CancellationToken>,
@@ -50,6 +78,12 @@ impl State {
         drop(db);
         self.changed.send_if_modified(|last| std::mem::replace(last, generation) != generation);
         result
+    }
+
+    /// Writes to the database by the names of things, and wakes who waits for changes.
+    pub(crate) fn edit<T>(&self, write: impl FnOnce(&mut Edit<'_>) -> T) -> T {
+        let (identifiers, clock) = (&self.identifiers, &self.clock);
+        self.write(|db| write(&mut Edit { db, identifiers, clock }))
     }
 
     /// Notes that a call was seen; those that no XAPI has are counted together.

@@ -88,6 +88,9 @@ impl fmt::Display for Seen {
     }
 }
 
+/// What some put in front of UTF-8.
+pub(in crate::wire) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
 /// How much of a body `Seen::of` looks at.
 pub(in crate::wire) const HEAD: usize = 512;
 
@@ -95,7 +98,7 @@ impl Seen {
     /// What a body looks like, from its first bytes.
     pub(in crate::wire) fn of(body: &[u8]) -> Seen {
         let head = &body[..body.len().min(HEAD)];
-        let head = head.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(head).trim_ascii_start();
+        let head = head.strip_prefix(BYTE_ORDER_MARK).unwrap_or(head).trim_ascii_start();
         match head.first() {
             Some(b'<') => Seen::of_markup(head),
             Some(&first) => match Seen::of_first(first) {

@@ -1,11 +1,12 @@
 //! The envelope around every result: success or a failure with its code.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::error::{ReadError, Seen};
+use super::error::{BYTE_ORDER_MARK, ReadError, Seen};
 use super::json::check_depth;
 
 /// How a reply was asked for, which decides its envelope.
@@ -17,8 +18,9 @@ pub enum Dialect {
     JsonRpc,
 }
 
-/// A call that the server refused: a Xen-API failure code and its parameters.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A call that the server refused: a Xen-API failure code and its parameters. Its `Debug` leaves
+/// the parameters out, for one of them may be a session ref.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Failure {
     /// The code, as in `HANDLE_INVALID`.
     pub code: String,
@@ -29,13 +31,28 @@ pub struct Failure {
 /// The code given to an XML-RPC fault; its parameters are the fault's code and its text.
 pub const FAULT: &str = "FAULT";
 
-/// What the server made of a call.
-#[derive(Clone, Debug)]
+/// What the server made of a call. Its `Debug` leaves the result out: a login's is a session ref.
+#[derive(Clone)]
 pub enum Outcome<'a> {
     /// The result as JSON text.
     Success(&'a RawValue),
     /// The failure.
     Failure(Failure),
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Failure({}, {} params)", self.code, self.params.len())
+    }
+}
+
+impl fmt::Debug for Outcome<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Outcome::Success(result) => write!(f, "Success({} bytes)", result.get().len()),
+            Outcome::Failure(failure) => failure.fmt(f),
+        }
+    }
 }
 
 /// How deep a whole reply may be nested. Beyond it serde_json would refuse what it reads from the
@@ -44,6 +61,7 @@ const MAX_DEPTH: usize = 127;
 
 /// Reads the envelope. The result is checked to be JSON but not built as a tree.
 pub fn read(dialect: Dialect, json: &[u8]) -> Result<Outcome<'_>, ReadError> {
+    let json = json.strip_prefix(BYTE_ORDER_MARK).unwrap_or(json);
     match json.trim_ascii_start().first() {
         None => return Err(ReadError::Empty),
         Some(b'{') => {}
@@ -52,9 +70,10 @@ pub fn read(dialect: Dialect, json: &[u8]) -> Result<Outcome<'_>, ReadError> {
             return Err(ReadError::NotAReply("an array instead of an envelope"));
         }
         Some(_) => {
-            return Err(match check::<serde::de::IgnoredAny>(json) {
-                Ok(_) => ReadError::NotAReply("a bare value instead of an envelope"),
-                Err(_) => ReadError::NotJson(Seen::of(json)),
+            return Err(match (check::<serde::de::IgnoredAny>(json), Seen::of(json)) {
+                (Ok(_), _) => ReadError::NotAReply("a bare value instead of an envelope"),
+                (Err(error), Seen::Json) => error,
+                (Err(_), seen) => ReadError::NotJson(seen),
             });
         }
     }
@@ -225,6 +244,7 @@ mod tests {
             (JsonRpc, r#"{"jsonrpc":"2.0","result":"","id":1}"#, r#""""#),
             (JsonRpc, "\n{\"result\":[1 ,2],\"error\":null,\"id\":6}\n", "[1 ,2]"),
             (JsonRpc, r#"{"jsonrpc":"2.0","result":null,"id":1}"#, "null"),
+            (JsonRpc, "\u{feff}{\"result\":1}", "1"),
         ] {
             assert_eq!(success(dialect, json), result);
         }
@@ -274,6 +294,14 @@ mod tests {
     }
 
     #[test]
+    fn debug_shows_neither_results_nor_parameters() {
+        for json in [r#"{"result":"sentinel"}"#, r#"{"error":["SESSION_INVALID","sentinel"]}"#] {
+            let outcome = read(Dialect::JsonRpc, json.as_bytes()).unwrap();
+            assert!(!format!("{outcome:?}").contains("sentinel"));
+        }
+    }
+
+    #[test]
     fn json_that_is_no_envelope_is_not_a_reply() {
         for json in [
             "{}",
@@ -305,6 +333,7 @@ mod tests {
             ("<html>sentinel", ReadError::NotJson(Seen::Html)),
             ("<?xml version='1.0'?><methodResponse>", ReadError::NotJson(Seen::Xml)),
             ("sentinel", ReadError::NotJson(Seen::Text)),
+            ("\"sentinel", ReadError::Truncated { offset: 9 }),
             (r#"{"result":"senti"#, ReadError::Truncated { offset: 16 }),
             ("{\"result\":\n sentinel}", ReadError::Malformed { offset: 12, what: "not JSON" }),
             (r#"{"result":1} sentinel"#, ReadError::Malformed { offset: 13, what: "not JSON" }),

@@ -92,6 +92,11 @@ async fn every_read_answers_what_the_document_says() {
     for (operation, list) in reads() {
         let mut paths = vec![operation.path.clone()];
         if let Some(list) = list {
+            // The Xen-API does not list users.
+            let is_listed = |one: &Operation| one.method_name() == "GET" && one.path == list;
+            if !openapi::operations().iter().any(is_listed) {
+                continue;
+            }
             let items = lab.get(list, &token).await.ok()["items"].clone();
             let uuids = items.as_array().expect("items").iter().take(20);
             paths = uuids

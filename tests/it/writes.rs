@@ -68,8 +68,9 @@ async fn a_patch_is_checked_whole_before_anything_is_sent() {
         let problem = patch(&lab, &path, &token, &body).await.problem(422, "WRONG_SHAPE");
         assert_eq!(problem["pointer"], pointer, "{problem}");
     }
-    let plan = patch(&lab, &format!("{path}?dry_run=true"), &token, &json!({"name_label": "x"}));
-    assert_eq!(plan.await.ok(), json!({"calls": ["VM.set_name_label"]}));
+    let (dry, body) = (format!("{path}?dry_run=true"), json!({"name_label": "x"}));
+    let plan = patch(&lab, &dry, &token, &body).await;
+    assert_eq!(plan.ok(), json!({"calls": ["VM.set_name_label"]}));
     assert_eq!(lab.sim.seen("VM.set_name_label"), sent, "nothing was sent");
     lab.end().await;
 }
@@ -113,5 +114,80 @@ async fn only_calls_of_the_datamodel_that_are_for_clients_can_be_made() {
         let answer = lab.gate.post(&path, Some(&token), &json!({})).await;
         assert_eq!(answer.status, 404, "{path}: {}", answer.json());
     }
+    lab.end().await;
+}
+
+/// Makes a call, waiting for what comes of it.
+async fn act(lab: &Lab, path: &str, token: &str, body: &Value) -> Answer {
+    let request = lab.gate.request(Method::POST, path).bearer_auth(token).json(body);
+    lab.gate.send(request.header("Prefer", "wait=30")).await
+}
+
+#[tokio::test]
+async fn a_vm_is_started_and_stopped_and_read_as_it_then_is() {
+    let lab = Lab::new().await;
+    let token = lab.login().await;
+    let path = path(&a_vm(&lab, &token, "Halted").await);
+    // `start` needs no body at all.
+    let start = lab.gate.request(Method::POST, &format!("{path}/actions/start"));
+    let answer = lab.gate.send(start.bearer_auth(&token).header("Prefer", "wait=30")).await;
+    let task = answer.ok();
+    assert_eq!(answer.header("preference-applied"), Some("wait=30"));
+    assert_eq!((&task["status"], &task["error"]), (&json!("success"), &Value::Null), "{task}");
+    assert_eq!(lab.get(&path, &token).await.ok()["power_state"], "Running");
+    // What the gateway started it tidies up, and remembers.
+    let uuid = task["uuid"].as_str().expect("a uuid");
+    let kept = lab.get(&format!("/tasks/{uuid}"), &token).await.ok();
+    assert_eq!(kept["status"], "success");
+    let again = act(&lab, &format!("{path}/actions/start"), &token, &json!({})).await;
+    let problem = again.problem(409, "VM_BAD_POWER_STATE");
+    assert_eq!(problem["task"]["status"], "failure", "{problem}");
+    assert_eq!(problem["task"]["error"]["code"], "VM_BAD_POWER_STATE");
+    assert_eq!(problem["params"][0], path.trim_start_matches("/vms/"), "{problem}");
+    let stop = format!("{path}/actions/hard_shutdown");
+    assert_eq!(act(&lab, &stop, &token, &json!({})).await.ok()["status"], "success");
+    assert_eq!(lab.get(&path, &token).await.ok()["power_state"], "Halted");
+    lab.end().await;
+}
+
+#[tokio::test]
+async fn without_patience_a_task_is_accepted_and_can_be_waited_for() {
+    let lab = Lab::new().await;
+    let token = lab.login().await;
+    let path = path(&a_vm(&lab, &token, "Halted").await);
+    let start = format!("{path}/actions/start");
+    let answer = lab.gate.post(&start, Some(&token), &json!({"start_paused": true})).await;
+    assert_eq!(answer.status, 202, "{}", answer.json());
+    let location = answer.header("location").expect("where").to_owned();
+    let task = answer.json();
+    assert_eq!(location, format!("/tasks/{}", task["uuid"].as_str().expect("a uuid")));
+    let done = lab.get(&format!("{location}?wait=30"), &token).await.ok();
+    assert_eq!(done["status"], "success", "{done}");
+    assert_eq!(lab.get(&path, &token).await.ok()["power_state"], "Paused");
+    // Only its owner and operators hear how it ended.
+    let other = lab.gate.login("vm-operator", PASSWORD).await;
+    assert_eq!(lab.get(&location, &other).await.status, 404);
+    lab.get("/tasks?wait=1", &token).await.problem(400, "UNKNOWN_PARAMETER");
+    lab.get(&format!("{location}?wait=61"), &token).await.problem(400, "BAD_PARAMETER");
+    lab.end().await;
+}
+
+#[tokio::test]
+async fn arguments_are_typed_and_checked_before_anything_is_sent() {
+    let lab = Lab::new().await;
+    let token = lab.login().await;
+    let path = path(&a_vm(&lab, &token, "Halted").await);
+    for (action, body, pointer) in [
+        ("start", json!({"start_paused": "yes"}), "/start_paused"),
+        ("start", json!({"colour": "red"}), "/colour"),
+        ("clone", json!({}), "/new_name"),
+        ("clone", json!({"new_name": 7}), "/new_name"),
+        ("start_on", json!({"host": "5bdf5f35-0b92-d5e5-d63b-7b91cb99cef4"}), "/host"),
+    ] {
+        let path = format!("{path}/actions/{action}");
+        let problem = act(&lab, &path, &token, &body).await.problem(422, "WRONG_SHAPE");
+        assert_eq!(problem["pointer"], pointer, "{problem}");
+    }
+    assert_eq!(lab.sim.seen("Async.VM.start") + lab.sim.seen("Async.VM.clone"), 0);
     lab.end().await;
 }

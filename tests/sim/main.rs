@@ -6,3 +6,4 @@ mod events;
 mod faults;
 mod http;
 mod sessions;
+mod tasks;

@@ -69,6 +69,9 @@ async fn a_pool_that_cannot_be_asked_is_forgiven_for_a_while() {
     let error = authenticate(&authority, &login).await.expect_err("no more");
     assert!(matches!(error, AuthError::Unconfirmed { .. }), "{error}");
     assert_eq!(authority.sessions(), 1, "nobody is logged out for it");
+    let holder = authority.identify(login.token.expose_secret()).expect("it is a session");
+    authority.look_up(&holder).await.expect("and not over");
+    assert_eq!(statuses(&holder.session), [("lab".to_owned(), "unreachable")]);
 
     pool.set(|state| state.down = false);
     pass(seconds(5)).await;
@@ -155,5 +158,38 @@ async fn an_idle_session_that_is_used_too_late_has_expired() {
     let error = authenticate(&authority, &login).await.expect_err("too late");
     assert!(matches!(error, AuthError::Expired | AuthError::Invalid), "{error}");
     pool.until("it is logged out", |state| state.open.is_empty()).await;
+    assert_eq!(authority.sessions(), 0);
+}
+
+#[tokio::test]
+async fn a_session_can_be_left_while_nobody_can_be_asked_about_it() {
+    let pool = Pool::start().await;
+    let authority = authority(&[("lab", &pool)]);
+    let login = login(&authority).await;
+    pool.set(|state| state.down = true);
+    pass(seconds(301)).await;
+    let error = authenticate(&authority, &login).await.expect_err("no access");
+    assert!(matches!(error, AuthError::Unconfirmed { .. }), "{error}");
+    let holder = authority.identify(login.token.expose_secret()).expect("it is a session");
+    authority.logout(&holder.session).await;
+    assert_eq!(authority.sessions(), 0);
+    assert_eq!(authority.identify(login.token.expose_secret()).err(), Some(AuthError::Invalid));
+}
+
+#[tokio::test]
+async fn a_session_that_is_over_has_no_holder() {
+    let pool = Pool::start().await;
+    let authority = authority(&[("lab", &pool)]);
+    let over = login(&authority).await;
+    over.session.access("lab", tokio::time::Instant::now()).expect("access").ended().cancel();
+    assert_eq!(authority.identify(over.token.expose_secret()).err(), Some(AuthError::Invalid));
+    let idle = login(&authority).await;
+    pass(seconds(3600)).await;
+    assert!(authority.identify(idle.token.expose_secret()).is_err(), "whoever came first ended it");
+    let killed = login(&authority).await;
+    pool.set(|state| state.open.clear());
+    pass(seconds(30)).await;
+    let holder = authority.identify(killed.token.expose_secret()).expect("nobody has asked");
+    assert_eq!(authority.look_up(&holder).await, Err(AuthError::Invalid));
     assert_eq!(authority.sessions(), 0);
 }

@@ -14,11 +14,11 @@ async fn who_logs_in_is_known_until_the_logout() {
     assert_eq!(caller.session_for("lab").expect("a session").username(), "root");
     assert!(caller.session_for("elsewhere").is_none());
 
-    authority.logout(&caller).await;
+    authority.logout(&caller.session).await;
     assert_eq!(pool.see(|state| state.open.len()), 0, "the logout waits for the backend");
     assert_eq!(authenticate(&authority, &login).await.err(), Some(AuthError::Invalid));
     assert!(caller.session_for("lab").is_none(), "not even for requests under way");
-    authority.logout(&caller).await;
+    authority.logout(&caller.session).await;
 }
 
 #[tokio::test]
@@ -269,7 +269,13 @@ async fn a_further_backend_joins_the_session() {
     let caller = authenticate(&authority, &login).await.expect("known");
     let add = async |username, password: &str, backend: &str| {
         authority
-            .add_backends(&caller, PEER, username, password.into(), vec![backend.to_owned()])
+            .add_backends(
+                &caller.session,
+                PEER,
+                username,
+                password.into(),
+                vec![backend.to_owned()],
+            )
             .await
     };
     assert_eq!(add(None, "wrong", "b").await, Err(LoginError::Refused));
@@ -288,7 +294,7 @@ async fn a_further_backend_joins_the_session() {
     assert_eq!(caller.session_for("b").expect("a session").username(), "root");
     b.until("the one before is logged out", |state| state.open.len() == 1).await;
 
-    authority.logout(&caller).await;
+    authority.logout(&caller.session).await;
     assert_eq!(add(None, PASSWORD, "b").await, Err(LoginError::SessionEnded));
     b.until("nothing stays open", |state| state.answered == 5 && state.open.is_empty()).await;
     a.until("nothing stays open", |state| state.open.is_empty()).await;

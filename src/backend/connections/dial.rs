@@ -1,9 +1,12 @@
 //! Opening a connection to a host.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
@@ -22,6 +25,12 @@ use crate::backend::error::{Reason, Unreachable};
 const KEEPALIVE: TcpKeepalive =
     TcpKeepalive::new().with_time(Duration::from_secs(10)).with_interval(Duration::from_secs(5));
 
+/// How long an address is given before the next one of the same name is tried beside it.
+const HEAD_START: Duration = Duration::from_millis(250);
+
+/// As many addresses of a name are tried.
+const MOST_ADDRESSES: usize = 8;
+
 /// A stream of any sort.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
@@ -35,14 +44,20 @@ pub(super) struct Dialer {
 }
 
 impl Dialer {
-    /// A new connection to this host, unless the last attempt failed a moment ago.
-    pub(super) async fn dial(&self, endpoint: &Arc<Endpoint>) -> Result<Live, Unreachable> {
+    /// A new connection to this host within at most this time, unless the last attempt failed a
+    /// moment ago.
+    pub(super) async fn dial(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        at_most: Duration,
+    ) -> Result<Live, Unreachable> {
         if let Some(recent) = endpoint.cooling_down() {
             return Err(recent);
         }
-        let result = match timeout(self.within, self.open(endpoint)).await {
+        let within = self.within.min(at_most);
+        let result = match timeout(within, self.open(endpoint)).await {
             Ok(result) => result,
-            Err(_) => Err(Reason::TimedOut(self.within)),
+            Err(_) => Err(Reason::TimedOut(within)),
         };
         match result {
             Ok(live) => {
@@ -81,20 +96,48 @@ impl Dialer {
 
 async fn tcp(host: &str, port: u16) -> Result<TcpStream, Reason> {
     let addresses = lookup_host((host, port)).await.map_err(|_| Reason::Resolve)?;
+    let stream = first_of(by_turns(addresses)).await?;
+    // Small calls must not wait for more to send; one that does is slow, not wrong.
+    let _ = stream.set_nodelay(true);
+    // A host that vanishes while it is waited for must not take the whole deadline.
+    let _ = SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE);
+    Ok(stream)
+}
+
+/// Addresses of either family by turns, the resolver's favourite first.
+fn by_turns(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+    let mut addresses = addresses.peekable();
+    let v6_first = addresses.peek().is_some_and(SocketAddr::is_ipv6);
+    let (first, second): (Vec<_>, Vec<_>) =
+        addresses.partition(|address| address.is_ipv6() == v6_first);
+    let mut turns: Vec<SocketAddr> = (0..first.len().max(second.len()))
+        .flat_map(|place| [first.get(place), second.get(place)])
+        .flatten()
+        .copied()
+        .collect();
+    turns.truncate(MOST_ADDRESSES);
+    turns
+}
+
+/// The first connection that any of these addresses gives. The next one is tried as soon as one
+/// fails, and beside those that keep silent, so that none takes the others' time.
+async fn first_of(addresses: Vec<SocketAddr>) -> Result<TcpStream, Reason> {
+    let mut addresses = addresses.into_iter();
+    let mut attempts = FuturesUnordered::new();
     let mut last = Reason::Resolve;
-    for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
-                // Small calls must not wait for more to send; one that does is slow, not wrong.
-                let _ = stream.set_nodelay(true);
-                // A host that vanishes while it is waited for must not take the whole deadline.
-                let _ = SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE);
-                return Ok(stream);
-            }
-            Err(error) => last = connect(error),
+    loop {
+        let begun = addresses.next().map(|address| attempts.push(TcpStream::connect(address)));
+        let answer = match begun {
+            Some(()) => timeout(HEAD_START, attempts.next()).await.ok(),
+            None => Some(attempts.next().await),
+        };
+        match answer {
+            Some(Some(Ok(stream))) => return Ok(stream),
+            Some(Some(Err(error))) => last = connect(error),
+            Some(None) => return Err(last),
+            None => {}
         }
     }
-    Err(last)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "used as a map_err function")]
@@ -108,5 +151,49 @@ fn tls(error: &io::Error) -> Reason {
         Some(rustls::Error::General(text)) => Reason::Tls(text.clone()),
         Some(inner) => Reason::Tls(inner.to_string()),
         None => Reason::Tls(format!("the handshake broke off: {}", io::Error::from(error.kind()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::backend::testing::BlackHole;
+
+    #[test]
+    fn families_take_turns() {
+        let v4 = |last| SocketAddr::from((Ipv4Addr::new(10, 0, 0, last), 443));
+        let v6 = |last| SocketAddr::from((Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, last), 443));
+        let resolved = [v6(1), v6(2), v6(3), v4(1), v4(2)];
+        assert_eq!(by_turns(resolved.into_iter()), [v6(1), v4(1), v6(2), v4(2), v6(3)]);
+        assert_eq!(by_turns([v4(1), v6(1)].into_iter()), [v4(1), v6(1)]);
+        assert_eq!(by_turns((0..20).map(v4)).len(), MOST_ADDRESSES);
+        assert!(by_turns(std::iter::empty()).is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_address_that_keeps_silent_is_in_nobodys_way() {
+        let silent = BlackHole::open().await;
+        let good = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let good = (good.local_addr().expect("an address"), good);
+        let stream = first_of(vec![silent.addr, good.0]).await.expect("a connection");
+        assert_eq!(stream.peer_addr().expect("connected"), good.0);
+    }
+
+    #[tokio::test]
+    async fn after_a_refusal_the_next_address_has_its_turn() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let gone = listener.local_addr().expect("an address");
+        drop(listener);
+        let good = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let good = (good.local_addr().expect("an address"), good);
+        let stream = first_of(vec![gone, good.0]).await.expect("a connection");
+        assert_eq!(stream.peer_addr().expect("connected"), good.0);
+        let refused = first_of(vec![gone, gone]).await.expect_err("nobody listens");
+        assert_eq!(refused, Reason::Connect(io::ErrorKind::ConnectionRefused));
+        assert_eq!(first_of(Vec::new()).await.expect_err("no address"), Reason::Resolve);
     }
 }

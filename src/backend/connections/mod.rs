@@ -74,11 +74,28 @@ pub(crate) struct Post {
     pub(crate) body: Bytes,
 }
 
+/// How long a request and its reply may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Within {
+    /// From first to last.
+    pub(crate) whole: Duration,
+    /// Until there is a connection, if less than configured.
+    pub(crate) connect: Duration,
+}
+
+impl From<Duration> for Within {
+    fn from(whole: Duration) -> Self {
+        Self { whole, connect: Duration::MAX }
+    }
+}
+
 /// What an exchange has to keep to.
 #[derive(Clone, Copy)]
 struct Terms {
     /// When the reply has to have begun.
     begin: Instant,
+    /// How long connecting may take, if less than configured.
+    connect: Duration,
     limit: MaxReply,
     pace: Pace,
     /// Whether a reply that never comes speaks against the host. A login's does: nobody gives up on
@@ -149,12 +166,13 @@ impl Connections {
         endpoint: &Arc<Endpoint>,
         post: &Post,
         retry: Retry,
-        within: Duration,
+        within: Within,
     ) -> Result<Vec<u8>, CallError> {
         let slot = self.slot(of).await?;
-        let begin = Instant::now() + within;
+        let begin = Instant::now() + within.whole;
         let terms = Terms {
             begin,
+            connect: within.connect,
             limit: MaxReply { setting: "max_reply", bytes: self.max_reply },
             pace: Pace { whole: begin, piece: PIECE_WAIT },
             owed: of == Use::Login,
@@ -182,6 +200,7 @@ impl Connections {
         let now = Instant::now();
         let terms = Terms {
             begin: now + begin_within,
+            connect: Duration::MAX,
             limit: MaxReply { setting: "max_sync_reply", bytes: self.max_sync_reply },
             pace: Pace { whole: now + whole_within, piece: PIECE_WAIT },
             owed: false,
@@ -217,7 +236,7 @@ impl Connections {
             }
         }
         slot.make_room();
-        let mut live = timeout_at(terms.begin, self.dialer.dial(endpoint))
+        let mut live = timeout_at(terms.begin, self.dialer.dial(endpoint, terms.connect))
             .await
             .map_err(|_| CallError::Timeout(Phase::Reply))??;
         let sent = send(endpoint, &mut live, request, terms).await?;

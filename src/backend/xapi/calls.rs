@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::redact::{ends_session, redact};
 use super::{SESSION_INVALID, Xapi};
-use crate::backend::connections::{Endpoint, LARGEST_CALL, Post, Use};
+use crate::backend::connections::{Endpoint, LARGEST_CALL, Post, Use, Within};
 use crate::backend::error::{BadReply, CallError, Fault, Phase, Unsendable};
 use crate::backend::{Retry, Session, Value};
 use crate::wire::reply::{Dialect, Failure, Outcome};
@@ -25,7 +25,7 @@ pub(super) struct Question<'a> {
     pub(super) call: &'a str,
     pub(super) args: &'a [Arg],
     pub(super) retry: Retry,
-    pub(super) within: Duration,
+    pub(super) within: Within,
 }
 
 impl Xapi {
@@ -44,7 +44,7 @@ impl Xapi {
             .chain(args.iter().cloned())
             .collect();
         let question =
-            Question { of: Use::Calls, call, args: &args, retry, within: self.call_timeout };
+            Question { of: Use::Calls, call, args: &args, retry, within: self.call_timeout.into() };
         let result = self.ask(&host, question).await;
         self.settle(session, result)
     }
@@ -59,7 +59,7 @@ impl Xapi {
             call: "pool.get_all",
             args: &[Arg::Secret(session.reference().clone())],
             retry: Retry::Read,
-            within: self.call_timeout.min(CHECK_WITHIN),
+            within: self.call_timeout.min(CHECK_WITHIN).into(),
         };
         let result = match timeout(CHECK_WITHIN, self.ask_either(&host, question)).await {
             Ok(result) => result,
@@ -76,7 +76,7 @@ impl Xapi {
             call: "pool.get_all",
             args: &[Arg::String("OpaqueRef:NULL".to_owned())],
             retry: Retry::Read,
-            within: self.call_timeout.min(CHECK_WITHIN),
+            within: self.call_timeout.min(CHECK_WITHIN).into(),
         };
         let mut first = None;
         for host in self.hosts.candidates() {

@@ -1,6 +1,5 @@
 //! Following a pool's events.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -146,27 +145,18 @@ impl Reader {
 struct Frame {
     token: String,
     #[serde(default)]
-    valid_ref_counts: BTreeMap<String, Count>,
-}
-
-/// A count; xend's and odd servers' ints come as strings.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Count {
-    Int(u64),
-    Text(String),
+    valid_ref_counts: serde_json::Value,
 }
 
 impl From<Frame> for EventFrame {
     fn from(frame: Frame) -> Self {
-        let count = |(class, count): (String, Count)| match count {
-            Count::Int(count) => Some((class, count)),
-            // A count that is none says nothing about its class.
-            Count::Text(text) => text.parse().ok().map(|count| (class, count)),
+        use serde_json::Value;
+        // Ints of odd servers come as strings; a count that is none says nothing about its class.
+        let count = |(class, count): (&String, &Value)| {
+            let count = count.as_u64().or_else(|| count.as_str()?.parse().ok());
+            Some((class.clone(), count?))
         };
-        Self {
-            token: frame.token,
-            valid_ref_counts: frame.valid_ref_counts.into_iter().filter_map(count).collect(),
-        }
+        let counts = frame.valid_ref_counts.as_object().into_iter().flatten();
+        Self { token: frame.token, valid_ref_counts: counts.filter_map(count).collect() }
     }
 }

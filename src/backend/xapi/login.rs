@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 use super::calls::Question;
 use super::redact::redact;
 use super::{Facts, SESSION_INVALID, Xapi};
-use crate::backend::connections::{Endpoint, Use};
+use crate::backend::connections::{Endpoint, Use, Within};
 use crate::backend::error::{BadReply, CallError, Fault, Reason, Unreachable};
 use crate::backend::{Access, Retry, Value};
 use crate::wire::Arg;
@@ -28,6 +28,9 @@ const LONGEST_REF: usize = 256;
 /// How long a login may take. XAPI is slow to refuse a password, and slower when it asks a directory;
 /// but while one is waited for, no other gets its turn.
 const LOGIN_WITHIN: Duration = Duration::from_secs(20);
+
+/// How long connecting to a host may take while there are others to try.
+const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 
 /// How long a logout may take; after that XAPI's own expiry does it.
 const LOGOUT_WITHIN: Duration = Duration::from_secs(5);
@@ -65,8 +68,13 @@ impl Xapi {
             Arg::String(tidy(originator)),
         ];
         let mut first = None;
-        for host in self.hosts.candidates() {
-            match self.login_at(&host, &args).await {
+        let mut candidates = self.hosts.candidates().into_iter();
+        while let Some(host) = candidates.next() {
+            let whole = self.call_timeout.min(LOGIN_WITHIN);
+            // Nobody waits long for a login, so a host that may be no more must leave time for the
+            // others. It gets all of it when it is the last, as it is next time.
+            let connect = if candidates.len() > 0 { CONNECT_WITHIN } else { Duration::MAX };
+            match self.login_at(&host, &args, Within { whole, connect }).await {
                 Ok((coordinator, session)) => {
                     self.hosts.settle(Arc::clone(&coordinator));
                     let access = self.look_around(&coordinator, &session).await?;
@@ -87,8 +95,9 @@ impl Xapi {
         &self,
         host: &Arc<Endpoint>,
         args: &[Arg],
+        within: Within,
     ) -> Result<(Arc<Endpoint>, SecretString), CallError> {
-        let error = match self.ask_for_login(host, args).await {
+        let error = match self.ask_for_login(host, args, within).await {
             Ok(session) => return Ok((Arc::clone(host), session)),
             Err(error) => error,
         };
@@ -98,7 +107,7 @@ impl Xapi {
             CallError::from(Unreachable { address: address.to_string(), reason })
         };
         let coordinator = self.hosts.named_by(host, named).map_err(|why| lost(host, why))?;
-        match self.ask_for_login(&coordinator, args).await {
+        match self.ask_for_login(&coordinator, args, within).await {
             Ok(session) => Ok((coordinator, session)),
             Err(error) if coordinator_named(&error).is_some() => {
                 Err(lost(&coordinator, "neither is the one that a supporter names"))
@@ -111,13 +120,14 @@ impl Xapi {
         &self,
         host: &Arc<Endpoint>,
         args: &[Arg],
+        within: Within,
     ) -> Result<SecretString, CallError> {
         let question = Question {
             of: Use::Login,
             call: "session.login_with_password",
             args,
             retry: Retry::Write,
-            within: self.call_timeout.min(LOGIN_WITHIN),
+            within,
         };
         let value = self.ask_either(host, question).await?;
         let session: String = parse(&value, "a login's result is no session ref")?;
@@ -164,7 +174,7 @@ impl Xapi {
         }
         Ok(Access {
             is_local_superuser: record.is_local_superuser,
-            permissions: record.rbac_permissions,
+            permissions: self.permissions.shared(record.rbac_permissions.into_iter().collect()),
         })
     }
 
@@ -196,7 +206,7 @@ impl Xapi {
         call: &str,
         args: &[Arg],
     ) -> Result<Value, CallError> {
-        let within = self.call_timeout.min(LOGIN_WITHIN);
+        let within = self.call_timeout.min(LOGIN_WITHIN).into();
         self.ask(host, Question { of: Use::Login, call, args, retry: Retry::Read, within }).await
     }
 
@@ -208,7 +218,7 @@ impl Xapi {
             args: &[Arg::Secret(session.clone())],
             // A second logout finds nothing left to do.
             retry: Retry::Read,
-            within: LOGOUT_WITHIN.min(self.call_timeout),
+            within: LOGOUT_WITHIN.min(self.call_timeout).into(),
         };
         let host = self.hosts.current_or_first();
         match timeout(LOGOUT_WITHIN, self.ask(&host, question)).await {

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use super::Description;
 use super::connections::{Connections, Endpoint};
 use super::error::{BackendError, CallError, Phase};
+use super::session::PermissionSets;
 use crate::config::BackendConfig;
 use hosts::Hosts;
 
@@ -32,6 +33,7 @@ pub(super) struct Xapi {
     call_timeout: Duration,
     ids: AtomicU64,
     facts: Mutex<Facts>,
+    permissions: PermissionSets,
     last_error: Mutex<Option<String>>,
 }
 
@@ -64,6 +66,7 @@ impl Xapi {
             call_timeout: config.call_timeout,
             ids: AtomicU64::new(1),
             facts: Mutex::default(),
+            permissions: PermissionSets::default(),
             last_error: Mutex::default(),
         })
     }

@@ -17,6 +17,11 @@ pub(super) fn ends_session(failure: &Failure, session: &SecretString) -> bool {
 /// Takes every session ref out of a failure: where the Xen-API puts one, and the caller's own
 /// wherever it may stand.
 pub(super) fn redact(mut failure: Failure, session: Option<&SecretString>) -> Failure {
+    // A code is shown to everybody and logged; a server that puts a text there may say anything in
+    // it, a password too.
+    if !is_code(&failure.code) {
+        failure = Failure { code: "INTERNAL_ERROR".to_owned(), params: Vec::new() };
+    }
     let hidden_from = match failure.code.as_str() {
         SESSION_INVALID => 0,
         _ if names_session(&failure) => 1,
@@ -33,6 +38,13 @@ pub(super) fn redact(mut failure: Failure, session: Option<&SecretString>) -> Fa
         }
     }
     failure
+}
+
+/// Whether this is a code in the Xen-API's spelling (xend's has a space).
+fn is_code(code: &str) -> bool {
+    let plain =
+        |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || b"_. ".contains(&byte);
+    (1..=96).contains(&code.len()) && code.bytes().all(plain)
 }
 
 fn names_session(failure: &Failure) -> bool {
@@ -52,6 +64,15 @@ mod tests {
         let failure = Failure { code: code.to_owned(), params };
         let ends = ends_session(&failure, &session);
         (redact(failure, Some(&session)), ends)
+    }
+
+    #[test]
+    fn a_text_in_the_place_of_a_code_is_not_repeated() {
+        for text in ["no such method login(root,hunter2)", "A\nB", "", &"X".repeat(97)] {
+            let (failure, _) = redacted(text, &["hunter2"]);
+            assert_eq!((failure.code.as_str(), failure.params.len()), ("INTERNAL_ERROR", 0));
+        }
+        assert_eq!(redacted("VM_BAD_POWER_STATE", &["a"]).0.params, ["a"]);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Who asks: a route that takes a [`Caller`] is closed to everyone else.
+//! Who asks: a route that takes a [`Caller`] is closed to everyone else, and one that takes a
+//! [`SessionHolder`] to everyone without a session.
 
 use std::sync::Arc;
 
@@ -6,7 +7,7 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 use http::{HeaderMap, header};
 
-use crate::auth::{AuthError, Caller};
+use crate::auth::{AuthError, Caller, SessionHolder};
 use crate::http::Gateway;
 use crate::http::problem::{Code, Problem};
 
@@ -19,6 +20,17 @@ impl FromRequestParts<Arc<Gateway>> for Caller {
     ) -> Result<Self, Problem> {
         let token = bearer(&parts.headers)?;
         gateway.authority.authenticate(token).await.map_err(Problem::from)
+    }
+}
+
+impl FromRequestParts<Arc<Gateway>> for SessionHolder {
+    type Rejection = Problem;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        gateway: &Arc<Gateway>,
+    ) -> Result<Self, Problem> {
+        gateway.authority.identify(bearer(&parts.headers)?).map_err(Problem::from)
     }
 }
 

@@ -10,6 +10,9 @@ use serde_path_to_error::{Path, Segment};
 
 use crate::http::problem::{Code, Problem};
 
+/// A pointer goes no deeper: no body that fits does.
+const DEEPEST: usize = 16;
+
 /// A JSON body as a struct, which carries `deny_unknown_fields`.
 ///
 /// Another media type gets a 415, what is no JSON a 400 with line and column, JSON of another
@@ -104,11 +107,18 @@ fn malformed(error: &serde_json::Error) -> Problem {
 fn wrong_shape(message: &str, mut pointer: String) -> Problem {
     // serde_json puts the place behind the message; the pointer says it better.
     let message = message.rsplit_once(" at line ").map_or(message, |(message, _)| message);
-    let names_a_field = ["missing field", "unknown field", "duplicate field"]
-        .iter()
-        .any(|start| message.starts_with(start));
+    let names_a_field =
+        ["missing field", "duplicate field"].iter().any(|start| message.starts_with(start));
     let detail = if names_a_field {
         message.to_owned()
+    } else if let Some(unknown) = message.strip_prefix("unknown field `") {
+        // The one name that is the client's own, and as long as it likes.
+        match unknown.rsplit_once("`, expected ") {
+            Some((name, known)) => {
+                format!("unknown field `{}`, expected {known}", super::echo(name))
+            }
+            None => "unknown field".to_owned(),
+        }
     } else if let Some((_, expected)) = message.rsplit_once(", expected ") {
         format!("expected {expected}")
     } else {
@@ -122,10 +132,10 @@ fn wrong_shape(message: &str, mut pointer: String) -> Problem {
     Problem::new(Code::WrongShape, format!("{place}: {detail}")).at(pointer)
 }
 
-/// RFC 6901.
+/// RFC 6901, down to [`DEEPEST`] members.
 fn pointer(path: &Path) -> String {
     let mut pointer = String::new();
-    for segment in path {
+    for segment in path.iter().take(DEEPEST) {
         match segment {
             Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
             Segment::Map { key } => {
@@ -218,6 +228,17 @@ mod tests {
         }
         let (_, detail, _) = refused(r#"{"username":"a","password":"hunter2"}"#);
         assert_eq!(detail, "/password: expected u8");
+    }
+
+    #[test]
+    fn a_long_name_is_cut() {
+        let long = "`, expected x".repeat(50_000);
+        let (_, detail, pointer) = refused(&format!("{{\"{long}\":1}}"));
+        assert!(detail.len() < 300 && detail.contains("expected one of `username`"), "{detail}");
+        assert!(pointer.as_str().expect("a pointer").len() < 100, "{pointer}");
+        let (_, detail, _) = refused(r#"{"usernam":"a"}"#);
+        let known = "expected one of `username`, `password`, `more`";
+        assert_eq!(detail, format!("/usernam: unknown field `usernam`, {known}"));
     }
 
     #[test]

@@ -21,8 +21,13 @@ const LONGEST_ECHO: usize = 64;
 
 /// A name the client chose, as it may stand in a text.
 fn echo(name: &str) -> String {
-    let mut shown: String = name.chars().take(LONGEST_ECHO).collect();
-    if shown.len() < name.len() {
+    cut(name, LONGEST_ECHO)
+}
+
+/// So many characters of a text, and an ellipsis for the rest.
+fn cut(text: &str, longest: usize) -> String {
+    let mut shown: String = text.chars().take(longest).collect();
+    if shown.len() < text.len() {
         shown.push('…');
     }
     shown

@@ -8,8 +8,11 @@ use http::request::Parts;
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::echo;
+use super::{cut, echo};
 use crate::http::problem::{Code, Problem};
+
+/// At most this much is said about what is wrong with a value.
+const LONGEST_REASON: usize = 256;
 
 /// The query parameters as a struct, one field each. A parameter that the struct does not have,
 /// one given twice and one whose value does not parse get a 400 that names it.
@@ -41,7 +44,9 @@ fn parse<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
     serde_path_to_error::deserialize(Parameters { query, refusal: &refusal }).map_err(|error| {
         refusal.take().unwrap_or_else(|| {
             let name = echo(&error.path().to_string());
-            let detail = format!("query parameter {name:?}: {}", error.inner());
+            // What is wrong with a value may be told by repeating it.
+            let wrong = cut(&error.inner().to_string(), LONGEST_REASON);
+            let detail = format!("query parameter {name:?}: {wrong}");
             Problem::new(Code::BadParameter, detail).with_params([name])
         })
     })
@@ -149,6 +154,16 @@ mod tests {
     fn a_long_name_is_cut() {
         let (_, detail) = refused(&"x".repeat(10_000));
         assert!(detail.len() < 200, "{detail}");
+        #[derive(Debug, Deserialize)]
+        enum Order {}
+        #[derive(Debug, Deserialize)]
+        #[expect(dead_code, reason = "only its shape matters")]
+        struct Sorted {
+            order: Order,
+        }
+        let long = format!("order={}", "x".repeat(10_000));
+        let problem = parse::<Sorted>(&long).expect_err("no such order");
+        assert!(problem.detail().len() < 400, "{}", problem.detail());
     }
 
     #[test]

@@ -6,9 +6,7 @@ use utoipa::openapi::{Ref, RefOr, Response, ResponseBuilder};
 
 use super::failures::Failure;
 use super::parts::Parts;
-use super::problem;
 use super::shapes::{Shape, formatted, integer, string};
-use crate::http::problem::MEDIA_TYPE;
 
 /// A response with a JSON body, or none, and the headers that every response has.
 pub(super) fn answer(parts: &mut Parts, description: &str, body: Option<Shape>) -> ResponseBuilder {
@@ -87,10 +85,4 @@ pub(super) fn with(
 ) -> Vec<(u16, RefOr<Response>)> {
     let failures = failures.iter().map(|failure| failure.response(parts));
     std::iter::once((success.0, success.1.into())).chain(failures).collect()
-}
-
-/// Adds a problem to a response that has another body too.
-pub(super) fn or_problem(parts: &mut Parts, response: ResponseBuilder) -> ResponseBuilder {
-    let problem = problem::schema(parts);
-    response.content(MEDIA_TYPE, ContentBuilder::new().schema(Some(problem)).build())
 }

@@ -3,7 +3,7 @@
 use http::StatusCode;
 use utoipa::openapi::{RefOr, Response};
 
-use super::answers::{retry_after, with_media};
+use super::answers::{freshness, retry_after, with_media};
 use super::parts::Parts;
 use super::problem;
 use super::shapes::string;
@@ -67,12 +67,12 @@ pub(super) const UNAUTHORIZED: Failure = own(
 /// The backends said no.
 pub(super) const REFUSED: Failure =
     own("Refused", 401, &[Code::LoginRefused], "The user name or the password is not good.");
-/// Either of the two.
-pub(super) const UNAUTHORIZED_OR_REFUSED: Failure = own(
-    "UnauthorizedOrRefused",
-    401,
-    &[Code::TokenRequired, Code::InvalidToken, Code::LoginRefused],
-    "The token is missing or not good, or else the user name or the password.",
+/// The further backends said no.
+pub(super) const BACKEND_REFUSED: Failure = own(
+    "BackendRefused",
+    403,
+    &[Code::BackendLoginRefused],
+    "The user name or the password is not good on the further backends; the session is as it was.",
 );
 /// Not for this user.
 pub(super) const FORBIDDEN: Failure = of_backend(
@@ -115,7 +115,7 @@ pub(super) const AMBIGUOUS: Failure = own(
 pub(super) const CONFLICT: Failure = of_backend(
     "Conflict",
     409,
-    &[Code::AmbiguousUuid, Code::Conflict, Code::TaskCancelled],
+    &[Code::AmbiguousUuid, Code::Conflict],
     "Not possible as things are: an object is in another state than it takes, something is in \
      use or under way, or a task was cancelled. For `AMBIGUOUS_UUID` say which backend is meant.",
 );
@@ -148,7 +148,7 @@ pub(super) const BAD_ARGUMENT: Failure = of_backend(
 pub(super) const TOO_MANY: Failure = own(
     "TooManyRequests",
     429,
-    &[Code::TooManyAttempts, Code::TooManySessions],
+    &[Code::TooManyAttempts],
     "Too many logins have failed for this address or this user name, or there are too many \
      sessions.",
 );
@@ -197,12 +197,13 @@ pub(super) const UNAVAILABLE: Failure = own(
     503,
     &[
         Code::Overloaded,
+        Code::TooManySessions,
         Code::ShuttingDown,
         Code::BackendUnreachable,
         Code::BackendBusy,
         Code::BackendNotReady,
     ],
-    "Not now: the gateway has too much to do or is about to end, or a backend cannot be asked.",
+    "Not now: the gateway has too much to do, is full or about to end, or a backend cannot be asked.",
 );
 /// Too late.
 pub(super) const GATEWAY_TIMEOUT: Failure = own(
@@ -263,6 +264,9 @@ impl Failure {
             if passes || self.codes.iter().any(|code| code.retryable()) {
                 response = response.header_ref("Retry-After", retry_after(parts));
             }
+            if self.codes.iter().any(|code| is_about_objects(*code)) {
+                response = freshness(parts, response);
+            }
             response.build()
         });
         (self.status, response)
@@ -279,6 +283,11 @@ impl Failure {
     }
 }
 
+/// Whether a failure speaks of what a mirror knows, and so may be out of date as an object may.
+fn is_about_objects(code: Code) -> bool {
+    matches!(code, Code::NotFound | Code::AmbiguousUuid | Code::BackendUnreachable)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -287,7 +296,7 @@ mod tests {
         BAD_REQUEST,
         UNAUTHORIZED,
         REFUSED,
-        UNAUTHORIZED_OR_REFUSED,
+        BACKEND_REFUSED,
         FORBIDDEN,
         NOT_FOUND,
         UNKNOWN_BACKEND,

@@ -136,7 +136,8 @@ fn readyz(parts: &mut Parts) -> Operation {
                     (
                         "detail",
                         nullable_string(),
-                        "Why its state is not better; null for no reason.",
+                        "Why its state is not better, in a few words; null for no reason. \
+                         `GET /backends` tells more.",
                     ),
                 ],
                 &["name", "state", "detail"],
@@ -161,9 +162,7 @@ fn readyz(parts: &mut Parts) -> Operation {
         .into()
     });
     let ready = answer(parts, "Logins can be taken.", Some(body.clone())).build();
-    let text = "No login can be taken now; a problem instead when the gateway is overloaded.";
-    let unready = answer(parts, text, Some(body));
-    let unready = answers::or_problem(parts, unready)
+    let unready = answer(parts, "No login can be taken now.", Some(body))
         .header_ref("Retry-After", answers::retry_after(parts))
         .build();
     let mut responses = answers::with(parts, (200, ready), &PUBLIC_FAILURES);

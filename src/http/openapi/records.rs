@@ -10,7 +10,9 @@ use super::shapes::{
     nullable_ref, nullable_string, object, open_enum, or_null_shape, string, uuid, whole_ref,
 };
 use super::tasks;
-use crate::datamodel::{Class, EnumId, Field, Lifecycle, State, Type, datamodel, describe};
+use crate::datamodel::{
+    Class, EnumId, Field, Lifecycle, State, Type, datamodel, describe, is_secret_field,
+};
 
 /// Fields that a record has whatever kind of backend it comes from, beside `uuid` and `backend`.
 /// Everything else may be absent: older servers and other dialects have fewer fields.
@@ -104,10 +106,13 @@ pub(super) fn record_with(
 }
 
 /// The fields of a class that records may have. One that is gone from the Xen-API is not promised,
-/// though an old server may still send it; unless its whole class is gone.
+/// though an old server may still send it; unless its whole class is gone. Secrets are not shown.
 pub(super) fn shown_fields(class: &Class) -> impl Iterator<Item = &Field> {
     let gone = class.lifecycle.state == State::Removed;
-    class.fields.iter().filter(move |field| gone || field.lifecycle.state != State::Removed)
+    let fields = class.fields.iter();
+    fields
+        .filter(move |field| gone || field.lifecycle.state != State::Removed)
+        .filter(|field| !is_secret_field(&class.name, &field.name))
 }
 
 fn field_schema(parts: &mut Parts, class: &Class, field: &Field) -> Shape {

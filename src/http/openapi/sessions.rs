@@ -13,7 +13,7 @@ use super::operation::{Access, Operation};
 use super::parts::Parts;
 use super::shapes::{Shape, array, formatted, object, open_enum, string, uuid};
 
-/// Failures of an operation that takes a user name and a password, beside the 401.
+/// Failures of an operation that takes a user name and a password, beside a refusal.
 const LOGIN_FAILURES: [Failure; 11] = [
     failures::BAD_REQUEST,
     failures::NOT_ACCEPTABLE,
@@ -105,7 +105,8 @@ fn logout(parts: &mut Parts) -> Operation {
 fn login_to_backends(parts: &mut Parts) -> Operation {
     let body = session_schema(parts);
     let done = answer(parts, "The session, with the further backends.", Some(body)).build();
-    let failures = [&[failures::UNAUTHORIZED_OR_REFUSED], &LOGIN_FAILURES[..]].concat();
+    let failures =
+        [&[failures::UNAUTHORIZED, failures::BACKEND_REFUSED], &LOGIN_FAILURES[..]].concat();
     Operation {
         calls: vec!["session.login_with_password".into()],
         description: Some(
@@ -163,9 +164,10 @@ fn session_example() -> Value {
 
 fn session_schema(parts: &mut Parts) -> Shape {
     parts.schema("Session", |parts| {
-        let status = "How the backend answered the login.";
+        let status = "How a session stands with a backend: `ok`, `refused` (the login), \
+                      `unreachable` (at the login, or for too long since) or `ended` (log in again).";
         let status =
-            parts.schema("LoginStatus", |_| open_enum(&["ok", "refused", "unreachable"], status));
+            parts.schema("LoginStatus", |_| open_enum(&["ok", "refused", "unreachable", "ended"], status));
         let backend = parts.schema("SessionBackend", |_| {
             object(
                 [

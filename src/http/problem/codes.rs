@@ -23,6 +23,8 @@ pub enum Code {
     InvalidToken,
     /// No backend accepted the user name and the password.
     LoginRefused,
+    /// A further backend accepted no login; the session is as good as it was.
+    BackendLoginRefused,
     /// The user may not do this.
     Forbidden,
     /// The path names nothing.
@@ -49,16 +51,12 @@ pub enum Code {
     BackendRequired,
     /// It cannot be done as things are.
     Conflict,
-    /// The task was cancelled.
-    TaskCancelled,
     /// How the task ended cannot be known any more.
     OutcomeUnknown,
     /// The backend's version does not have this.
     NotSupported,
     /// Too many failed logins.
     TooManyAttempts,
-    /// Too many sessions.
-    TooManySessions,
     /// The headers are larger than the gateway takes.
     HeaderTooLarge,
     /// A bug of the gateway.
@@ -67,6 +65,8 @@ pub enum Code {
     BadReply,
     /// The gateway works on as many requests as it may.
     Overloaded,
+    /// The gateway has as many sessions as it may.
+    TooManySessions,
     /// The gateway is about to end.
     ShuttingDown,
     /// The backend cannot be reached.
@@ -93,6 +93,7 @@ impl Code {
         Self::TokenRequired,
         Self::InvalidToken,
         Self::LoginRefused,
+        Self::BackendLoginRefused,
         Self::Forbidden,
         Self::NotFound,
         Self::UnknownBackend,
@@ -106,15 +107,14 @@ impl Code {
         Self::WrongShape,
         Self::BackendRequired,
         Self::Conflict,
-        Self::TaskCancelled,
         Self::OutcomeUnknown,
         Self::NotSupported,
         Self::TooManyAttempts,
-        Self::TooManySessions,
         Self::HeaderTooLarge,
         Self::Internal,
         Self::BadReply,
         Self::Overloaded,
+        Self::TooManySessions,
         Self::ShuttingDown,
         Self::BackendUnreachable,
         Self::BackendBusy,
@@ -147,6 +147,12 @@ impl Code {
             Self::LoginRefused => {
                 ("LOGIN_REFUSED", StatusCode::UNAUTHORIZED, "The login was refused")
             }
+            // No 401: clients take that for a word on their token, and drop it.
+            Self::BackendLoginRefused => (
+                "BACKEND_LOGIN_REFUSED",
+                StatusCode::FORBIDDEN,
+                "The login to a further backend was refused",
+            ),
             Self::Forbidden => ("FORBIDDEN", StatusCode::FORBIDDEN, "Not permitted"),
             Self::NotFound => ("NOT_FOUND", StatusCode::NOT_FOUND, "Not found"),
             Self::UnknownBackend => {
@@ -186,9 +192,6 @@ impl Code {
                 ("BACKEND_REQUIRED", StatusCode::UNPROCESSABLE_ENTITY, "Say which backend is meant")
             }
             Self::Conflict => ("CONFLICT", StatusCode::CONFLICT, "Not possible as things are"),
-            Self::TaskCancelled => {
-                ("TASK_CANCELLED", StatusCode::CONFLICT, "The task was cancelled")
-            }
             Self::OutcomeUnknown => {
                 ("OUTCOME_UNKNOWN", StatusCode::BAD_GATEWAY, "How it ended is not known")
             }
@@ -197,9 +200,6 @@ impl Code {
             }
             Self::TooManyAttempts => {
                 ("TOO_MANY_ATTEMPTS", StatusCode::TOO_MANY_REQUESTS, "Too many failed logins")
-            }
-            Self::TooManySessions => {
-                ("TOO_MANY_SESSIONS", StatusCode::TOO_MANY_REQUESTS, "Too many sessions")
             }
             Self::HeaderTooLarge => (
                 "HEADER_TOO_LARGE",
@@ -215,6 +215,12 @@ impl Code {
             Self::Overloaded => {
                 ("OVERLOADED", StatusCode::SERVICE_UNAVAILABLE, "The gateway is overloaded")
             }
+            // Of all users together, so no 429: this one need not have done anything.
+            Self::TooManySessions => (
+                "TOO_MANY_SESSIONS",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The gateway has as many sessions as it may",
+            ),
             Self::ShuttingDown => {
                 ("SHUTTING_DOWN", StatusCode::SERVICE_UNAVAILABLE, "The gateway is shutting down")
             }
@@ -262,6 +268,7 @@ impl Code {
             Self::TooManyAttempts
                 | Self::BadReply
                 | Self::Overloaded
+                | Self::TooManySessions
                 | Self::ShuttingDown
                 | Self::BackendUnreachable
                 | Self::BackendBusy

@@ -33,7 +33,7 @@ impl From<&OpError> for Problem {
             OpError::NotFound(_) => Self::new(Code::NotFound, text),
             OpError::Conflict(_) => Self::new(Code::Conflict, text),
             OpError::Busy(_) => Self::new(Code::Overloaded, text),
-            OpError::Cancelled => Self::new(Code::TaskCancelled, text),
+            OpError::Cancelled => Self::failure("TASK_CANCELLED", &[], |_| None),
             OpError::Lost => Self::new(Code::OutcomeUnknown, text),
             OpError::TooLong(_) => Self::new(Code::BackendTimeout, text),
         }

@@ -41,6 +41,7 @@ pub async fn of_object(
 }
 
 /// An action of a class as a whole.
+#[expect(clippy::too_many_arguments, reason = "each is a check")]
 pub async fn of_collection(
     State(gateway): State<Arc<Gateway>>,
     Extension(collection): Extension<&'static Collection>,

@@ -1,8 +1,8 @@
 //! `/openapi.json` and `/docs`: the API's own documentation, embedded, public, readable offline.
 
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
-use axum::Router;
 use axum::extract::Path;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION,
@@ -11,12 +11,14 @@ use axum::http::header::{
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use utoipa_swagger_ui::{Config, SwaggerFile};
 
 use crate::http::extract::{AcceptsJson, NoQuery};
 use crate::http::openapi;
+use crate::http::shell::{Embedded, not_found};
 
 /// The pages load what the gateway itself serves and nothing else. Swagger UI sets style attributes
 /// from its script and has its icons as data.
@@ -40,7 +42,8 @@ async fn document(headers: HeaderMap, _: AcceptsJson, _: NoQuery) -> Response {
         return (StatusCode::NOT_MODIFIED, fresh).into_response();
     }
     let json = [(CONTENT_TYPE, "application/json")];
-    (fresh, json, Bytes::from_static(openapi::json().as_bytes())).into_response()
+    (fresh, json, Extension(Embedded), Bytes::from_static(openapi::json().as_bytes()))
+        .into_response()
 }
 
 /// The document's entity tag, from its content: equal builds answer alike.
@@ -60,8 +63,9 @@ fn names(value: &[u8], etag: &str) -> bool {
 }
 
 async fn page(Path(file): Path<String>) -> Response {
-    match utoipa_swagger_ui::serve(&file, config()) {
-        Ok(Some(SwaggerFile { bytes, content_type, .. })) => {
+    // Only the configuration can fail to be written, and the tests have written it.
+    match utoipa_swagger_ui::serve(&file, config()).ok().flatten() {
+        Some(SwaggerFile { bytes, content_type, .. }) => {
             let headers = [
                 (CONTENT_TYPE, content_type.as_str()),
                 (CONTENT_SECURITY_POLICY, POLICY),
@@ -69,14 +73,14 @@ async fn page(Path(file): Path<String>) -> Response {
                 (REFERRER_POLICY, "no-referrer"),
                 (CACHE_CONTROL, "no-cache"),
             ];
-            let body = match bytes {
-                std::borrow::Cow::Borrowed(bytes) => Bytes::from_static(bytes),
-                std::borrow::Cow::Owned(bytes) => Bytes::from(bytes),
-            };
-            (headers, body).into_response()
+            match bytes {
+                Cow::Borrowed(bytes) => {
+                    (headers, Extension(Embedded), Bytes::from_static(bytes)).into_response()
+                }
+                Cow::Owned(bytes) => (headers, bytes).into_response(),
+            }
         }
-        // Only the configuration can fail to be written, and the tests have written it.
-        Ok(None) | Err(_) => StatusCode::NOT_FOUND.into_response(),
+        None => not_found().await.into_response(),
     }
 }
 
@@ -177,7 +181,9 @@ mod tests {
     #[tokio::test]
     async fn what_is_not_embedded_is_not_found() {
         for path in ["/docs/nothing.js", "/docs/..%2f..%2fetc%2fpasswd", "/docs/%00"] {
-            assert_eq!(get(path, &[]).await.0, StatusCode::NOT_FOUND, "{path}");
+            let (status, headers, _) = get(path, &[]).await;
+            assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
+            assert_eq!(headers[CONTENT_TYPE], "application/problem+json", "{path}");
         }
     }
 }

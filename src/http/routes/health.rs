@@ -30,7 +30,7 @@ struct Readiness {
 struct BackendReadiness {
     name: String,
     state: &'static str,
-    detail: Option<String>,
+    detail: Option<&'static str>,
 }
 
 /// When to ask again whether the gateway is ready.
@@ -46,15 +46,27 @@ pub async fn readyz(State(gateway): State<Arc<Gateway>>, _: AcceptsJson, _: NoQu
     let mut reachable = false;
     let mut backends = Vec::new();
     for (name, mirror) in gateway.inventory.mirrors() {
-        let Status { state, reachable: answers, reason, .. } = mirror.status();
-        reachable |= answers;
-        backends.push(BackendReadiness { name: name.clone(), state: state.name(), detail: reason });
+        let status = mirror.status();
+        reachable |= status.reachable;
+        let (state, detail) = (status.state.name(), in_public(&status));
+        backends.push(BackendReadiness { name: name.clone(), state, detail });
     }
     if reachable && !gateway.stopping.is_cancelled() {
         return document(&Readiness { status: "ready", backends });
     }
     let body = document(&Readiness { status: "unready", backends });
     (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, COME_BACK)], body).into_response()
+}
+
+/// Why a backend's state is not better, for everyone to know. The reason itself may name addresses
+/// and files; `GET /backends` and the log have it.
+fn in_public(status: &Status) -> Option<&'static str> {
+    match status {
+        Status { nonsense: true, .. } => Some("it does not answer as a Xen-API server does"),
+        Status { reachable: false, .. } => Some("it cannot be reached"),
+        Status { reason: Some(_), .. } => Some("the gateway cannot follow it"),
+        Status { reason: None, .. } => None,
+    }
 }
 
 fn document(document: &impl Serialize) -> Response {

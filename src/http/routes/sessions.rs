@@ -12,7 +12,7 @@ use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 use uuid::Uuid;
 
-use crate::auth::{BackendStatus, Caller, GatewaySession, Login, LoginError};
+use crate::auth::{BackendStatus, GatewaySession, Login, LoginError, SessionHolder};
 use crate::http::Gateway;
 use crate::http::extract::{AcceptsJson, Json, NoQuery, Peer};
 use crate::http::problem::{Code, Problem};
@@ -108,21 +108,31 @@ pub async fn create(
     Ok(response)
 }
 
-/// The caller's session.
-pub async fn current(caller: Caller, _: AcceptsJson, _: NoQuery) -> Response {
-    secret(&SessionView::of(&caller.session))
+/// The caller's session, whether or not its backends can be reached.
+pub async fn current(
+    State(gateway): State<Arc<Gateway>>,
+    holder: SessionHolder,
+    _: AcceptsJson,
+    _: NoQuery,
+) -> Result<Response, Problem> {
+    gateway.authority.look_up(&holder).await?;
+    Ok(secret(&SessionView::of(&holder.session)))
 }
 
 /// Logs out, here and on the backends.
-pub async fn end(State(gateway): State<Arc<Gateway>>, caller: Caller, _: NoQuery) -> Response {
-    gateway.authority.logout(&caller).await;
+pub async fn end(
+    State(gateway): State<Arc<Gateway>>,
+    holder: SessionHolder,
+    _: NoQuery,
+) -> Response {
+    gateway.authority.logout(&holder.session).await;
     (StatusCode::NO_CONTENT, [(header::CACHE_CONTROL, "no-store")]).into_response()
 }
 
 /// Logs the caller's session in to further backends.
 pub async fn add_backends(
     State(gateway): State<Arc<Gateway>>,
-    caller: Caller,
+    holder: SessionHolder,
     Peer(peer): Peer,
     _: AcceptsJson,
     _: NoQuery,
@@ -130,12 +140,15 @@ pub async fn add_backends(
 ) -> Result<Response, Problem> {
     let BackendCredentialsBody { username, password, backend } = body;
     let (backends, shape) = BackendNames::split(Some(backend));
+    let (session, backends) = (&holder.session, backends.unwrap_or_default());
     let authority = &gateway.authority;
-    authority
-        .add_backends(&caller, peer, username.as_deref(), password, backends.unwrap_or_default())
-        .await
-        .map_err(|error| refused(error, shape))?;
-    Ok(secret(&SessionView::of(&caller.session)))
+    authority.add_backends(session, peer, username.as_deref(), password, backends).await.map_err(
+        |error| match error {
+            LoginError::Refused => Problem::new(Code::BackendLoginRefused, error.to_string()),
+            error => refused(error, shape),
+        },
+    )?;
+    Ok(secret(&SessionView::of(session)))
 }
 
 /// An answer nobody may keep a copy of.
@@ -182,7 +195,7 @@ fn refused(error: LoginError, shape: Shape) -> Problem {
                 .retry_after(retry_after)
         }
         LoginError::Full { retry_after } => {
-            Problem::new(Code::Overloaded, detail).retry_after(retry_after)
+            Problem::new(Code::TooManySessions, detail).retry_after(retry_after)
         }
         LoginError::ShuttingDown => Problem::new(Code::ShuttingDown, detail),
         LoginError::SessionEnded => Problem::new(Code::InvalidToken, detail),

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::get;
+use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -33,7 +34,10 @@ impl Bench {
             inner_leave.notified().await;
             "slow"
         });
-        let routes = Router::new().route("/", get(async || "quick")).route("/slow", slow);
+        let routes = Router::new()
+            .route("/", get(async || "quick"))
+            .route("/large", get(async || vec![b'x'; LARGE]))
+            .route("/slow", slow);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let shell = Shell::new(routes, &limits, &Cors::default());
@@ -183,4 +187,72 @@ async fn tls_is_spoken_where_it_is_configured() {
     let mut plain = bench.connect().await;
     plain.write_all(GET_AND_CLOSE).await.expect("sent");
     assert!(!read_all(&mut plain).await.contains("quick"));
+}
+
+#[test]
+fn running_out_of_connections_is_told_once_per_episode() {
+    let mut crowded = Crowded::new(100);
+    let told = |crowded: &mut Crowded, free: &[usize]| -> Vec<bool> {
+        free.iter().map(|free| crowded.look(*free)).collect()
+    };
+    assert_eq!(
+        told(&mut crowded, &[100, 1, 0, 0, 1, 0]),
+        [false, false, true, false, false, false]
+    );
+    assert_eq!(told(&mut crowded, &[10, 0, 11, 0, 0]), [false, false, false, true, false]);
+}
+
+/// As much as no socket's buffers hold.
+const LARGE: usize = 32 << 20;
+
+/// A server with room for one connection, so that a second one tells when the first has ended.
+async fn impatient() -> Bench {
+    let write_timeout = Duration::from_millis(50);
+    Bench::start(Limits { write_timeout, max_connections: 1, ..Limits::default() }, None).await
+}
+
+async fn until_closed(bench: &Bench) {
+    let mut next = bench.connect().await;
+    next.write_all(GET_AND_CLOSE).await.expect("sent");
+    assert!(read_all(&mut next).await.ends_with("quick"));
+}
+
+#[tokio::test]
+async fn who_takes_nothing_of_an_answer_is_sent_away() {
+    let bench = impatient().await;
+    let mut stream = bench.connect().await;
+    stream.write_all(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("sent");
+    until_closed(&bench).await;
+    assert!(read_all(&mut stream).await.len() < LARGE);
+}
+
+#[tokio::test]
+async fn who_takes_nothing_of_a_stream_is_sent_away() {
+    let bench = impatient().await;
+    let stream = TokioIo::new(bench.connect().await);
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.expect("HTTP/2");
+    let connection = tokio::spawn(connection);
+    let request = hyper::Request::get("http://x/large").body(String::new()).expect("a request");
+    // Nobody reads the body, so its stream stops; the connection goes on, and answers pings.
+    let response = sender.send_request(request).await.expect("a head");
+    until_closed(&bench).await;
+    // However it puts it, the client's side has ended as well.
+    let _ = connection.await.expect("no panic");
+    assert!(response.into_body().collect().await.is_err(), "the body broke off");
+}
+
+#[tokio::test]
+async fn who_reads_gets_all_of_a_large_answer() {
+    let bench = Bench::start(Limits::default(), None).await;
+    let stream = TokioIo::new(bench.connect().await);
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.expect("HTTP/2");
+    let connection = tokio::spawn(connection);
+    let request = hyper::Request::get("http://x/large").body(String::new()).expect("a request");
+    let response = sender.send_request(request).await.expect("a head");
+    let body = response.into_body().collect().await.expect("all of it").to_bytes();
+    assert_eq!(body.len(), LARGE);
+    drop(sender);
+    connection.await.expect("no panic").expect("a good end");
 }

@@ -26,6 +26,9 @@ struct Page {
 fn routes() -> Router {
     Router::new()
         .route("/livez", get(async || "live"))
+        .route("/readyz", get(async || "ready"))
+        .route("/large", get(async || "x".repeat(3000)))
+        .route("/embedded", get(async || (axum::Extension(Embedded), "x".repeat(3000))))
         .route("/things/{uuid}", get(async |ObjectUuid(uuid)| uuid.to_string()))
         .route("/json", get(async |_: AcceptsJson| "{}"))
         .route("/tagged", get(async || [(header::ETAG, "\"1\"")]))
@@ -67,7 +70,8 @@ impl Answer {
 async fn ask(shell: &Shell, request: http::request::Builder, body: impl Into<Body>) -> Answer {
     let peer = SocketAddr::from(([192, 0, 2, 1], 4711));
     let request = request.body(body.into()).expect("a request");
-    let response = shell.for_peer(peer).oneshot(request).await.expect("infallible");
+    let response =
+        shell.for_connection(peer, Arc::default()).oneshot(request).await.expect("infallible");
     let (head, body) = response.into_parts();
     let body = body.collect().await.expect("a body").to_bytes().to_vec();
     Answer { status: head.status, headers: head.headers, body }
@@ -120,6 +124,35 @@ async fn head_is_get_without_the_body() {
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(answer.headers[header::CONTENT_LENGTH], "4");
     assert!(answer.body.is_empty());
+    for path in ["/fail", "/nowhere"] {
+        let (get, head) = (get_at(&shell, path).await, ask(&shell, Request::head(path), "").await);
+        assert!(head.body.is_empty() && !get.body.is_empty());
+        assert_eq!(head.status, get.status);
+        assert_eq!(head.headers[header::CONTENT_TYPE], "application/problem+json");
+        // Give or take the request id, which is as long in both.
+        assert_eq!(head.headers[header::CONTENT_LENGTH], get.headers[header::CONTENT_LENGTH]);
+    }
+}
+
+#[tokio::test]
+async fn answers_nobody_takes_are_no_more_than_there_is_room_for() {
+    let shell = shell(Limits { max_unsent: 6 << 10, ..Limits::default() });
+    let unsent = Arc::<Unsent>::default();
+    let open = async |path: &str| {
+        let request = Request::get(path).body(Body::empty()).expect("a request");
+        let stack = shell.for_connection(([192, 0, 2, 1], 1).into(), unsent.clone());
+        stack.oneshot(request).await.expect("infallible")
+    };
+    let (one, other) = (open("/large").await, open("/large").await);
+    let refused = get_at(&shell, "/large").await;
+    assert_eq!(refused.code(), (503, "OVERLOADED".to_owned()));
+    assert!(refused.headers.contains_key(header::RETRY_AFTER));
+    for path in ["/livez", "/readyz", "/embedded"] {
+        assert_eq!(get_at(&shell, path).await.status, StatusCode::OK, "{path}");
+    }
+    drop(one);
+    assert_eq!(get_at(&shell, "/large").await.body.len(), 3000);
+    assert_eq!(other.into_body().collect().await.expect("a body").to_bytes().len(), 3000);
 }
 
 #[tokio::test]
@@ -205,13 +238,15 @@ async fn one_request_too_many_is_sent_away() {
         entered.notified().await;
         let refused = get_at(&shell, "/tagged").await;
         let live = get_at(&shell, "/livez").await;
+        let ready = get_at(&shell, "/readyz").await;
         leave.notify_one();
-        (refused, live)
+        (refused, live, ready)
     };
-    let (slow, (refused, live)) = tokio::join!(slow, meanwhile);
+    let (slow, (refused, live, ready)) = tokio::join!(slow, meanwhile);
     assert_eq!(refused.code(), (503, "OVERLOADED".to_owned()));
     assert!(refused.headers.contains_key(header::RETRY_AFTER));
-    assert_eq!((slow.status, live.status), (StatusCode::OK, StatusCode::OK));
+    assert_eq!((live.status, ready.status), (StatusCode::OK, StatusCode::OK));
+    assert_eq!(slow.status, StatusCode::OK);
     assert_eq!(get_at(&shell, "/tagged").await.status, StatusCode::OK);
 }
 
@@ -239,7 +274,10 @@ async fn other_origins_are_let_in_by_name() {
         let answer = ask(&on, from(path, MINE), "").await;
         assert_eq!(answer.headers[header::ACCESS_CONTROL_ALLOW_ORIGIN], MINE);
         let exposed = &answer.headers[header::ACCESS_CONTROL_EXPOSE_HEADERS];
-        assert!(exposed.to_str().expect("names").contains("x-request-id"));
+        let exposed: Vec<&str> = exposed.to_str().expect("names").split(',').collect();
+        for name in ["x-request-id", "etag", "location", "retry-after", "xen-stale", "age"] {
+            assert!(exposed.contains(&name), "{name} is not among {exposed:?}");
+        }
         assert!(!answer.headers.contains_key(header::ACCESS_CONTROL_ALLOW_CREDENTIALS));
     }
     for origin in ["https://evil.example.com", "https://ui.example.com.evil", "null"] {

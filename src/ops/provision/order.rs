@@ -1,6 +1,6 @@
 //! What a client wants of a new VM.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -30,11 +30,14 @@ pub(super) struct Order {
     pub(super) start: bool,
     /// The VM's fields.
     pub(super) fields: Map<String, Value>,
+    /// Which of them follow from another.
+    follows: BTreeMap<&'static str, &'static str>,
 }
 
 /// What a VM is made from.
 #[derive(Debug)]
 pub(super) struct Template {
+    pub(super) uuid: Uuid,
     pub(super) reference: Arc<str>,
     pub(super) record: Map<String, Value>,
     /// The disks that are its own, and stay.
@@ -76,7 +79,7 @@ impl Order {
         let mut fields = body.clone();
         // Its name a VM gets with the copy.
         fields.retain(|name, _| name != "name_label" && !ORDER.contains(&name.as_str()));
-        spread(&mut fields, &template.record);
+        let follows = spread(&mut fields, &template.record);
         Ok(Self {
             networks: items(body, "networks")?.map(network).collect::<Result<_, _>>()?,
             disks: items(body, "disks")?.map(disk).collect::<Result<_, _>>()?,
@@ -85,6 +88,7 @@ impl Order {
             sr,
             start,
             fields,
+            follows,
         })
     }
 
@@ -95,6 +99,18 @@ impl Order {
         refs: &dyn Lookup,
     ) -> Result<Plan, OpError> {
         patch::plan(class("VM"), record, reference, &self.fields, refs)
+            .map_err(|error| self.as_given(error))
+    }
+
+    /// The same error, pointing to what the client gave rather than to what follows from that.
+    pub(super) fn as_given(&self, error: OpError) -> OpError {
+        error.pointing(|pointer| {
+            let mut given = pointer.to_owned();
+            while let Some(from) = given.strip_prefix('/').and_then(|n| self.follows.get(n)) {
+                given = format!("/{from}");
+            }
+            given
+        })
     }
 
     /// The calls it takes, patch aside, those included that would take it back.
@@ -116,14 +132,21 @@ impl Order {
 
 /// One amount of memory means just that, and a new maximum of VCPUs as many of them: a template's
 /// other limits, which nobody named, give way.
-pub(super) fn spread(fields: &mut Map<String, Value>, template: &Map<String, Value>) {
+///
+/// Says which fields were added, and which they follow.
+pub(super) fn spread(
+    fields: &mut Map<String, Value>,
+    template: &Map<String, Value>,
+) -> BTreeMap<&'static str, &'static str> {
+    let mut follows = BTreeMap::new();
     let number = |of: &Map<String, Value>, name: &str| of.get(name).and_then(Value::as_i64);
-    let mut follow = |name: &str, from: &str, adjust: fn(i64, i64) -> i64| {
+    let mut follow = |name: &'static str, from: &'static str, adjust: fn(i64, i64) -> i64| {
         if !fields.contains_key(name)
             && let Some(value) = number(fields, from)
         {
             let value = number(template, name).map_or(value, |old| adjust(old, value));
             fields.insert(name.to_owned(), value.into());
+            follows.insert(name, from);
         }
     };
     let same: fn(i64, i64) -> i64 = |_, new| new;
@@ -133,6 +156,7 @@ pub(super) fn spread(fields: &mut Map<String, Value>, template: &Map<String, Val
     follow("memory_static_min", "memory_dynamic_min", i64::min);
     follow("VCPUs_at_startup", "VCPUs_max", same);
     follow("VCPUs_max", "VCPUs_at_startup", i64::max);
+    follows
 }
 
 pub(super) fn class(name: &str) -> &'static Class {
@@ -198,7 +222,8 @@ impl Reader<'_> {
             self.snapshot.object(class("VBD").id, &vbd)?.record().uuid(class("VBD"), "VDI")
         };
         let vdis = vbds.filter_map(vdi).collect();
-        Ok(Template { reference: object.reference().clone(), vdis, record })
+        let (uuid, reference) = (object.uuid(), object.reference().clone());
+        Ok(Template { uuid, reference, vdis, record })
     }
 
     fn disk(&self, json: &Value, pointer: &str, sr: Option<Uuid>) -> Result<NewDisk, OpError> {

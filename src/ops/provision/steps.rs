@@ -5,10 +5,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::order::{NewDisk, Order, class};
+use super::order::{NewDisk, Order, Template, class};
 use super::{call, xml};
-use crate::inventory::Snapshot;
-use crate::ops::arguments::arguments;
+use crate::ops::arguments::{ArgumentError, Arguments, arguments};
 use crate::ops::create::free_vif_devices;
 use crate::ops::error::OpError;
 use crate::ops::reach::Touched;
@@ -66,11 +65,14 @@ pub(super) async fn carry_out(flow: &Flow, order: &Order, made: &mut Made) -> St
 }
 
 async fn copy(flow: &Flow, order: &Order, made: &mut Made) -> Step<(Uuid, Arc<str>)> {
-    let mut args = vec![Arg::from(&*order.template.reference), order.name_label.as_str().into()];
+    let Template { reference, uuid, .. } = &order.template;
+    let mut args = Arguments::from(vec![Arg::from(&**reference), order.name_label.as_str().into()]);
+    args.name(reference, *uuid, "/template");
     let name = match order.sr {
-        Some(sr) => {
-            let sr = found(flow, "SR", sr).await?;
-            args.push(Arg::from(&*sr));
+        Some(uuid) => {
+            let sr = found(flow, "SR", uuid).await?;
+            args.values.push(Arg::from(&*sr));
+            args.name(&sr, uuid, "/sr");
             "VM.copy"
         }
         None => "VM.clone",
@@ -125,7 +127,7 @@ async fn fields(flow: &Flow, order: &Order, (uuid, vm): (Uuid, &Arc<str>)) -> St
     let record = record(flow, uuid)?;
     let ran = order.plan((vm, &record), &*snapshot)?.run(&flow.reach).await;
     match ran.halted {
-        Some(halted) => Err(halted.error.into()),
+        Some(halted) => Err(order.as_given(halted.error).into()),
         None => Ok(()),
     }
 }
@@ -148,8 +150,9 @@ async fn add_disk(
         "name_label": disk.name_label.clone().unwrap_or_else(name),
         "name_description": disk.name_description,
     });
-    let within = |error: OpError| Arc::new(error.within(&format!("/disks/{index}")));
-    let args = constructor("VDI.create", &vdi, &*flow.reach.snapshot()?).map_err(within)?;
+    let mut args = constructor(flow, "VDI.create", &vdi, &format!("/disks/{index}"))?;
+    let sr = found(flow, "SR", disk.sr).await?;
+    args.name(&sr, disk.sr, format!("/disks/{index}/sr"));
     let result = flow.carry_out(call("VDI.create"), args).await;
     if let Err(error) = &result {
         made.unknown = may_go_on(error).then_some("VDI");
@@ -160,9 +163,8 @@ async fn add_disk(
     made.vdis.push(found(flow, "VDI", uuid).await?);
     made.unknown = None;
     let vbd = json!({"VM": vm, "VDI": uuid, "bootable": bootable});
-    let args = constructor("VBD.create", &vbd, &*flow.reach.snapshot()?).map_err(within)?;
-    make(flow, "VBD.create", args.values).await?;
-    Ok(())
+    let args = constructor(flow, "VBD.create", &vbd, &format!("/disks/{index}"))?;
+    make(flow, "VBD.create", args).await
 }
 
 async fn add_nics(flow: &Flow, order: &Order, (uuid, vm): (Uuid, &Arc<str>)) -> Step<()> {
@@ -170,26 +172,32 @@ async fn add_nics(flow: &Flow, order: &Order, (uuid, vm): (Uuid, &Arc<str>)) -> 
     let mut devices = devices.into_iter();
     for (index, network) in order.networks.iter().enumerate() {
         flow.check()?;
-        let within = |error: OpError| Arc::new(error.within(&format!("/networks/{index}")));
-        let none_left = || within(OpError::Conflict("the VM can have no more NICs"));
-        let device = devices.next().ok_or_else(none_left)?;
+        let pointer = format!("/networks/{index}");
+        let full = || ArgumentError::new(&pointer, "is more than the VM has room for");
+        let device = devices.next().ok_or_else(|| OpError::Argument(full()))?;
         let vif = json!({"VM": uuid, "network": network, "device": device});
-        let args = constructor("VIF.create", &vif, &*flow.reach.snapshot()?).map_err(within)?;
-        make(flow, "VIF.create", args.values).await?;
+        let mut args = constructor(flow, "VIF.create", &vif, &pointer)?;
+        args.name(&found(flow, "network", *network).await?, *network, &pointer);
+        make(flow, "VIF.create", args).await?;
     }
     Ok(())
 }
 
-fn constructor(
-    wire_name: &str,
-    body: &Value,
-    snapshot: &Snapshot,
-) -> Result<crate::ops::arguments::Arguments, OpError> {
-    Ok(arguments(call(wire_name), None, body.as_object(), snapshot)?)
+/// The arguments of a constructor. What does not fit is gone by now: the part of the client's body
+/// at `pointer` named it.
+fn constructor(flow: &Flow, wire_name: &str, body: &Value, pointer: &str) -> Step<Arguments> {
+    let snapshot = flow.reach.snapshot()?;
+    match arguments(call(wire_name), None, body.as_object(), &*snapshot) {
+        Ok(arguments) => Ok(arguments.values.into()),
+        Err(error) => {
+            let error = ArgumentError::new(pointer, error.what);
+            Err(Arc::new(error.into()))
+        }
+    }
 }
 
 /// Makes a call that is soon done.
-async fn make(flow: &Flow, wire_name: &str, args: Vec<Arg>) -> Step<()> {
+async fn make(flow: &Flow, wire_name: &str, args: impl Into<Arguments>) -> Step<()> {
     let call = call(wire_name);
     flow.reach.send(call, &call.wire_name, &args.into()).await?;
     Ok(())

@@ -150,7 +150,7 @@ impl Flow {
                 Some(error) => Err(error.clone()),
                 None => Ok(outcome.record.get("result").cloned().unwrap_or_default()),
             },
-            None if self.cancelled.is_cancelled() => Err(Arc::new(OpError::Cancelled)),
+            // Cancelled or not, the backend may still be at it.
             None => Err(Arc::new(OpError::TooLong(call.wire_name.clone()))),
         }
     }

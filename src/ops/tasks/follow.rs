@@ -91,7 +91,7 @@ async fn follower(tasks: Arc<Tasks>, mirror: Arc<Mirror>, wake: Arc<Notify>) {
     loop {
         // Whatever changes from here on is looked at in the next round.
         changes.mark_unchanged();
-        let following = tasks.registry.lock().to_follow(mirror.name());
+        let following = tasks.registry.lock().unfinished(mirror.name());
         let Some(following) = following else { return };
         let mut ended = Vec::new();
         for entry in following {

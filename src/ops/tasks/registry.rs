@@ -76,7 +76,14 @@ impl Registry {
 
     /// Notes that a task has ended: from now on its time runs.
     pub(super) fn end(&mut self, entry: &Entry, now: Instant) {
-        self.ended.push_back((now, (entry.backend.clone(), entry.uuid)));
+        let key = (entry.backend.clone(), entry.uuid);
+        if self.tasks.contains_key(&key) {
+            self.ended.push_back((now, key));
+        }
+        if self.ended.len() > 2 * MOST {
+            let tasks = &self.tasks;
+            self.ended.retain(|(_, key)| tasks.contains_key(key));
+        }
         if let Some(followed) = self.followed.get_mut(&entry.backend) {
             followed.tasks.retain(|other| other.uuid != entry.uuid);
         }
@@ -96,7 +103,7 @@ impl Registry {
     }
 
     /// The tasks to follow of a backend; `None` once there are none, and then nobody follows it.
-    pub(super) fn to_follow(&mut self, backend: &str) -> Option<Vec<Arc<Entry>>> {
+    pub(super) fn unfinished(&mut self, backend: &str) -> Option<Vec<Arc<Entry>>> {
         let tasks = self.followed.get(backend).map(|followed| followed.tasks.clone());
         match tasks {
             Some(tasks) if !tasks.is_empty() => Some(tasks),
@@ -184,15 +191,28 @@ mod tests {
     }
 
     #[test]
+    fn tasks_that_come_and_go_leave_nothing_behind_for_long() {
+        let (mut registry, start) = (Registry::default(), Instant::now());
+        for number in 0..3 * MOST as u128 {
+            let entry = entry(number, start);
+            registry.add(&entry, start);
+            registry.end(&entry, start);
+            registry.remove("lab", entry.uuid);
+        }
+        assert!(registry.tasks.is_empty());
+        assert!(registry.begun.len() <= 2 * MOST && registry.ended.len() <= 2 * MOST);
+    }
+
+    #[test]
     fn a_follower_is_started_once_and_ends_with_its_last_task() {
         let (mut registry, start) = (Registry::default(), Instant::now());
         let (one, two) = (entry(1, start), entry(2, start));
         assert!(registry.follow(&one).is_some());
         assert!(registry.follow(&two).is_none(), "there is one");
-        assert_eq!(registry.to_follow("lab").map(|tasks| tasks.len()), Some(2));
+        assert_eq!(registry.unfinished("lab").map(|tasks| tasks.len()), Some(2));
         registry.end(&one, start);
         registry.remove("lab", two.uuid);
-        assert!(registry.to_follow("lab").is_none());
+        assert!(registry.unfinished("lab").is_none());
         assert!(registry.follow(&two).is_some(), "the last one has gone");
     }
 }

@@ -3,12 +3,19 @@
 use std::sync::Arc;
 
 use crate::datamodel::datamodel;
-use crate::sim::database::{Database, Value};
+use crate::sim::database::Value;
+use crate::sim::edit::Edit;
 use crate::sim::events::{self, Token};
 use crate::sim::protocol::{Body, Failure, Form};
 use crate::sim::state::State;
 
-use super::{Answer, Request};
+use super::Request;
+use super::effect::Effect;
+
+/// What a call of this class changes.
+pub(super) fn effect(call: &str) -> Option<Effect> {
+    (call == "inject").then_some(Effect::AtOnce(inject))
+}
 
 /// Under which name it is counted how often a client asked for everything.
 pub(in crate::sim) const EVERYTHING: &str = "event.from, everything";
@@ -38,17 +45,13 @@ pub(super) async fn from(
 }
 
 /// `event.inject`: a change that changes nothing, to wait for.
-pub(super) fn inject(
-    _: &State,
-    db: &mut Database,
-    request: &Request,
-) -> Result<Answer<'static>, Failure> {
+fn inject(_: &State, edit: &mut Edit<'_>, request: &Request) -> Result<Value, Failure> {
     let (class, reference) = (request.text(0), request.text(1));
-    let touched = datamodel().class(class).and_then(|known| db.touch(known, reference).ok());
+    let touched = datamodel().class(class).and_then(|known| edit.db.touch(known, reference).ok());
     match touched {
         Some(generation) => {
             let token = Token::at(generation.saturating_sub(1));
-            Ok(Answer::Value(Value::text(token.to_string())))
+            Ok(Value::text(token.to_string()))
         }
         None => Err(Failure::new("HANDLE_INVALID", [&**class, reference])),
     }

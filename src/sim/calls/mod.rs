@@ -1,13 +1,28 @@
 //! What the pool answers: every call goes through the same checks as in XAPI, in the same order,
 //! and then to the file of its group.
 
+mod appliance;
 mod arguments;
+mod believable;
+mod blob;
+mod effect;
 mod event;
 mod filter;
+mod host;
+mod message;
+mod network;
+mod object;
+mod people;
+mod pool;
 mod read;
 mod session;
+mod sr;
 mod task;
-mod write;
+mod vbd;
+mod vdi;
+mod vif;
+mod vm;
+mod work;
 
 pub(super) use event::EVERYTHING;
 
@@ -15,13 +30,14 @@ use std::sync::Arc;
 
 use crate::datamodel::{Call as Known, CallKind, Class, Roles, datamodel};
 
-use super::database::{Database, Object, Text, Value};
+use super::database::{Database, NULL, Object, Text, Value};
+use super::edit::Edit;
 use super::protocol::{Arg, Body, Call, Failure, Output};
 use super::sessions::{Session, key_permission};
 use super::state::State;
 #[cfg(test)]
 pub(crate) use arguments::value as typed_value;
-pub(crate) use task::new as new_task;
+pub(crate) use work::{Running, begin_task};
 
 /// Replies about more objects than this are put together on a thread for blocking work.
 const LARGE: usize = 200;
@@ -33,6 +49,7 @@ struct Request {
     known: &'static Known,
     session: Option<(Text, Session)>,
     args: Vec<Value>,
+    asynchronous: bool,
 }
 
 impl Request {
@@ -40,6 +57,53 @@ impl Request {
     fn text(&self, index: usize) -> &Text {
         static EMPTY: std::sync::LazyLock<Text> = std::sync::LazyLock::new(|| "".into());
         self.args.get(index).and_then(Value::as_text).unwrap_or(&EMPTY)
+    }
+
+    /// An argument that the datamodel says is a bool.
+    fn flag(&self, index: usize) -> bool {
+        matches!(self.args.get(index), Some(Value::Bool(true)))
+    }
+
+    /// An argument that the datamodel says is a number.
+    fn int(&self, index: usize) -> i64 {
+        match self.args.get(index) {
+            Some(Value::Int(int)) => *int,
+            _ => 0,
+        }
+    }
+
+    /// An argument, whatever it is.
+    fn value(&self, index: usize) -> Value {
+        self.args.get(index).cloned().unwrap_or_else(void)
+    }
+
+    /// What the map at `index` has under a key.
+    fn entry(&self, index: usize, key: &str) -> Option<&Value> {
+        let Some(Value::Map(pairs)) = self.args.get(index) else { return None };
+        let found = pairs.iter().find(|(name, _)| name.as_text().is_some_and(|n| **n == *key));
+        found.map(|(_, value)| value)
+    }
+
+    /// The object that an argument names, which must be there.
+    fn object(&self, edit: &Edit<'_>, index: usize, class: &str) -> Result<Text, Failure> {
+        let reference = self.text(index);
+        if edit.has(class, reference) {
+            return Ok(reference.clone());
+        }
+        Err(Failure::new("HANDLE_INVALID", [class, reference]))
+    }
+
+    /// As [`Request::object`], or nothing where the argument is the ref that names none.
+    fn optional(
+        &self,
+        edit: &Edit<'_>,
+        index: usize,
+        class: &str,
+    ) -> Result<Option<Text>, Failure> {
+        if &**self.text(index) == NULL {
+            return Ok(None);
+        }
+        self.object(edit, index, class).map(Some)
     }
 
     fn handle_invalid(&self) -> Failure {
@@ -50,7 +114,6 @@ impl Request {
 /// A result, still in the database.
 #[derive(Debug)]
 enum Answer<'a> {
-    Void,
     Value(Value),
     Borrowed(&'a Value),
     Record(&'static Class, &'a Object),
@@ -61,7 +124,6 @@ enum Answer<'a> {
 impl Answer<'_> {
     fn write(&self, out: &mut Output) {
         match self {
-            Self::Void => out.string(""),
             Self::Value(value) => out.value(value),
             Self::Borrowed(value) => out.value(value),
             Self::Record(class, object) => out.record(class, object),
@@ -75,6 +137,11 @@ impl Answer<'_> {
             Self::Refs(refs) => out.strings(refs.iter().map(|r| &**r)),
         }
     }
+}
+
+/// The result of a call that has none.
+fn void() -> Value {
+    Value::text("")
 }
 
 impl Output {
@@ -105,9 +172,13 @@ async fn dispatch(state: &Arc<State>, call: Call) -> Result<Body, Failure> {
         "event.from" => return event::from(state, &request, form).await,
         _ => {}
     }
-    if let Some(write) = write::of(&request) {
-        let value = state.write(|db| write.carry_out(state, db, &request))?;
-        return Ok(Output::success(form, |out| value.write(out)));
+    if request.asynchronous {
+        let task = work::begin(state, request);
+        return Ok(Output::success(form, |out| out.string(&task)));
+    }
+    if let Some(effect) = effect::of(request.class, request.known) {
+        let value = work::carry_out(state, request, effect).await?;
+        return Ok(Output::success(form, |out| out.value(&value)));
     }
     let table = state.db.read().table(request.class.id).len();
     let large = table > LARGE && read::lists_records(request.known.kind);
@@ -165,12 +236,11 @@ fn check(state: &State, name: &str, mut args: Vec<Arg>) -> Result<Request, Failu
         None => None,
         Some(reference) => Some(check_session(state, known, reference)?),
     };
-    let request = Request { class, known, session, args };
+    let request = Request { class, known, session, args, asynchronous };
     check_role(&request)?;
-    if asynchronous {
-        let code = if known.has_async { "NOT_IMPLEMENTED" } else { "Fault" };
+    if asynchronous && !known.has_async {
         let text = format!("No async mode for this operation (rpc: {plain})");
-        return Err(Failure::new(code, [if known.has_async { name } else { &text }]));
+        return Err(Failure::new("Fault", [text]));
     }
     Ok(request)
 }
@@ -212,15 +282,17 @@ fn check_role(request: &Request) -> Result<(), Failure> {
         Some((name, roles)) => (key_permission(&permission, name), *roles),
         None => (permission, known.roles),
     };
-    if session.may(roles) {
-        return Ok(());
-    }
+    if session.may(roles) { Ok(()) } else { Err(denied(permission, roles)) }
+}
+
+/// What XAPI answers to somebody without a permission.
+fn denied(permission: impl Into<String>, roles: Roles) -> Failure {
     let names: Vec<_> = roles.names().collect();
     let text = format!(
         "No permission in user session. (Roles with this permission: {})",
         names.join(", ")
     );
-    Err(Failure::new("RBAC_PERMISSION_DENIED", [permission, text]))
+    Failure::new("RBAC_PERMISSION_DENIED", [permission.into(), text])
 }
 
 /// Calls that the simulator does not carry out say so.

@@ -1,11 +1,11 @@
 //! Calls that only read: `get_all…`, `get_record`, `get_by_…` and every field's getter.
 
-use crate::datamodel::CallKind;
+use crate::datamodel::{CallKind, Class};
 use crate::sim::database::{Database, Object, Text, Value};
 use crate::sim::protocol::Failure;
 
 use super::filter::Filter;
-use super::{Answer, Request, not_implemented, object, only_reads};
+use super::{Answer, Request, not_implemented, object};
 
 /// Whether the reply holds a record for each object.
 pub(super) fn lists_records(kind: CallKind) -> bool {
@@ -14,9 +14,6 @@ pub(super) fn lists_records(kind: CallKind) -> bool {
 
 /// Reads what is asked for.
 pub(super) fn carry_out<'a>(db: &'a Database, request: &Request) -> Result<Answer<'a>, Failure> {
-    if !only_reads(request.known.kind) {
-        return Err(not_implemented(request.known));
-    }
     let table = db.table(request.class.id);
     // XAPI gathers rows in the order of their refs and lists them backwards.
     let backwards = || table.iter().rev();
@@ -44,6 +41,24 @@ pub(super) fn carry_out<'a>(db: &'a Database, request: &Request) -> Result<Answe
             let field = field.and_then(|name| request.class.field_index(name));
             let field = field.ok_or_else(|| not_implemented(request.known))?;
             Answer::Borrowed(&object(db, request)?.fields()[field])
+        }
+    })
+}
+
+/// Reads what is asked for, as a value of its own.
+pub(super) fn value(db: &Database, request: &Request) -> Result<Value, Failure> {
+    let record = |class: &Class, object: &Object| {
+        let fields = class.fields.iter().zip(object.fields());
+        Value::Map(fields.map(|(f, v)| (Value::text(f.name.as_str()), v.clone())).collect())
+    };
+    Ok(match carry_out(db, request)? {
+        Answer::Value(value) => value,
+        Answer::Borrowed(value) => value.clone(),
+        Answer::Refs(refs) => Value::texts(refs),
+        Answer::Record(class, object) => record(class, object),
+        Answer::Records(class, objects) => {
+            let named = |object: &Object| Value::Text(object.reference().clone());
+            Value::Map(objects.into_iter().map(|o| (named(o), record(class, o))).collect())
         }
     })
 }

@@ -2,12 +2,28 @@
 
 use std::sync::Arc;
 
-use crate::sim::database::Database;
+use crate::sim::database::Value;
+use crate::sim::edit::Edit;
 use crate::sim::protocol::{Body, Failure, Form, Output};
 use crate::sim::sessions::User;
 use crate::sim::state::State;
 
-use super::{Answer, Request};
+use super::effect::Effect;
+use super::{Request, void};
+
+/// What a call of this class changes.
+pub(super) fn effect(call: &str) -> Option<Effect> {
+    Some(match call {
+        "logout" => Effect::AtOnce(log_out),
+        "change_password" => Effect::AtOnce(change_password),
+        "get_all_subject_identifiers" => Effect::AtOnce(subject_identifiers),
+        "logout_subject_identifier" => Effect::AtOnce(log_out_subject),
+        "slave_login" | "slave_local_login" | "slave_local_login_with_password" => {
+            Effect::AtOnce(refuse)
+        }
+        _ => return None,
+    })
+}
 
 /// `session.login_with_password`.
 pub(super) async fn log_in(
@@ -30,28 +46,20 @@ pub(super) async fn log_in(
 }
 
 /// `session.logout`.
-pub(super) fn log_out(
-    state: &State,
-    db: &mut Database,
-    request: &Request,
-) -> Result<Answer<'static>, Failure> {
+fn log_out(state: &State, edit: &mut Edit<'_>, request: &Request) -> Result<Value, Failure> {
     if let Some((reference, _)) = &request.session {
-        state.sessions.end(db, reference);
+        state.sessions.end(edit.db, reference);
     }
-    Ok(Answer::Void)
+    Ok(void())
 }
 
 /// `session.change_password`, which is for local superusers only.
-pub(super) fn change_password(
-    state: &State,
-    _: &mut Database,
-    request: &Request,
-) -> Result<Answer<'static>, Failure> {
+fn change_password(state: &State, _: &mut Edit<'_>, request: &Request) -> Result<Value, Failure> {
     let session = request.session.as_ref().map(|(_, session)| session);
     match session.filter(|session| session.role.is_none()) {
         Some(session) => {
             state.sessions.put_user(User::superuser(&session.user, request.text(1)));
-            Ok(Answer::Void)
+            Ok(void())
         }
         None => {
             let user = session.map_or("", |session| &session.user);
@@ -59,4 +67,34 @@ pub(super) fn change_password(
             Err(Failure::new("USER_IS_NOT_LOCAL_SUPERUSER", [user, text]))
         }
     }
+}
+
+/// What identifies the subjects that somebody is logged in as.
+fn subject_identifiers(_: &State, edit: &mut Edit<'_>, _: &Request) -> Result<Value, Failure> {
+    let sessions = edit.all("session").into_iter();
+    let mut subjects: Vec<_> =
+        sessions.map(|session| edit.text("session", &session, "auth_user_sid").clone()).collect();
+    subjects.retain(|subject| !subject.is_empty());
+    subjects.sort();
+    subjects.dedup();
+    Ok(Value::texts(subjects))
+}
+
+/// Ends every session of a subject.
+fn log_out_subject(
+    state: &State,
+    edit: &mut Edit<'_>,
+    request: &Request,
+) -> Result<Value, Failure> {
+    for session in edit.all("session") {
+        if edit.text("session", &session, "auth_user_sid") == request.text(0) {
+            state.sessions.end(edit.db, &session);
+        }
+    }
+    Ok(void())
+}
+
+/// Hosts of the pool log in to each other with a secret that clients do not have.
+fn refuse(_: &State, _: &mut Edit<'_>, _: &Request) -> Result<Value, Failure> {
+    Err(Failure::new("SESSION_AUTHENTICATION_FAILED", ["pool", "Authentication failure"]))
 }

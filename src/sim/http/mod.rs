@@ -55,13 +55,9 @@ impl std::fmt::Debug for TlsSettings {
 
 impl Server {
     pub(crate) fn new(state: Arc<State>, tls: Option<TlsAcceptor>) -> Self {
-        Self {
-            state,
-            tls: tls.map(TlsSettings),
-            connections: Arc::new(Semaphore::new(CONNECTIONS)),
-            tasks: TaskTracker::new(),
-            stop: CancellationToken::new(),
-        }
+        let (tasks, stop) = (state.background.tasks.clone(), state.background.stop.clone());
+        let connections = Arc::new(Semaphore::new(CONNECTIONS));
+        Self { state, tls: tls.map(TlsSettings), connections, tasks, stop }
     }
 
     /// Whether it speaks TLS over TCP.
@@ -123,17 +119,6 @@ impl Server {
     /// A token that stops one listener, or all when the server stops.
     pub(crate) fn listening(&self) -> CancellationToken {
         self.stop.child_token()
-    }
-
-    /// Runs something beside the connections until the server stops.
-    pub(crate) fn spawn_beside(&self, work: impl Future<Output = ()> + Send + 'static) {
-        let stop = self.stop.clone();
-        self.tasks.spawn(async move {
-            tokio::select! {
-                () = work => {}
-                () = stop.cancelled() => {}
-            }
-        });
     }
 
     /// Drops every connection and stops what runs, soon.

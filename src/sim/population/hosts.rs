@@ -1,7 +1,7 @@
 //! The pool itself, its hosts and its networks.
 
 use super::storage::Storage;
-use super::{Builder, GIB, no_pairs, reference, text};
+use super::{Edit, GIB, no_pairs, reference, text};
 use crate::sim::database::{NULL, Text, Value};
 
 /// A host, as far as VMs need it.
@@ -16,51 +16,50 @@ const CPU_FEATURES: &str =
 const CPUS: i64 = 16;
 
 /// The networks that VMs are on.
-pub(super) fn networks(builder: &mut Builder<'_>, vms: usize) -> Vec<Text> {
-    let network =
-        |builder: &mut Builder<'_>, label: &str, description: &str, bridge: &str, config| {
-            builder.add(
-                "network",
-                &[
-                    ("name_label", text(label)),
-                    ("name_description", text(description)),
-                    ("bridge", text(bridge)),
-                    ("other_config", config),
-                ],
-            )
-        };
+pub(super) fn networks(edit: &mut Edit<'_>, vms: usize) -> Vec<Text> {
+    let network = |edit: &mut Edit<'_>, label: &str, description: &str, bridge: &str, config| {
+        edit.add(
+            "network",
+            &[
+                ("name_label", text(label)),
+                ("name_description", text(description)),
+                ("bridge", text(bridge)),
+                ("other_config", config),
+            ],
+        )
+    };
     let internal =
         [("is_guest_installer_network", "true"), ("is_host_internal_management_network", "true")];
     let about = "Network on which guests will be assigned a private link-local IP address";
     let label = "Host internal management network";
-    network(builder, label, about, "xenapi", Value::pairs(internal));
+    network(edit, label, about, "xenapi", Value::pairs(internal));
     let count = 2 + vms / 500;
     (0..count)
         .map(|n| {
             let label = format!("Pool-wide network associated with eth{n}");
-            network(builder, &label, "", &format!("xenbr{n}"), no_pairs())
+            network(edit, &label, "", &format!("xenbr{n}"), no_pairs())
         })
         .collect()
 }
 
 /// The hosts with their CPUs, interfaces and control domains; the first is the coordinator.
-pub(super) fn hosts(builder: &mut Builder<'_>, count: usize, networks: &[Text]) -> Vec<Host> {
-    (0..count).map(|n| host(builder, n, networks)).collect()
+pub(super) fn hosts(edit: &mut Edit<'_>, count: usize, networks: &[Text]) -> Vec<Host> {
+    (0..count).map(|n| host(edit, n, networks)).collect()
 }
 
-fn host(builder: &mut Builder<'_>, n: usize, networks: &[Text]) -> Host {
+fn host(edit: &mut Edit<'_>, n: usize, networks: &[Text]) -> Host {
     let (label, address) = (format!("host-{:02}", n + 1), format!("192.0.2.{}", 10 + n));
-    let this = builder.identifiers.reference();
-    let metrics = builder.add(
+    let this = edit.identifiers.reference();
+    let metrics = edit.add(
         "host_metrics",
         &[
             ("memory_total", Value::Int(512 * GIB)),
             ("memory_free", Value::Int(256 * GIB)),
             ("live", Value::Bool(true)),
-            ("last_updated", builder.ago(5)),
+            ("last_updated", edit.ago(5)),
         ],
     );
-    let control_domain = builder.identifiers.reference();
+    let control_domain = edit.identifiers.reference();
     let version = [
         ("product_version", "9.0.0"),
         ("product_version_text", "9"),
@@ -84,15 +83,13 @@ fn host(builder: &mut Builder<'_>, n: usize, networks: &[Text]) -> Host {
         ("features_hvm", CPU_FEATURES),
         ("features_pv", CPU_FEATURES),
     ];
-    let operations = ["vm_migrate", "vm_start", "vm_resume", "evacuate", "provision", "reboot"];
-    builder.add_as(
+    edit.add_as(
         "host",
         this.clone(),
         &[
             ("name_label", text(label.as_str())),
             ("name_description", text("A simulated host")),
             ("memory_overhead", Value::Int(GIB)),
-            ("allowed_operations", Value::texts(operations)),
             ("API_version_major", Value::Int(2)),
             ("API_version_minor", Value::Int(23)),
             ("API_version_vendor", text("XenSource")),
@@ -123,15 +120,15 @@ fn host(builder: &mut Builder<'_>, n: usize, networks: &[Text]) -> Host {
             ("https_only", Value::Bool(false)),
         ],
     );
-    cpus(builder, &this);
-    interfaces(builder, &this, n, &address, networks);
-    control_domain_of(builder, &this, &label, &address, control_domain);
+    cpus(edit, &this);
+    interfaces(edit, &this, n, &address, networks);
+    control_domain_of(edit, &this, &label, &address, control_domain);
     Host { reference: this, address }
 }
 
-fn cpus(builder: &mut Builder<'_>, host: &Text) {
+fn cpus(edit: &mut Edit<'_>, host: &Text) {
     for number in 0..CPUS {
-        builder.add(
+        edit.add(
             "host_cpu",
             &[
                 ("host", reference(host)),
@@ -149,22 +146,22 @@ fn cpus(builder: &mut Builder<'_>, host: &Text) {
     }
 }
 
-fn interfaces(builder: &mut Builder<'_>, host: &Text, n: usize, address: &str, networks: &[Text]) {
+fn interfaces(edit: &mut Edit<'_>, host: &Text, n: usize, address: &str, networks: &[Text]) {
     for (index, network) in networks.iter().enumerate() {
-        let metrics = builder.add(
+        let metrics = edit.add(
             "PIF_metrics",
             &[
                 ("carrier", Value::Bool(true)),
                 ("vendor_name", text("Simulated Ethernet")),
                 ("speed", Value::Int(10_000)),
                 ("duplex", Value::Bool(true)),
-                ("last_updated", builder.ago(5)),
+                ("last_updated", edit.ago(5)),
             ],
         );
         let management = index == 0;
         let (mode, ip, mask) =
             if management { ("Static", address, "255.255.255.0") } else { ("None", "", "") };
-        builder.add(
+        edit.add(
             "PIF",
             &[
                 ("device", text(format!("eth{index}"))),
@@ -186,36 +183,22 @@ fn interfaces(builder: &mut Builder<'_>, host: &Text, n: usize, address: &str, n
     }
 }
 
-fn control_domain_of(
-    builder: &mut Builder<'_>,
-    host: &Text,
-    label: &str,
-    address: &str,
-    this: Text,
-) {
+fn control_domain_of(edit: &mut Edit<'_>, host: &Text, label: &str, address: &str, this: Text) {
     let memory = Value::Int(8 * GIB);
-    let metrics = builder.add(
+    let metrics = edit.add(
         "VM_metrics",
         &[
             ("memory_actual", memory.clone()),
             ("VCPUs_number", Value::Int(4)),
-            ("start_time", builder.ago(86_400 * 30)),
-            ("last_updated", builder.ago(5)),
+            ("start_time", edit.ago(86_400 * 30)),
+            ("last_updated", edit.ago(5)),
             ("current_domain_type", text("pv")),
         ],
     );
-    builder.add_as(
+    edit.add_as(
         "VM",
         this.clone(),
         &[
-            (
-                "allowed_operations",
-                Value::texts([
-                    "metadata_export",
-                    "changing_static_range",
-                    "changing_dynamic_range",
-                ]),
-            ),
             ("name_label", text(format!("Control domain on host: {label}"))),
             (
                 "name_description",
@@ -244,15 +227,15 @@ fn control_domain_of(
             ("domain_type", text("pv")),
         ],
     );
-    consoles(builder, &this, address);
+    consoles(edit, &this, address);
 }
 
 /// The two consoles of a running VM.
-pub(super) fn consoles(builder: &mut Builder<'_>, vm: &Text, address: &str) {
+pub(crate) fn consoles(edit: &mut Edit<'_>, vm: &Text, address: &str) {
     for protocol in ["rfb", "vt100"] {
-        let this = builder.identifiers.reference();
+        let this = edit.identifiers.reference();
         let location = format!("https://{address}/console?ref={this}");
-        builder.add_as(
+        edit.add_as(
             "console",
             this,
             &[("protocol", text(protocol)), ("location", text(location)), ("VM", reference(vm))],
@@ -261,10 +244,10 @@ pub(super) fn consoles(builder: &mut Builder<'_>, vm: &Text, address: &str) {
 }
 
 /// The pool's own object.
-pub(super) fn pool(builder: &mut Builder<'_>, hosts: &[Host], storage: &Storage) {
+pub(super) fn pool(edit: &mut Edit<'_>, hosts: &[Host], storage: &Storage) {
     let default = reference(&storage.default);
     let coordinator = hosts.first().map_or_else(|| text(NULL), |host| reference(&host.reference));
-    let secret = builder.add("secret", &[("value", text("a telemetry uuid"))]);
+    let secret = edit.add("secret", &[("value", text("a telemetry uuid"))]);
     let cpu = [
         ("cpu_count", (CPUS * hosts.len() as i64).to_string()),
         ("socket_count", hosts.len().to_string()),
@@ -274,7 +257,7 @@ pub(super) fn pool(builder: &mut Builder<'_>, hosts: &[Host], storage: &Storage)
     ];
     let restrictions =
         ["restrict_pooling", "restrict_rbac", "restrict_wlb", "restrict_dmc", "restrict_vtpm"];
-    builder.add(
+    edit.add(
         "pool",
         &[
             ("name_label", text("Simulated pool")),

@@ -5,13 +5,14 @@ mod people;
 mod storage;
 mod vms;
 
-use crate::datamodel::{Class, datamodel};
-
 use super::clock::Clock;
 use super::database::{Database, Text, Value};
+use super::edit::Edit;
 use super::identifiers::Identifiers;
+use super::operations::refresh_everything;
 use super::sessions::User;
-pub(crate) use vms::operations;
+pub(crate) use hosts::consoles;
+pub(crate) use vms::guest;
 
 const GIB: i64 = 1 << 30;
 
@@ -23,60 +24,17 @@ pub(crate) fn populate(
     users: &[User],
     vms: usize,
 ) {
-    let mut builder = Builder { db, identifiers, clock };
+    let mut edit = Edit { db, identifiers, clock };
     // One host for about a hundred VMs, as many as XAPI supports in a pool at ease.
     let hosts = vms.div_ceil(100).clamp(1, 16);
-    let networks = hosts::networks(&mut builder, vms);
-    let hosts = hosts::hosts(&mut builder, hosts, &networks);
-    let storage = storage::storage(&mut builder, &hosts, vms);
-    hosts::pool(&mut builder, &hosts, &storage);
-    people::people(&mut builder, users);
-    vms::templates(&mut builder);
-    vms::vms(&mut builder, vms, &hosts, &networks, &storage);
-}
-
-/// Makes objects by the names of their fields.
-struct Builder<'a> {
-    db: &'a mut Database,
-    identifiers: &'a Identifiers,
-    clock: &'a Clock,
-}
-
-type Fields<'a> = &'a [(&'a str, Value)];
-
-impl Builder<'_> {
-    /// Makes an object and returns its ref.
-    fn add(&mut self, class: &str, fields: Fields<'_>) -> Text {
-        let reference = self.identifiers.reference();
-        self.add_as(class, reference, fields)
-    }
-
-    /// Makes an object with this ref, which other objects may name already.
-    fn add_as(&mut self, class: &str, reference: Text, fields: Fields<'_>) -> Text {
-        let uuid = self.identifiers.uuid();
-        self.add_known(class, reference, uuid, fields)
-    }
-
-    /// Makes an object with this ref and this uuid.
-    fn add_known(&mut self, class: &str, reference: Text, uuid: Text, fields: Fields<'_>) -> Text {
-        let class = datamodel().class(class).expect("the population names known classes");
-        let fields = fields.iter().map(|(name, value)| (field(class, name), value.clone()));
-        self.db.create(class, reference.clone(), uuid, fields);
-        reference
-    }
-
-    fn ago(&self, seconds: u64) -> Value {
-        let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
-        Value::date_time(self.clock.date_time(-seconds))
-    }
-
-    fn below(&self, bound: u64) -> u64 {
-        self.identifiers.below(bound)
-    }
-}
-
-fn field(class: &Class, name: &str) -> usize {
-    class.field_index(name).expect("the population names known fields")
+    let networks = hosts::networks(&mut edit, vms);
+    let hosts = hosts::hosts(&mut edit, hosts, &networks);
+    let storage = storage::storage(&mut edit, &hosts, vms);
+    hosts::pool(&mut edit, &hosts, &storage);
+    people::people(&mut edit, users);
+    vms::templates(&mut edit);
+    vms::vms(&mut edit, vms, &hosts, &networks, &storage);
+    refresh_everything(&mut edit);
 }
 
 fn text(text: impl Into<Text>) -> Value {
@@ -94,9 +52,13 @@ fn no_pairs() -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::datamodel::Type;
+    use crate::datamodel::{Class, Type, datamodel};
     use crate::sim::clock::Time;
     use crate::sim::database::NULL;
+
+    fn field(class: &Class, name: &str) -> usize {
+        class.field_index(name).expect("a field")
+    }
 
     fn pool(seed: u64, vms: usize) -> Database {
         let mut db = Database::default();

@@ -1,6 +1,6 @@
 //! Roles, and the subjects that users log in as.
 
-use super::{Builder, text};
+use super::{Edit, text};
 use crate::datamodel::datamodel;
 use crate::sim::database::{Text, Value};
 use crate::sim::identifiers::Identifiers;
@@ -11,14 +11,14 @@ const POOL_ADMIN: &str = "0165f154-ba3e-034e-6b27-5d271af109ba";
 
 /// Makes the roles, a subject for each user that is no local superuser, and the user that XAPI
 /// keeps for old times' sake.
-pub(super) fn people(builder: &mut Builder<'_>, users: &[User]) {
+pub(super) fn people(edit: &mut Edit<'_>, users: &[User]) {
     // Roles are the same in every pool, whatever its seed.
     let fixed = Identifiers::new(0);
     let mut roles = Vec::new();
     for name in &datamodel().roles {
         let uuid: Text = if name == "pool-admin" { POOL_ADMIN.into() } else { fixed.uuid() };
         let reference: Text = format!("OpaqueRef:{uuid}").into();
-        builder.add_known(
+        edit.add_known(
             "role",
             reference.clone(),
             uuid,
@@ -34,7 +34,7 @@ pub(super) fn people(builder: &mut Builder<'_>, users: &[User]) {
         let Some(wanted) = &user.role else { continue };
         let role = roles.iter().find(|(name, _)| *name == wanted).map(|(_, role)| role.clone());
         let config = [("subject-name", user.name.as_str()), ("subject-is-group", "false")];
-        builder.add(
+        edit.add(
             "subject",
             &[
                 ("subject_identifier", text(format!("S-1-5-21-1000-2000-3000-{}", 1100 + number))),
@@ -43,7 +43,7 @@ pub(super) fn people(builder: &mut Builder<'_>, users: &[User]) {
             ],
         );
     }
-    builder.add("user", &[("short_name", text("root")), ("fullname", text("superuser"))]);
+    edit.add("user", &[("short_name", text("root")), ("fullname", text("superuser"))]);
 }
 
 fn about(role: &str) -> &'static str {

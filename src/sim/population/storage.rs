@@ -1,7 +1,7 @@
 //! SRs and what plugs them into hosts.
 
 use super::hosts::Host;
-use super::{Builder, no_pairs, reference, text};
+use super::{Edit, no_pairs, reference, text};
 use crate::sim::database::{Text, Value};
 
 const TIB: i64 = 1 << 40;
@@ -23,7 +23,7 @@ struct NewSr<'a> {
 }
 
 /// Plug-ins, SRs and their connections to the hosts.
-pub(super) fn storage(builder: &mut Builder<'_>, hosts: &[Host], vms: usize) -> Storage {
+pub(super) fn storage(edit: &mut Edit<'_>, hosts: &[Host], vms: usize) -> Storage {
     for (kind, label) in [
         ("nfs", "NFS VHD"),
         ("lvm", "Local VHD on LVM"),
@@ -31,7 +31,7 @@ pub(super) fn storage(builder: &mut Builder<'_>, hosts: &[Host], vms: usize) -> 
         ("iso", "ISO"),
         ("udev", "udev"),
     ] {
-        plug_in(builder, kind, label);
+        plug_in(edit, kind, label);
     }
     let shared = (0..=vms / 1000).map(|n| {
         let label = format!("Shared storage {}", n + 1);
@@ -44,7 +44,7 @@ pub(super) fn storage(builder: &mut Builder<'_>, hosts: &[Host], vms: usize) -> 
             shared: true,
             is_tools: false,
         };
-        connect(builder, &sr, hosts)
+        connect(edit, &sr, hosts)
     });
     let disks: Vec<_> = shared.collect();
     for host in hosts {
@@ -57,7 +57,7 @@ pub(super) fn storage(builder: &mut Builder<'_>, hosts: &[Host], vms: usize) -> 
             shared: false,
             is_tools: false,
         };
-        connect(builder, &sr, std::slice::from_ref(host));
+        connect(edit, &sr, std::slice::from_ref(host));
     }
     let tools = NewSr {
         label: "XenServer Tools",
@@ -68,8 +68,8 @@ pub(super) fn storage(builder: &mut Builder<'_>, hosts: &[Host], vms: usize) -> 
         shared: true,
         is_tools: true,
     };
-    let tools = connect(builder, &tools, hosts);
-    builder.add(
+    let tools = connect(edit, &tools, hosts);
+    edit.add(
         "VDI",
         &[
             ("name_label", text("guest-tools.iso")),
@@ -91,10 +91,28 @@ pub(super) fn storage(builder: &mut Builder<'_>, hosts: &[Host], vms: usize) -> 
     Storage { default, disks }
 }
 
-fn plug_in(builder: &mut Builder<'_>, kind: &str, label: &str) {
-    let features = ["SR_PROBE", "SR_UPDATE", "VDI_CREATE", "VDI_DELETE", "VDI_SNAPSHOT"];
-    let numbered = features.map(|feature| (Value::text(feature), Value::Int(1)));
-    builder.add(
+fn plug_in(edit: &mut Edit<'_>, kind: &str, label: &str) {
+    let features: &[&str] = match kind {
+        "iso" => &["SR_PROBE", "SR_UPDATE"],
+        "udev" => &["SR_PROBE", "SR_UPDATE", "VDI_INTRODUCE"],
+        _ => &[
+            "SR_PROBE",
+            "SR_UPDATE",
+            "VDI_CREATE",
+            "VDI_DELETE",
+            "VDI_INTRODUCE",
+            "VDI_UPDATE",
+            "VDI_SNAPSHOT",
+            "VDI_CLONE",
+            "VDI_RESIZE",
+            "VDI_MIRROR",
+            "VDI_GENERATE_CONFIG",
+            "VDI_CONFIG_CBT",
+            "VDI_RESET_ON_BOOT",
+        ],
+    };
+    let numbered = features.iter().map(|feature| (Value::text(*feature), Value::Int(1)));
+    edit.add(
         "SM",
         &[
             ("name_label", text(label)),
@@ -102,21 +120,19 @@ fn plug_in(builder: &mut Builder<'_>, kind: &str, label: &str) {
             ("vendor", text("Simulated")),
             ("version", text("1.0")),
             ("required_api_version", text("1.0")),
-            ("capabilities", Value::texts(features)),
-            ("features", Value::Map(numbered.to_vec())),
+            ("capabilities", Value::texts(features.iter().copied())),
+            ("features", Value::Map(numbered.collect())),
             ("driver_filename", text(format!("/opt/xensource/sm/{kind}SR"))),
         ],
     );
 }
 
-fn connect(builder: &mut Builder<'_>, sr: &NewSr<'_>, hosts: &[Host]) -> Text {
-    let operations = ["vdi_introduce", "unplug", "plug", "update", "scan", "vdi_create"];
-    let this = builder.add(
+fn connect(edit: &mut Edit<'_>, sr: &NewSr<'_>, hosts: &[Host]) -> Text {
+    let this = edit.add(
         "SR",
         &[
             ("name_label", text(sr.label)),
             ("name_description", text(sr.description)),
-            ("allowed_operations", Value::texts(operations)),
             ("virtual_allocation", Value::Int(0)),
             ("physical_utilisation", Value::Int(sr.size / 8)),
             ("physical_size", Value::Int(sr.size)),
@@ -132,7 +148,7 @@ fn connect(builder: &mut Builder<'_>, sr: &NewSr<'_>, hosts: &[Host]) -> Text {
         _ => no_pairs(),
     };
     for host in hosts {
-        builder.add(
+        edit.add(
             "PBD",
             &[
                 ("host", reference(&host.reference)),

@@ -2,7 +2,7 @@
 
 use super::hosts::{Host, consoles};
 use super::storage::Storage;
-use super::{Builder, GIB, Text, no_pairs, reference, text};
+use super::{Edit, GIB, Text, no_pairs, reference, text};
 use crate::sim::database::{NULL, Value};
 
 const TEMPLATES: [&str; 6] = [
@@ -23,57 +23,25 @@ const RECOMMENDATIONS: &str = "<restrictions><restriction field=\"memory-static-
                                max=\"137438953472\"/><restriction field=\"vcpus-max\" \
                                max=\"32\"/></restrictions>";
 
-/// What may be done with a halted VM.
-const HALTED: [&str; 12] = [
-    "changing_NVRAM",
-    "changing_dynamic_range",
-    "changing_shadow_memory",
-    "changing_static_range",
-    "make_into_template",
-    "migrate_send",
-    "destroy",
-    "export",
-    "start_on",
-    "start",
-    "clone",
-    "copy",
-];
-
-/// What may be done with a running VM.
-const RUNNING: [&str; 11] = [
-    "changing_dynamic_range",
-    "migrate_send",
-    "pool_migrate",
-    "changing_VCPUs_live",
-    "suspend",
-    "hard_reboot",
-    "hard_shutdown",
-    "clean_reboot",
-    "clean_shutdown",
-    "pause",
-    "checkpoint",
-];
-
 /// The templates that every pool comes with.
-pub(super) fn templates(builder: &mut Builder<'_>) {
+pub(super) fn templates(edit: &mut Edit<'_>) {
     for label in TEMPLATES {
         let mut fields = hardware(2 * GIB, 2);
         fields.extend([
             ("name_label", text(label)),
             ("name_description", text("To make VMs from")),
-            ("allowed_operations", Value::texts(["changing_NVRAM", "provision", "clone", "copy"])),
             ("is_a_template", Value::Bool(true)),
             ("is_default_template", Value::Bool(true)),
             ("other_config", Value::pairs([("default_template", "true")])),
             ("reference_label", text(label.to_lowercase().replace(' ', "-"))),
         ]);
-        builder.add("VM", &fields);
+        edit.add("VM", &fields);
     }
 }
 
 /// The VMs; a little less than half of them run.
 pub(super) fn vms(
-    builder: &mut Builder<'_>,
+    edit: &mut Edit<'_>,
     count: usize,
     hosts: &[Host],
     networks: &[Text],
@@ -85,7 +53,7 @@ pub(super) fn vms(
             network: &networks[n % networks.len()],
             sr: &storage.disks[n % storage.disks.len()],
         };
-        vm(builder, n, &place);
+        vm(edit, n, &place);
     }
 }
 
@@ -96,26 +64,25 @@ struct Place<'a> {
     sr: &'a Text,
 }
 
-fn vm(builder: &mut Builder<'_>, n: usize, place: &Place<'_>) {
-    let this = builder.identifiers.reference();
-    let running = builder.below(100) < 48;
-    let memory = GIB << builder.below(4);
-    let vcpus = 1 << builder.below(4);
+fn vm(edit: &mut Edit<'_>, n: usize, place: &Place<'_>) {
+    let this = edit.identifiers.reference();
+    let running = edit.below(100) < 48;
+    let memory = GIB << edit.below(4);
+    let vcpus = 1 << edit.below(4);
     let label = format!("{}-{:04}", TRADES[n % TRADES.len()], n + 1);
-    let template = *builder.identifiers.pick(&TEMPLATES);
+    let template = *edit.identifiers.pick(&TEMPLATES);
     let address = format!("198.51.{}.{}", 100 + n / 250 % 100, n % 250 + 1);
-    let metrics = vm_metrics(builder, running, memory, vcpus);
-    let guest_metrics = if running { guest(builder, template, &address) } else { NULL.into() };
+    let metrics = vm_metrics(edit, running, memory, vcpus);
+    let guest_metrics = if running { guest(edit, template, &address) } else { NULL.into() };
     let mut fields = hardware(memory, vcpus);
     fields.extend([
         ("name_label", text(label.as_str())),
         ("name_description", text(format!("Simulated VM number {}", n + 1))),
-        ("allowed_operations", operations(running)),
         ("power_state", text(if running { "Running" } else { "Halted" })),
-        ("other_config", other_config(builder, template)),
+        ("other_config", other_config(edit, template)),
         ("metrics", reference(&metrics)),
         ("guest_metrics", reference(&guest_metrics)),
-        ("tags", tags(builder)),
+        ("tags", tags(edit)),
     ]);
     if running {
         fields.extend([
@@ -125,15 +92,15 @@ fn vm(builder: &mut Builder<'_>, n: usize, place: &Place<'_>) {
             ("domarch", text("x64")),
         ]);
     }
-    builder.add_as("VM", this.clone(), &fields);
-    let disk = disk(builder, &label, &this, place.sr, running);
-    interface(builder, n, &this, place.network, running, &address);
+    edit.add_as("VM", this.clone(), &fields);
+    let disk = disk(edit, &label, &this, place.sr, running);
+    interface(edit, n, &this, place.network, running, &address);
     if running {
-        consoles(builder, &this, &place.host.address);
+        consoles(edit, &this, &place.host.address);
     }
     // One VM in forty has been kept as it was last week.
     if n % 40 == 7 {
-        snapshot(builder, &label, &this, (memory, vcpus), &disk, place.sr);
+        snapshot(edit, &label, &this, (memory, vcpus), &disk, place.sr);
     }
 }
 
@@ -172,55 +139,51 @@ fn hardware(memory: i64, vcpus: i64) -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// What may be done with a VM.
-pub(crate) fn operations(running: bool) -> Value {
-    if running { Value::texts(RUNNING) } else { Value::texts(HALTED) }
-}
-
-fn other_config(builder: &Builder<'_>, template: &str) -> Value {
+fn other_config(edit: &Edit<'_>, template: &str) -> Value {
     Value::pairs([
         ("base_template_name", Text::from(template)),
         ("import_task", NULL.into()),
-        ("mac_seed", builder.identifiers.uuid()),
+        ("mac_seed", edit.identifiers.uuid()),
     ])
 }
 
-fn tags(builder: &Builder<'_>) -> Value {
-    match builder.below(4) {
+fn tags(edit: &Edit<'_>) -> Value {
+    match edit.below(4) {
         0 => Value::Set(Vec::new()),
-        1 => Value::texts(["lab", *builder.identifiers.pick(&TAGS[..5])]),
-        _ => Value::texts([*builder.identifiers.pick(&TAGS)]),
+        1 => Value::texts(["lab", *edit.identifiers.pick(&TAGS[..5])]),
+        _ => Value::texts([*edit.identifiers.pick(&TAGS)]),
     }
 }
 
-fn vm_metrics(builder: &mut Builder<'_>, running: bool, memory: i64, vcpus: i64) -> Text {
-    let installed = builder.ago(86_400 * (30 + builder.below(300)));
+fn vm_metrics(edit: &mut Edit<'_>, running: bool, memory: i64, vcpus: i64) -> Text {
+    let installed = edit.ago(86_400 * (30 + edit.below(300)));
     let mut fields = vec![
         ("memory_actual", Value::Int(if running { memory } else { 0 })),
         ("VCPUs_number", Value::Int(if running { vcpus } else { 0 })),
         ("install_time", installed),
-        ("last_updated", builder.ago(builder.below(60))),
+        ("last_updated", edit.ago(edit.below(60))),
         ("current_domain_type", text(if running { "hvm" } else { "unspecified" })),
     ];
     if running {
-        let load = |n| (Value::Int(n), Value::Float(builder.below(100) as f64 / 100.0));
+        let load = |n| (Value::Int(n), Value::Float(edit.below(100) as f64 / 100.0));
         fields.extend([
             ("VCPUs_utilisation", Value::Map((0..vcpus).map(load).collect())),
-            ("start_time", builder.ago(86_400 + builder.below(86_400 * 20))),
+            ("start_time", edit.ago(86_400 + edit.below(86_400 * 20))),
             ("hvm", Value::Bool(true)),
         ]);
     }
-    builder.add("VM_metrics", &fields)
+    edit.add("VM_metrics", &fields)
 }
 
-fn guest(builder: &mut Builder<'_>, template: &str, address: &str) -> Text {
+/// What a guest with drivers tells about itself.
+pub(crate) fn guest(edit: &mut Edit<'_>, template: &str, address: &str) -> Text {
     let windows = template.starts_with("Windows");
     let (distribution, kernel) =
         if windows { ("windows", "10.0.20348") } else { ("debian", "6.1.0-27-amd64") };
     let os = [("name", template), ("distro", distribution), ("major", "12"), ("uname", kernel)];
     let drivers = [("major", "9"), ("minor", "4"), ("micro", "0"), ("build", "146")];
     let other = [("feature-suspend", "1"), ("feature-shutdown", "1"), ("has-vendor-device", "0")];
-    builder.add(
+    edit.add(
         "VM_guest_metrics",
         &[
             ("os_version", Value::pairs(os)),
@@ -228,7 +191,7 @@ fn guest(builder: &mut Builder<'_>, template: &str, address: &str) -> Text {
             ("PV_drivers_up_to_date", Value::Bool(true)),
             ("networks", Value::pairs([("0/ip", address), ("0/ipv4/0", address)])),
             ("other", Value::pairs(other)),
-            ("last_updated", builder.ago(builder.below(60))),
+            ("last_updated", edit.ago(edit.below(60))),
             ("live", Value::Bool(true)),
             ("can_use_hotplug_vbd", text("yes")),
             ("can_use_hotplug_vif", text("yes")),
@@ -237,19 +200,17 @@ fn guest(builder: &mut Builder<'_>, template: &str, address: &str) -> Text {
     )
 }
 
-fn disk(builder: &mut Builder<'_>, label: &str, vm: &Text, sr: &Text, running: bool) -> Text {
-    let size = (8 * GIB) << builder.below(4);
-    let vdi = builder.identifiers.reference();
-    let location = builder.identifiers.uuid();
-    let operations = ["snapshot", "clone", "copy", "resize", "destroy", "forget", "update"];
-    builder.add_known(
+fn disk(edit: &mut Edit<'_>, label: &str, vm: &Text, sr: &Text, running: bool) -> Text {
+    let size = (8 * GIB) << edit.below(4);
+    let vdi = edit.identifiers.reference();
+    let location = edit.identifiers.uuid();
+    edit.add_known(
         "VDI",
         vdi.clone(),
         location.clone(),
         &[
             ("name_label", text(format!("{label} 0"))),
             ("name_description", text("Created by template provisioner")),
-            ("allowed_operations", Value::texts(operations)),
             ("SR", reference(sr)),
             ("virtual_size", Value::Int(size)),
             ("physical_utilisation", Value::Int(size / 3)),
@@ -259,16 +220,15 @@ fn disk(builder: &mut Builder<'_>, label: &str, vm: &Text, sr: &Text, running: b
             ("parent", text(NULL)),
         ],
     );
-    block_device(builder, vm, &vdi, running);
+    block_device(edit, vm, &vdi, running);
     vdi
 }
 
-fn block_device(builder: &mut Builder<'_>, vm: &Text, vdi: &Text, attached: bool) {
-    let metrics = builder.add("VBD_metrics", &[]);
-    builder.add(
+fn block_device(edit: &mut Edit<'_>, vm: &Text, vdi: &Text, attached: bool) {
+    let metrics = edit.add("VBD_metrics", &[]);
+    edit.add(
         "VBD",
         &[
-            ("allowed_operations", Value::texts(["attach", "unpause", "unplug", "pause"])),
             ("VM", reference(vm)),
             ("VDI", reference(vdi)),
             ("device", text("xvda")),
@@ -284,19 +244,18 @@ fn block_device(builder: &mut Builder<'_>, vm: &Text, vdi: &Text, attached: bool
 }
 
 fn interface(
-    builder: &mut Builder<'_>,
+    edit: &mut Edit<'_>,
     n: usize,
     vm: &Text,
     network: &Text,
     running: bool,
     address: &str,
 ) {
-    let metrics = builder.add("VIF_metrics", &[("last_updated", builder.ago(5))]);
+    let metrics = edit.add("VIF_metrics", &[("last_updated", edit.ago(5))]);
     let addresses = running.then(|| format!("{address}/24"));
-    builder.add(
+    edit.add(
         "VIF",
         &[
-            ("allowed_operations", Value::texts(["attach", "unplug"])),
             ("device", text("0")),
             ("network", reference(network)),
             ("VM", reference(vm)),
@@ -311,19 +270,18 @@ fn interface(
 }
 
 fn snapshot(
-    builder: &mut Builder<'_>,
+    edit: &mut Edit<'_>,
     label: &str,
     vm: &Text,
     (memory, vcpus): (i64, i64),
     disk: &Text,
     sr: &Text,
 ) {
-    let taken = builder.ago(86_400 * 7);
-    let metrics = vm_metrics(builder, false, memory, vcpus);
+    let taken = edit.ago(86_400 * 7);
+    let metrics = vm_metrics(edit, false, memory, vcpus);
     let mut fields = hardware(memory, vcpus);
     fields.extend([
         ("name_label", text(format!("{label} before the upgrade"))),
-        ("allowed_operations", Value::texts(["export", "clone", "revert", "destroy"])),
         ("is_a_template", Value::Bool(true)),
         ("is_a_snapshot", Value::Bool(true)),
         ("snapshot_of", reference(vm)),
@@ -333,9 +291,9 @@ fn snapshot(
         ("metrics", reference(&metrics)),
         ("other_config", no_pairs()),
     ]);
-    let this = builder.add("VM", &fields);
-    let location = builder.identifiers.uuid();
-    let vdi = builder.add(
+    let this = edit.add("VM", &fields);
+    let location = edit.identifiers.uuid();
+    let vdi = edit.add(
         "VDI",
         &[
             ("name_label", text(format!("{label} 0"))),
@@ -350,5 +308,5 @@ fn snapshot(
             ("parent", text(NULL)),
         ],
     );
-    block_device(builder, &this, &vdi, false);
+    block_device(edit, &this, &vdi, false);
 }

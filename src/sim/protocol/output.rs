@@ -85,6 +85,18 @@ impl Output {
         out.finish()
     }
 
+    /// A value as XML-RPC has it, alone: how a task keeps its result.
+    pub(crate) fn xml(value: &Value) -> String {
+        let mut out = Self::new(Form::Xml);
+        out.value(value);
+        let mut body = out.finish();
+        let mut text = Vec::new();
+        while let Some(piece) = body.next() {
+            text.extend(piece);
+        }
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
     /// Writes a field's value.
     pub(crate) fn value(&mut self, value: &Value) {
         match value {

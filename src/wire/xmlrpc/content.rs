@@ -3,7 +3,7 @@
 use super::grammar::{At, Grammar, Refusal};
 use super::scalar::Kind;
 use super::text;
-use crate::wire::error::Seen;
+use crate::wire::error::{BYTE_ORDER_MARK, Seen};
 
 impl Grammar {
     /// Starts a JSON string, with the white space held back.
@@ -56,9 +56,8 @@ impl Grammar {
     }
 
     fn prolog(&mut self, run: &[u8]) -> Result<(), (usize, Refusal)> {
-        const MARK: &[u8] = b"\xEF\xBB\xBF";
         for (at, byte) in run.iter().enumerate() {
-            if MARK.get(self.mark) == Some(byte) {
+            if BYTE_ORDER_MARK.get(self.mark) == Some(byte) {
                 self.mark += 1;
             } else if matches!(self.mark, 1 | 2) {
                 return Err((at, Refusal::Foreign(Seen::Binary)));

@@ -93,7 +93,6 @@ const LEAVES: [(&[u8], Kind); 22] = [
 pub(super) const STRING: usize = 0;
 
 /// What is known of the reply so far, apart from its markup.
-#[derive(Debug)]
 pub(super) struct Grammar {
     pub(super) at: At,
     pub(super) stack: Vec<Container>,

@@ -76,7 +76,7 @@ fn escape_str(text: &str, out: &mut Vec<u8>) {
 }
 
 /// The start of a UTF-8 sequence that a chunk's end cut off.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Cut {
     bytes: [u8; 3],
     len: usize,

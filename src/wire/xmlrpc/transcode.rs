@@ -1,5 +1,7 @@
 //! Drives scanner and grammar over the chunks of a reply.
 
+use std::fmt;
+
 use super::grammar::{At, Grammar, Refusal};
 use super::scan::{self, Form, LONGEST_TAG, Markup, Stop, TagEnd, Terminator};
 use super::shortcut::shortcuts;
@@ -9,7 +11,6 @@ use crate::wire::error::{Limits, ReadError, Seen};
 /// Turns an XML-RPC reply into JSON while it streams in. Takes time linear in its input whatever
 /// the chunks, writes at most six bytes for each it reads (`\u0001` for a control character), and
 /// keeps between chunks at most what it has not been able to write yet.
-#[derive(Debug)]
 pub struct Transcoder {
     grammar: Grammar,
     mode: Mode,
@@ -37,6 +38,13 @@ enum Mode {
     Skip(Terminator),
     /// In character data, behind so many brackets that may belong to its end.
     Cdata(usize),
+}
+
+impl fmt::Debug for Transcoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The rest holds bytes of the body.
+        f.debug_struct("Transcoder").field("before", &self.before).finish_non_exhaustive()
+    }
 }
 
 impl Transcoder {

@@ -33,7 +33,7 @@ impl One {
             content_type: "application/json",
             body: Bytes::from_static(b"{}"),
         };
-        let body = self.connections.fetch(of, &self.endpoint, &post, retry, LONG).await?;
+        let body = self.connections.fetch(of, &self.endpoint, &post, retry, LONG.into()).await?;
         Ok(String::from_utf8(body).expect("text"))
     }
 }

@@ -1,12 +1,14 @@
 use super::*;
 use crate::backend::Phase;
+use crate::backend::testing::BlackHole;
 
 #[tokio::test]
 async fn a_login_tells_what_the_session_may_do_and_what_the_pool_is() {
     let server = server(|_| Act::Answer(json("\"\""))).await;
     let (backend, session) = logged_in(&server).await;
     assert!(!session.access.is_local_superuser);
-    assert_eq!(session.access.permissions, ["vm.start", "vm.get_all"]);
+    let permissions = session.access.permissions.iter().collect::<Vec<_>>();
+    assert_eq!(permissions, ["vm.get_all", "vm.start"]);
     assert_eq!((session.username(), session.backend()), ("root", "pool"));
     let description = backend.description();
     assert_eq!(description.product.as_deref(), Some("XCP-ng"));
@@ -164,4 +166,15 @@ async fn a_probe_tells_whether_a_host_is_there() {
     assert_eq!(gone.description().last_error, Some(error.to_string()));
     let page = Server::start(|_| Act::Answer(http("200 OK", "text/html", "<html>"))).await;
     assert!(backend(&[page.uri()], |_| {}).probe().await.is_err());
+}
+
+#[tokio::test]
+async fn a_host_that_swallows_connections_leaves_time_for_the_next() {
+    let silent = BlackHole::open().await;
+    let good = server(|_| Act::Answer(json("[]"))).await;
+    let backend = backend(&[format!("http://{}", silent.addr), good.uri()], |_| {});
+    // As long as a client waits for its login.
+    let session = tokio::time::timeout(std::time::Duration::from_secs(5), login(&backend)).await;
+    session.expect("in time").expect("a session");
+    assert_eq!(backend.description().address, Some(good.uri()));
 }

@@ -53,7 +53,7 @@ impl Front {
             request = request.header("content-type", "application/json");
         }
         let request = request.body(Body::from(body.to_owned())).expect("a request");
-        let service = self.shell.for_peer(([192, 0, 2, 1], 4711).into());
+        let service = self.shell.for_connection(([192, 0, 2, 1], 4711).into(), Arc::default());
         let response = service.oneshot(request).await.expect("an answer");
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.expect("a body").to_bytes();
@@ -191,7 +191,9 @@ async fn a_session_grows_by_a_backend() {
     let add = async |body: Value| front.send("POST", path, token, &body.to_string()).await;
 
     let refused = add(json!({"backend": "b", "password": "wrong"})).await;
-    assert_eq!((refused.status, refused.body["code"].as_str()), (401, Some("LOGIN_REFUSED")));
+    let code = refused.body["code"].as_str();
+    assert_eq!((refused.status, code), (403, Some("BACKEND_LOGIN_REFUSED")));
+    assert_eq!(header(&refused, "www-authenticate"), "", "the token is as good as it was");
     let added = add(json!({"backend": ["b"], "password": PASSWORD, "username": "admin"})).await;
     assert_eq!(added.status, 200, "{}", added.body);
     let expected = json!([{"name": "a", "status": "ok"}, {"name": "b", "status": "ok"}]);

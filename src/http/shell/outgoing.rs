@@ -1,0 +1,291 @@
+//! Answers on their way to the client.
+//!
+//! An answer takes memory until its client has taken it, so it holds its share of
+//! `limits.max_unsent` for as long as its bytes live, wherever they have got to: into hyper, or
+//! into the queue of an HTTP/2 stream whose client opens no window.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, HttpBody};
+use http::Version;
+use http_body::{Frame, SizeHint};
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+/// What is counted: so many bytes or a part of them.
+const UNIT: u64 = 1024;
+
+/// What an HTTP/2 stream is given at once, so that it shows whether its client takes anything.
+const PIECE: usize = 64 << 10;
+
+/// An extension of answers whose bytes are the program's own: however many clients do not take
+/// them, they are there once.
+#[derive(Debug, Clone, Copy)]
+pub struct Embedded;
+
+/// The memory that answers may take up until they are sent.
+#[derive(Debug)]
+pub(super) struct Room {
+    free: Arc<Semaphore>,
+    whole: u32,
+}
+
+/// An answer's share of it; no answer without a known length has one, its route sees to its limits.
+pub(super) type Share = Option<OwnedSemaphorePermit>;
+
+/// There is not enough room.
+#[derive(Debug)]
+pub(super) struct NoRoom;
+
+impl Room {
+    pub(super) fn new(bytes: u64) -> Self {
+        let whole = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).max(1);
+        Self { free: Arc::new(Semaphore::new(whole as usize)), whole }
+    }
+
+    /// Room for this body. One that is larger than the whole room gets in alone.
+    pub(super) fn take(&self, body: &Body) -> Result<Share, NoRoom> {
+        match body.size_hint().exact() {
+            None | Some(0) => Ok(None),
+            Some(size) => {
+                let share = u32::try_from(size.div_ceil(UNIT)).unwrap_or(u32::MAX).min(self.whole);
+                let free = Arc::clone(&self.free);
+                free.try_acquire_many_owned(share).map(Some).map_err(|_| NoRoom)
+            }
+        }
+    }
+}
+
+/// The answers of one connection that its client has not taken yet, and since when each has not
+/// moved.
+///
+/// Only those of HTTP/2, whose clients can stop a stream while the connection goes on. In HTTP/1 it
+/// is the connection that stops.
+#[derive(Debug, Default)]
+pub struct Unsent(Mutex<Waiting>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    last: u64,
+    since: BTreeMap<u64, Instant>,
+}
+
+impl Unsent {
+    /// Returns when an answer has not moved for so long.
+    pub async fn stalled(&self, patience: Duration) {
+        loop {
+            let now = Instant::now();
+            let due = self.0.lock().since.values().min().map_or(now, |since| *since) + patience;
+            if due <= now {
+                return;
+            }
+            tokio::time::sleep_until(due).await;
+        }
+    }
+
+    fn begin(self: &Arc<Self>) -> Moving {
+        let mut waiting = self.0.lock();
+        waiting.last += 1;
+        let id = waiting.last;
+        waiting.since.insert(id, Instant::now());
+        Moving { unsent: Arc::clone(self), id }
+    }
+}
+
+/// A piece of an answer that has not been taken; dropped, it has, or nobody wants it any more.
+struct Moving {
+    unsent: Arc<Unsent>,
+    id: u64,
+}
+
+impl Moving {
+    fn moved(&self) {
+        self.unsent.0.lock().since.insert(self.id, Instant::now());
+    }
+}
+
+impl Drop for Moving {
+    fn drop(&mut self) {
+        self.unsent.0.lock().since.remove(&self.id);
+    }
+}
+
+/// A body that holds its share until its last byte is gone.
+pub(super) struct Outgoing {
+    body: Body,
+    share: Option<Arc<OwnedSemaphorePermit>>,
+    watch: Option<Arc<Unsent>>,
+    /// Of a frame of the body, what is still to be given out.
+    rest: Bytes,
+    moving: Option<Arc<Moving>>,
+}
+
+impl Outgoing {
+    /// Wraps an answer's body, unless there is nothing in it.
+    pub(super) fn wrap(body: Body, share: Share, version: Version, unsent: &Arc<Unsent>) -> Body {
+        if body.is_end_stream() {
+            return body;
+        }
+        let watch = (version == Version::HTTP_2).then(|| Arc::clone(unsent));
+        let share = share.map(Arc::new);
+        Body::new(Self { body, share, watch, rest: Bytes::new(), moving: None })
+    }
+
+    fn begin(&mut self, data: Bytes) {
+        self.moving = self.watch.as_ref().map(|unsent| Arc::new(unsent.begin()));
+        let held = Held { data, _share: self.share.clone(), _moving: self.moving.clone() };
+        self.rest = Bytes::from_owner(held);
+    }
+}
+
+/// Bytes, and what is held for as long as they live.
+struct Held {
+    data: Bytes,
+    _share: Option<Arc<OwnedSemaphorePermit>>,
+    _moving: Option<Arc<Moving>>,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.data
+    }
+}
+
+impl HttpBody for Outgoing {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if self.rest.is_empty() {
+            self.moving = None;
+            match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => self.begin(data),
+                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                },
+                end => return Poll::Ready(end),
+            }
+        }
+        let size = match &self.moving {
+            Some(moving) => {
+                moving.moved();
+                self.rest.len().min(PIECE)
+            }
+            None => self.rest.len(),
+        };
+        let piece = self.rest.split_to(size);
+        if self.rest.is_empty() {
+            // What is watched from here on is the piece itself.
+            self.moving = None;
+        }
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let (rest, body) = (self.rest.len() as u64, self.body.size_hint());
+        let mut hint = SizeHint::new();
+        hint.set_lower(body.lower() + rest);
+        if let Some(upper) = body.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    fn room(kib: u64) -> Room {
+        Room::new(kib << 10)
+    }
+
+    #[test]
+    fn room_is_counted_in_units_and_none_is_too_small_for_one_answer() {
+        let room = room(4);
+        let large = room.take(&Body::from(vec![0; 1 << 20])).expect("alone");
+        assert!(room.take(&Body::from("x")).is_err());
+        drop(large);
+        let small: Vec<_> = (0..4).map(|_| room.take(&Body::from("x")).expect("room")).collect();
+        assert!(room.take(&Body::from("x")).is_err());
+        assert!(room.take(&Body::empty()).expect("nothing to hold").is_none());
+        drop(small);
+        assert_eq!(room.free.available_permits(), 4);
+    }
+
+    #[tokio::test]
+    async fn a_share_is_held_until_the_last_byte_is_gone() {
+        let room = room(1024);
+        for version in [Version::HTTP_11, Version::HTTP_2] {
+            let bytes: Vec<u8> = (0..300_000).map(|n| n as u8).collect();
+            let body = Body::from(bytes.clone());
+            let share = room.take(&body).expect("room");
+            let unsent = Arc::default();
+            let mut body = Outgoing::wrap(body, share, version, &unsent);
+            assert_eq!(body.size_hint().exact(), Some(300_000));
+            let mut pieces = Vec::new();
+            while let Some(frame) = body.frame().await {
+                pieces.push(frame.expect("no error").into_data().expect("data"));
+                let left = 300_000 - pieces.iter().map(Bytes::len).sum::<usize>();
+                assert_eq!(body.size_hint().exact(), Some(left as u64));
+            }
+            assert!(body.is_end_stream());
+            assert_eq!(pieces.concat(), bytes);
+            let largest = pieces.iter().map(Bytes::len).max().expect("some");
+            let expected = if version == Version::HTTP_2 { PIECE } else { 300_000 };
+            assert_eq!(largest, expected);
+            drop(body);
+            let last = pieces.pop().expect("some");
+            drop(pieces);
+            assert!(room.free.available_permits() < 1024, "{version:?}: a piece is left");
+            let watched = usize::from(version == Version::HTTP_2);
+            assert_eq!(unsent.0.lock().since.len(), watched);
+            drop(last);
+            assert_eq!(room.free.available_permits(), 1024);
+            assert!(unsent.0.lock().since.is_empty());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_nobody_reads_gives_its_share_back() {
+        let room = room(1);
+        let body = Body::from("x");
+        let share = room.take(&body).expect("room");
+        let body = Outgoing::wrap(body, share, Version::HTTP_2, &Arc::default());
+        assert!(room.take(&Body::from("x")).is_err());
+        drop(body);
+        assert!(room.take(&Body::from("x")).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_does_not_move_is_noticed() {
+        let (unsent, patience) = (Arc::<Unsent>::default(), Duration::from_secs(30));
+        let body = Body::from(vec![0; 3 * PIECE]);
+        let mut body = Outgoing::wrap(body, None, Version::HTTP_2, &unsent);
+        let idle = tokio::time::timeout(patience * 100, unsent.stalled(patience)).await;
+        assert!(idle.is_err(), "nothing is under way");
+        let mut taken = Vec::new();
+        for _ in 0..3 {
+            taken.push(body.frame().await.expect("more"));
+            let moves = tokio::time::timeout(patience * 2 / 3, unsent.stalled(patience)).await;
+            assert!(moves.is_err(), "it moves");
+        }
+        let before = Instant::now();
+        unsent.stalled(patience).await;
+        assert_eq!(before.elapsed(), patience / 3);
+    }
+}
