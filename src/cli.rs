@@ -123,7 +123,7 @@ pub fn run() -> ExitCode {
         Command::Sim(sim) => on_runtime(simulate::run(sim)),
         Command::CheckConfig { file } => check::run(&file).map(|()| say("ok")),
         Command::Openapi => {
-            say(openapi::json().trim_end());
+            say(openapi::pretty().trim_end());
             Ok(())
         }
     };

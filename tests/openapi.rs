@@ -89,7 +89,7 @@ fn schemas(document: &Value) -> BTreeMap<String, Value> {
 
 #[test]
 fn the_checked_in_document_is_this_one() {
-    same_as_checked_in("xengate.json", openapi::json());
+    same_as_checked_in("xengate.json", &openapi::pretty());
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn it_reads_back_as_the_document_it_was_written_from() {
     assert_eq!(serde_json::to_value(read).expect("JSON"), written);
     assert_eq!(document()["openapi"], "3.1.0");
     assert_eq!(document()["info"]["version"], env!("CARGO_PKG_VERSION"));
-    assert!(openapi::json().ends_with("}\n"));
+    assert_eq!(serde_json::from_str::<Value>(&openapi::pretty()).expect("JSON"), document());
 }
 
 #[test]
@@ -380,10 +380,6 @@ fn every_call_for_clients_has_an_operation() {
             }
             let at = &call.wire_name;
             assert_eq!(operation["x-xen-call"], **at, "{path}");
-            assert_eq!(
-                operation.get("x-xen-result").is_some(),
-                call.has_async && call.result.is_some()
-            );
             let responses = operation["responses"].as_object().expect("responses");
             let successes: Vec<&str> =
                 responses.keys().map(String::as_str).filter(|s| s.starts_with('2')).collect();

@@ -1,6 +1,7 @@
 //! xengate through its front door: a gateway on a free port, in front of a simulated pool or of a
 //! real one's recordings, spoken to in HTTP.
 
+mod access;
 mod bad_days;
 mod bad_input;
 mod command_line;

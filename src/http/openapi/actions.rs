@@ -58,11 +58,6 @@ fn operation(
     Operation {
         access: access(&call.wire_name),
         calls: vec![call.wire_name.clone()],
-        result: call
-            .result
-            .as_ref()
-            .filter(|_| call.has_async)
-            .map(|ty| records::of_type(parts, ty)),
         description,
         deprecated: call.lifecycle.state == State::Deprecated || records::is_deprecated(class),
         parameters,
@@ -82,7 +77,9 @@ pub(super) fn json_body(shape: Shape, required: bool) -> RequestBody {
 
 fn successes(parts: &mut Parts, call: &Call) -> Vec<(u16, RefOr<Response>)> {
     match &call.result {
-        _ if call.has_async => vec![tasks::started(parts), tasks::ended(parts)],
+        _ if call.has_async => {
+            vec![tasks::started(parts), tasks::ended(parts, call.result.as_ref())]
+        }
         None => vec![done(parts)],
         Some(ty) => {
             let body = results::of(parts, ty);

@@ -2,14 +2,14 @@
 
 use serde_json::json;
 use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Type};
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder};
 
 use super::actions::json_body;
 use super::operation::{Access, Operation, access_to_all};
 use super::parts::Parts;
 use super::shapes::{Shape, array, boolean, described, or_null_shape, string, whole_ref};
 use super::{inputs, parameters, tasks, writes};
-use crate::datamodel::{Class, Roles, datamodel};
+use crate::datamodel::{Class, Roles, Type, datamodel};
 use crate::ops::patch::writable;
 
 /// More disks or NICs than any VM can have.
@@ -35,7 +35,7 @@ pub(super) fn provision(
         either.description(Some("From a template, or from nothing.")).into()
     });
     let Operation { mut responses, mut calls, access: scratch_access, .. } = from_nothing.clone();
-    responses.extend([tasks::started(parts), tasks::ended(parts)]);
+    responses.extend([tasks::started(parts), tasks::ended(parts, Some(&Type::Ref(class().id)))]);
     let provisioning = PROVISIONING.map(str::to_owned);
     let access = either(scratch_access, access_to_all(&provisioning));
     calls.extend(provisioning);
@@ -48,7 +48,6 @@ pub(super) fn provision(
         parameters,
         responses,
         body: Some(json_body(body, true)),
-        result: Some(whole_ref("VM")),
         description: Some(
             "With a `template` a task clones or (to another `sr`) copies it, provisions it, changes \
              fields, adds disks and NICs and starts the VM, which is the task's `result`. When a \
@@ -111,7 +110,8 @@ fn from_template(parts: &mut Parts) -> Shape {
 
 fn new_disk(parts: &mut Parts) -> Shape {
     parts.schema("NewDisk", |_| {
-        let size = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1));
+        let size =
+            ObjectBuilder::new().schema_type(utoipa::openapi::Type::Integer).minimum(Some(1));
         let sr = "Where; unless given, the VM's `sr` or else the pool's default one.";
         let bootable = "Whether the VM boots from it; unless given, the first disk of a VM is.";
         inputs::body(

@@ -118,10 +118,15 @@ pub fn document() -> OpenApi {
         .build()
 }
 
-/// The document as text: indented, in an order that never changes, with a newline at its end.
+/// The document as text, in an order that never changes.
 pub fn json() -> &'static str {
     static JSON: OnceLock<String> = OnceLock::new();
-    JSON.get_or_init(|| text::render(&document()))
+    JSON.get_or_init(|| text::render(&document(), text::Layout::Compact))
+}
+
+/// The same for people: indented, with a newline at its end.
+pub fn pretty() -> String {
+    text::render(&document(), text::Layout::Indented)
 }
 
 fn security() -> SecurityScheme {

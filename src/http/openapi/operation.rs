@@ -6,7 +6,6 @@ use utoipa::openapi::request_body::RequestBody;
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{Deprecated, Ref, RefOr, Response};
 
-use super::shapes::Shape;
 use crate::datamodel::{Call, Roles, datamodel};
 
 /// The name of the one security scheme.
@@ -30,8 +29,6 @@ pub struct Operation {
     pub access: Access,
     /// The Xen-API calls it stands for: `VM.get_record`.
     pub calls: Vec<String>,
-    /// What the task that it starts will have as its result.
-    pub(super) result: Option<Shape>,
     pub(super) summary: String,
     pub(super) description: Option<String>,
     pub(super) deprecated: bool,
@@ -83,7 +80,6 @@ impl Operation {
             tag: tag.into(),
             access: Access::Session,
             calls: Vec::new(),
-            result: None,
             summary: summary.into(),
             description: None,
             deprecated: false,
@@ -156,10 +152,6 @@ impl Operation {
             [] => {}
             [one] => extensions = extensions.add("x-xen-call", one.as_str()),
             several => extensions = extensions.add("x-xen-call", several),
-        }
-        if let Some(result) = &self.result {
-            let result = serde_json::to_value(result).expect("a schema has string keys only");
-            extensions = extensions.add("x-xen-result", result);
         }
         let extensions = extensions.build();
         builder.extensions((!extensions.is_empty()).then_some(extensions)).build()

@@ -15,7 +15,7 @@ pub(super) fn of(parts: &mut Parts, ty: &Type) -> Shape {
 }
 
 /// What a type is called among the components: `VmRefList`.
-fn name(ty: &Type) -> String {
+pub(super) fn name(ty: &Type) -> String {
     match ty {
         Type::String | Type::Secret => "String".to_owned(),
         Type::Int => "Integer".to_owned(),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use utoipa::openapi::path::HttpMethod;
-use utoipa::openapi::schema::{ObjectBuilder, SchemaType};
+use utoipa::openapi::schema::{AllOfBuilder, ObjectBuilder, SchemaType};
 use utoipa::openapi::{RefOr, Response};
 
 use super::actions::done;
@@ -11,8 +11,8 @@ use super::failures;
 use super::operation::{Operation, access};
 use super::parts::Parts;
 use super::shapes::{Shape, array, formatted, object, or_null_shape, string};
-use super::{parameters, problem, records};
-use crate::datamodel::{Class, datamodel, describe};
+use super::{parameters, problem, records, results};
+use crate::datamodel::{Class, Type, datamodel, describe};
 
 /// A task: the Xen-API's record, with the result typed and the failure as a problem.
 pub(super) fn schema(parts: &mut Parts) -> Shape {
@@ -70,15 +70,30 @@ pub(super) fn started(parts: &mut Parts) -> (u16, RefOr<Response>) {
 }
 
 /// 200: it was waited for, and is done.
-pub(super) fn ended(parts: &mut Parts) -> (u16, RefOr<Response>) {
-    let response = parts.response("TaskSucceeded", |parts| {
+pub(super) fn ended(parts: &mut Parts, result: Option<&Type>) -> (u16, RefOr<Response>) {
+    let name = result.map(results::name).unwrap_or_default();
+    let response = parts.response(&format!("{name}TaskSucceeded"), |parts| {
         let text = "The task was waited for and has succeeded. One that fails answers its problem.";
-        let body = schema(parts);
+        let body = match result {
+            Some(ty) => with_result(parts, ty),
+            None => schema(parts),
+        };
         answer(parts, text, Some(body))
             .header_ref("Preference-Applied", answers::preference_applied(parts))
             .build()
     });
     (200, response)
+}
+
+/// A task that has a result of this type once it has succeeded.
+fn with_result(parts: &mut Parts, ty: &Type) -> Shape {
+    let task = schema(parts);
+    parts.schema(&format!("{}Task", results::name(ty)), |parts| {
+        let text = format!("What the call returned: `{}`.", ty.notation(datamodel()));
+        let result = records::of_type(parts, ty);
+        let narrowed = object([("result", result, text.as_str())], &["result"]);
+        AllOfBuilder::new().item(task).item(narrowed).into()
+    })
 }
 
 /// What can be done about a task, beside reading it.

@@ -11,13 +11,24 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Number, Value};
 use utoipa::openapi::OpenApi;
 
-/// The document, indented, with a newline at its end.
-pub(super) fn render(document: &OpenApi) -> String {
-    let compact = serde_json::to_string(document).expect("string keys and finite numbers only");
-    let node: Node = serde_json::from_str(&compact).expect("this was just written");
-    let mut text = serde_json::to_string_pretty(&node).expect("a node has string keys only");
-    text.push('\n');
-    text
+/// How the text is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// On one line, for programs: half as long.
+    Compact,
+    /// Indented, with a newline at its end.
+    Indented,
+}
+
+/// The document as text.
+pub(super) fn render(document: &OpenApi, layout: Layout) -> String {
+    let unsorted = serde_json::to_string(document).expect("string keys and finite numbers only");
+    let node: Node = serde_json::from_str(&unsorted).expect("this was just written");
+    match layout {
+        Layout::Compact => serde_json::to_string(&node),
+        Layout::Indented => serde_json::to_string_pretty(&node).map(|text| text + "\n"),
+    }
+    .expect("a node has string keys only")
 }
 
 /// JSON whose objects keep their order.
@@ -117,7 +128,7 @@ mod tests {
         let names = ["x-d", "x-a", "x-e", "x-c", "x-b"];
         let extensions = names.iter().fold(ExtensionsBuilder::new(), |e, name| e.add(*name, 1));
         let info = InfoBuilder::new().title("t").version("1").extensions(Some(extensions.build()));
-        let text = render(&OpenApiBuilder::new().info(info).build());
+        let text = render(&OpenApiBuilder::new().info(info).build(), Layout::Indented);
         let found: Vec<_> =
             text.lines().filter_map(|line| line.trim().strip_suffix(": 1,")).collect();
         assert_eq!(found, ["\"x-a\"", "\"x-b\"", "\"x-c\"", "\"x-d\""]);

@@ -82,19 +82,8 @@ fn change_one(parts: &mut Parts, collection: &Collection, class: &'static Class)
             .map(|(field, writing)| (field.name.as_str(), change_of(class, field, writing)));
         inputs::body(members.collect::<Vec<_>>(), &[]).into()
     });
-    let record = records::record(parts, class);
-    let plan = parts.schema("ChangePlan", |_| {
-        object(
-            [("calls", array(string()), "The calls, in the order in which they would be made.")],
-            &["calls"],
-        )
-        .description(Some("What a change would take."))
-        .examples([json!({"calls": ["VM.set_name_label"]})])
-        .into()
-    });
-    let either = AnyOfBuilder::new().item(record).item(plan);
-    let changed =
-        answer(parts, "The object as it is now; of a dry run, the calls.", Some(either.into()));
+    let body = changed(parts, class);
+    let changed = answer(parts, "The object as it is now; of a dry run, the calls.", Some(body));
     let changed = answers::pending(parts, changed).build();
     let mut parameters = parameters::of_object(parts);
     parameters.push(parameters::dry_run(parts));
@@ -121,6 +110,22 @@ fn change_one(parts: &mut Parts, collection: &Collection, class: &'static Class)
             &format!("Change one {one}"),
         )
     }
+}
+
+/// The object, or the calls that changing it would take.
+fn changed(parts: &mut Parts, class: &Class) -> Shape {
+    let record = records::record(parts, class);
+    let plan = parts.schema("ChangePlan", |_| {
+        object(
+            [("calls", array(string()), "The calls, in the order in which they would be made.")],
+            &["calls"],
+        )
+        .description(Some("What a change would take."))
+        .examples([json!({"calls": ["VM.set_name_label"]})])
+        .into()
+    });
+    let name = format!("Changed{}", records::component_name(&class.name));
+    parts.schema(&name, |_| AnyOfBuilder::new().item(record).item(plan).into())
 }
 
 /// The new value of a field, or what is to change in it.
