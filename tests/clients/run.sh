@@ -3,7 +3,7 @@
 # document without a complaint, and do their clients log in, list, start a VM, wait, read its
 # metrics and log out?
 #
-#   tests/clients/run.sh [python] [typescript]    both unless named
+#   tests/clients/run.sh [python] [typescript] [rust]    the first two unless named: Rust takes minutes
 #
 # XENGATE: the program, built here unless given. What a client needs and cannot be installed makes
 # it "skipped", which is no failure; CLIENTS_REQUIRED=1 makes it one.
@@ -14,25 +14,47 @@ here=$(cd "$(dirname "$0")" && pwd)
 GENERATOR=7.26.0 OPENAPI_TYPESCRIPT=7.13.0 TYPESCRIPT=5.9
 document=$root/openapi/xengate.json
 
-python_client() {
+# generated OUT GENERATOR [OPTION...]: a client by openapi-generator, without a complaint but for
+# those about no document: that 3.1 is new to it, a message it has for any document at all, and what
+# it renames for the sake of its language.
+generated() {
     needs java python3 || return "$SKIPPED"
-    python3 -m venv "$work/venv" || skip "python3 -m venv does not work" || return
-    local pip="$work/venv/bin/pip --quiet --disable-pip-version-check" out=$work/python
-    $pip install "openapi-generator-cli==$GENERATOR" \
-        || skip "pip cannot install openapi-generator-cli" || return
-
-    "$work/venv/bin/openapi-generator-cli" generate -g python -i "$document" -o "$out" \
-        --additional-properties=packageName=xengate_client > "$work/generator.log" 2>&1 \
-        || { cat "$work/generator.log"; return 1; }
-    # Of any document of OpenAPI 3.1 it says the first, of any document at all the second.
-    if grep -E ' (WARN|ERROR) ' "$work/generator.log" \
-        | grep -vE 'OpenAPI 3.1 support is still in beta|Failed to get the schema name: null$'; then
+    local venv=$work/venv out=$1 log=$1.log
+    [ -d "$venv" ] || python3 -m venv "$venv" || skip "python3 -m venv does not work" || return
+    install "openapi-generator-cli==$GENERATOR" || return
+    "$venv/bin/openapi-generator-cli" generate -g "$2" -i "$document" -o "$out" "${@:3}" \
+        --additional-properties=packageName=xengate_client > "$log" 2>&1 \
+        || { cat "$log"; return 1; }
+    if grep -E ' (WARN|ERROR) ' "$log" | grep -vE \
+        'OpenAPI 3.1 support is still in beta|Failed to get the schema name: null$|Renamed to '; then
         echo "openapi-generator complains about the document"
         return 1
     fi
-    # Its requirements may be out of reach; the client itself is here.
-    $pip install -r "$out/requirements.txt" || skip "pip cannot install its requirements" || return
+}
+
+install() {
+    "$work/venv/bin/pip" --quiet --disable-pip-version-check install "$@" \
+        || skip "pip cannot install: $*"
+}
+
+python_client() {
+    local out=$work/python
+    generated "$out" python || return
+    install -r "$out/requirements.txt" || return
     PYTHONPATH=$out "$work/venv/bin/python" "$here/smoke.py" "$XENGATE_URL"
+}
+
+rust_client() {
+    local out=$work/rust
+    needs cargo || return "$SKIPPED"
+    generated "$out" rust || return
+    mkdir "$out/examples"
+    cp "$here/smoke.rs" "$out/examples"
+    cd "$out"
+    export CARGO_TARGET_DIR=$out/target
+    cargo add --quiet tokio --features macros,rt || skip "cargo cannot find tokio" || return
+    cargo fetch --quiet || skip "cargo cannot fetch what the client needs" || return
+    cargo run --quiet --no-default-features --example smoke -- "$XENGATE_URL"
 }
 
 typescript_client() {
