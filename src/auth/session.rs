@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -288,12 +289,22 @@ impl Standing {
 }
 
 /// `xengate/USER`, in letters that can be taken for nothing else in a backend's log. The backend
-/// keeps [`LONGEST_ORIGINATOR`] of it and counts sessions by it; so is the cap per user counted.
+/// keeps [`LONGEST_ORIGINATOR`] of it and counts sessions by it; so is the cap per user counted. A
+/// name that does not fit as it is gets a hash of the whole behind it, so that no two users share
+/// an originator.
 fn originator(username: &str) -> String {
-    let sober = |c: char| if c.is_ascii_graphic() { c } else { '_' };
     let mut originator = String::from("xengate/");
     let room = LONGEST_ORIGINATOR - originator.len();
-    originator.extend(username.chars().take(room).map(sober));
+    if username.len() <= room && username.bytes().all(|byte| byte.is_ascii_graphic()) {
+        originator.push_str(username);
+        return originator;
+    }
+    let hash = Sha256::digest(username.as_bytes());
+    let hash: String = hash[..6].iter().map(|byte| format!("{byte:02x}")).collect();
+    let sober = |c: char| if c.is_ascii_graphic() { c } else { '_' };
+    originator.extend(username.chars().take(room - hash.len() - 1).map(sober));
+    originator.push('~');
+    originator.push_str(&hash);
     originator
 }
 

@@ -33,6 +33,10 @@ const FREE: u32 = 3;
 /// The longest wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
+/// The longest wait for a user name, whoever tries it: long enough to slow a guesser with many
+/// addresses down, too short to lock the user out.
+const LONGEST_WAIT_OF_NAME: Duration = Duration::from_secs(4);
+
 /// How long a failure is remembered.
 const MEMORY: Duration = Duration::from_secs(900);
 
@@ -97,7 +101,7 @@ impl Record {
     }
 
     /// How long to wait before the next attempt, if at all.
-    fn wait(&self, now: Instant, at_once: u32) -> Option<Duration> {
+    fn wait(&self, now: Instant, at_once: u32, longest: Duration) -> Option<Duration> {
         let at_once = match self.failures {
             0 => at_once,
             failures => FREE.saturating_sub(failures).max(1),
@@ -105,7 +109,7 @@ impl Record {
         let over = match (self.failures.checked_sub(FREE), self.last_failure) {
             (Some(beyond), Some(last)) => {
                 let seconds = 1_u64.checked_shl(beyond).unwrap_or(u64::MAX);
-                last + Duration::from_secs(seconds).min(LONGEST_WAIT)
+                last + Duration::from_secs(seconds).min(longest)
             }
             _ => now,
         };
@@ -132,10 +136,10 @@ impl<K: Eq + Hash + Clone> Recent<K> {
         Self(HashMap::new())
     }
 
-    fn wait(&mut self, key: &K, now: Instant, at_once: u32) -> Option<Duration> {
+    fn wait(&mut self, key: &K, now: Instant, at_once: u32, longest: Duration) -> Option<Duration> {
         let record = self.0.get_mut(key)?;
         record.forget(now);
-        record.wait(now, at_once)
+        record.wait(now, at_once, longest)
     }
 
     fn failures(&self, key: &K) -> u32 {
@@ -201,13 +205,13 @@ impl State {
 
     /// Lets an attempt through, and says whether by one who is proven; or says how long to wait.
     fn admit(&mut self, who: &Who, now: Instant) -> Result<bool, Duration> {
-        let pair_wait = self.pairs.wait(who, now, AT_ONCE_PROVEN);
+        let pair_wait = self.pairs.wait(who, now, AT_ONCE_PROVEN, LONGEST_WAIT);
         let proven = self.is_proven(who, now);
         let waits = if proven {
             [pair_wait, None, None, None]
         } else {
-            let peer = self.peers.wait(&who.peer, now, AT_ONCE);
-            let name = self.names.wait(&who.name, now, AT_ONCE);
+            let peer = self.peers.wait(&who.peer, now, AT_ONCE, LONGEST_WAIT);
+            let name = self.names.wait(&who.name, now, AT_ONCE, LONGEST_WAIT_OF_NAME);
             [pair_wait, peer, name, self.capped(now)]
         };
         if let Some(wait) = waits.into_iter().flatten().max() {

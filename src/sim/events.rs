@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::datamodel::{Class, ClassId, datamodel};
 
 use super::calls::on_large_reply;
-use super::database::{Database, Deleted, Object};
+use super::database::{Database, Deleted, Object, Table};
 use super::protocol::{Body, Failure, Form, Output};
 use super::sessions::Session;
 use super::state::State;
@@ -16,7 +16,7 @@ use super::state::State;
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A place in the history of the pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Token {
     generation: u64,
     message: u64,
@@ -86,15 +86,18 @@ impl Subscription {
 /// The changes after a token, each kind in XAPI's order.
 #[derive(Debug, Default)]
 struct Changes<'a> {
+    messages: Vec<&'a Object>,
+    messages_gone: Vec<&'a Deleted>,
     added: Vec<(&'static Class, &'a Object)>,
     modified: Vec<(&'static Class, &'a Object)>,
     deleted: Vec<(&'static Class, &'a Deleted)>,
-    last: u64,
+    last: Token,
 }
 
 impl<'a> Changes<'a> {
-    fn since(db: &'a Database, since: u64, wanted: &[Subscription]) -> Self {
-        let mut changes = Self { last: since, ..Self::default() };
+    fn since(db: &'a Database, from: Token, wanted: &[Subscription]) -> Self {
+        let since = from.generation;
+        let mut changes = Self { last: Token::at(since), ..Self::default() };
         let mut recent: BTreeMap<ClassId, Vec<&Object>> = BTreeMap::new();
         if since > 0 {
             for (class, reference) in db.recent(since) {
@@ -109,12 +112,16 @@ impl<'a> Changes<'a> {
             if table.is_built_in() || !wanted.iter().any(|w| w.wants_class(class)) {
                 continue;
             }
+            if !class.in_database {
+                changes.note_messages(table, from.message);
+                continue;
+            }
             let wants = |reference: &str| wanted.iter().any(|w| w.wants(class, reference));
             let mut note = |object: &'a Object| {
                 if !wants(object.reference()) {
                     return;
                 }
-                changes.last = changes.last.max(object.modified());
+                changes.last.generation = changes.last.generation.max(object.modified());
                 if object.created() > since {
                     changes.added.push((class, object));
                 } else {
@@ -128,7 +135,7 @@ impl<'a> Changes<'a> {
             }
             for gone in table.deleted(since).filter(|gone| wants(&gone.reference)) {
                 if gone.created <= since {
-                    changes.last = changes.last.max(gone.deleted);
+                    changes.last.generation = changes.last.generation.max(gone.deleted);
                     changes.deleted.push((class, gone));
                 }
             }
@@ -136,14 +143,38 @@ impl<'a> Changes<'a> {
         changes
     }
 
-    fn is_empty(&self) -> bool {
-        self.added.is_empty() && self.modified.is_empty() && self.deleted.is_empty()
+    /// Messages live beside the database, and tokens count them apart. Whoever wants any wants all.
+    fn note_messages(&mut self, table: &'a Table, since: u64) {
+        self.last.message = since;
+        self.messages = table.iter().filter(|message| message.created() > since).collect();
+        self.messages.sort_by_key(|message| message.created());
+        self.messages_gone = table.deleted(since).collect();
+        self.messages_gone.reverse();
+        let created = self.messages.iter().map(|message| message.created());
+        let deleted = self.messages_gone.iter().map(|gone| gone.deleted);
+        self.last.message = created.chain(deleted).fold(since, u64::max);
     }
 
-    fn write(&self, db: &Database, message: u64, out: &mut Output) {
+    fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+            && self.messages_gone.is_empty()
+            && self.added.is_empty()
+            && self.modified.is_empty()
+            && self.deleted.is_empty()
+    }
+
+    fn write(&self, db: &Database, out: &mut Output) {
         out.begin_struct();
         out.member("events", |out| {
             out.begin_array();
+            if let Some(class) = datamodel().class("message") {
+                for gone in &self.messages_gone {
+                    write_event(out, class, "del", 0, &gone.reference, None);
+                }
+                for message in &self.messages {
+                    write_event(out, class, "add", 0, message.reference(), Some(message));
+                }
+            }
             for (class, object) in &self.added {
                 write_event(out, class, "add", object.created(), object.reference(), Some(object));
             }
@@ -156,8 +187,7 @@ impl<'a> Changes<'a> {
             out.end();
         });
         out.member("valid_ref_counts", |out| write_counts(out, db));
-        let token = Token { generation: self.last, message };
-        out.member("token", |out| out.string(&token.to_string()));
+        out.member("token", |out| out.string(&self.last.to_string()));
         out.end();
     }
 }
@@ -237,12 +267,12 @@ pub(crate) async fn from(
         }
     }
     let mut batching = Batching::new(batching);
-    let mut since = parsed.generation;
+    let mut since = parsed;
     let mut changed = state.changed.subscribe();
     loop {
         changed.mark_unchanged();
         let expired = state.clock.elapsed() >= deadline;
-        let body = look(state, since, &wanted, parsed.message, expired, form.clone()).await;
+        let body = look(state, since, &wanted, expired, form.clone()).await;
         match body {
             Ok(body) => return Ok(body),
             // Nothing wanted has changed up to here.
@@ -265,13 +295,12 @@ pub(crate) async fn from(
 /// The reply, or up to where there was nothing to tell.
 async fn look(
     state: &Arc<State>,
-    since: u64,
+    since: Token,
     wanted: &Arc<[Subscription]>,
-    message: u64,
     expired: bool,
     form: Form,
-) -> Result<Body, u64> {
-    let large = state.db.read().generation().saturating_sub(since) > 500;
+) -> Result<Body, Token> {
+    let large = state.db.read().generation().saturating_sub(since.generation) > 500;
     let wanted = Arc::clone(wanted);
     on_large_reply(large, state, move |state| {
         let db = state.db.read();
@@ -279,7 +308,7 @@ async fn look(
         if changes.is_empty() && !expired {
             return Err(changes.last);
         }
-        Ok(Output::success(form, |out| changes.write(&db, message, out)))
+        Ok(Output::success(form, |out| changes.write(&db, out)))
     })
     .await
 }
@@ -294,7 +323,7 @@ mod tests {
     }
 
     fn seen(db: &Database, since: u64, wanted: &str) -> Vec<String> {
-        let changes = Changes::since(db, since, &[Subscription::parse(wanted)]);
+        let changes = Changes::since(db, Token::at(since), &[Subscription::parse(wanted)]);
         let name = |what: &str, reference: &str| format!("{what} {reference}");
         let mut seen: Vec<_> =
             changes.added.iter().map(|(_, o)| name("add", o.reference())).collect();
@@ -341,6 +370,27 @@ mod tests {
         assert_eq!(seen(&db, since, "VM/v2"), ["mod v2"]);
         assert!(seen(&db, since, "host").is_empty());
         assert_eq!(seen(&db, 0, "*"), ["add t1", "add v2", "add v3", "add v4"]);
+    }
+
+    #[test]
+    fn messages_are_counted_apart() {
+        let mut db = Database::default();
+        let message = class("message");
+        for name in ["m2", "m1"] {
+            db.create(message, name.into(), format!("u-{name}").into(), []);
+        }
+        let all = [Subscription::All];
+        let first = Changes::since(&db, Token::default(), &all);
+        let refs: Vec<_> = first.messages.iter().map(|m| m.reference().to_string()).collect();
+        assert_eq!(refs, ["m2", "m1"]);
+        assert_eq!(first.last, Token { generation: 0, message: 2 });
+        let last = first.last;
+        assert!(Changes::since(&db, last, &all).is_empty());
+        db.destroy(message, "m2").expect("a write");
+        let gone = Changes::since(&db, last, &all);
+        assert_eq!((gone.messages.len(), gone.messages_gone.len()), (0, 1));
+        assert_eq!(gone.last.message, 3);
+        assert!(Changes::since(&db, last, &[Subscription::parse("vm")]).is_empty());
     }
 
     #[test]

@@ -191,3 +191,52 @@ async fn arguments_are_typed_and_checked_before_anything_is_sent() {
     assert_eq!(lab.sim.seen("Async.VM.start") + lab.sim.seen("Async.VM.clone"), 0);
     lab.end().await;
 }
+
+#[tokio::test]
+async fn a_template_becomes_a_running_vm_with_a_disk_and_is_destroyed_with_it() {
+    let lab = Lab::new().await;
+    let token = lab.login().await;
+    let first = async |path: &str| {
+        let list = lab.get(path, &token).await.ok();
+        list["items"][0]["uuid"].as_str().expect("one").to_owned()
+    };
+    let template = first("/vm-templates").await;
+    let srs = lab.get("/srs", &token).await.ok();
+    let mut srs = srs["items"].as_array().expect("items").iter();
+    let sr = srs.find(|sr| sr["content_type"] != "iso" && sr["type"] != "udev").expect("a disk SR");
+    let sr = sr["uuid"].as_str().expect("a uuid").to_owned();
+    let network = first("/networks").await;
+    let body = json!({
+        "template": template, "name_label": "web", "name_description": "made by a test",
+        "sr": sr, "networks": [network], "disks": [{"sr": sr, "virtual_size": 1_u64 << 30, "name_label": "data"}],
+        "start": true,
+    });
+    let task = act(&lab, "/vms", &token, &body).await.ok();
+    assert_eq!(task["status"], "success", "{task}");
+    let path = format!("/vms/{}", task["result"].as_str().expect("the VM"));
+    let vm = lab.get(&path, &token).await.ok();
+    assert_eq!((&vm["name_label"], &vm["power_state"]), (&json!("web"), &json!("Running")));
+    assert_eq!(vm["is_a_template"], false);
+    let disks = lab.get(&format!("{path}/vbds"), &token).await.ok();
+    let vdis: Vec<&str> = disks["items"]
+        .as_array()
+        .expect("items")
+        .iter()
+        .filter_map(|vbd| vbd["VDI"].as_str())
+        .collect();
+    assert!(!vdis.is_empty(), "{disks}");
+    let vifs = lab.get(&format!("{path}/vifs"), &token).await.ok();
+    let networks = vifs["items"].as_array().expect("items").iter();
+    assert!(networks.clone().any(|vif| vif["network"] == network), "{vifs}");
+
+    let stop = format!("{path}/actions/hard_shutdown");
+    act(&lab, &stop, &token, &json!({})).await.ok();
+    let destroy = lab.gate.request(Method::DELETE, &format!("{path}?disks=delete"));
+    let answer = lab.gate.send(destroy.bearer_auth(&token).header("Prefer", "wait=30")).await;
+    assert_eq!(answer.status, 204, "{}", String::from_utf8_lossy(&answer.body));
+    lab.get(&path, &token).await.problem(404, "NOT_FOUND");
+    for vdi in vdis {
+        lab.get(&format!("/vdis/{vdi}"), &token).await.problem(404, "NOT_FOUND");
+    }
+    lab.end().await;
+}

@@ -131,7 +131,19 @@ async fn debug_shows_no_ref() {
 #[test]
 fn an_originator_is_one_sober_line() {
     assert_eq!(originator("root"), "xengate/root");
-    assert_eq!(originator("LAB\\ren\u{e9} b"), "xengate/LAB\\ren__b");
-    assert_eq!(originator("a\r\nb\0"), "xengate/a__b_");
+    for (name, start) in
+        [("LAB\\ren\u{e9} b", "xengate/LAB\\ren__b~"), ("a\r\nb\0", "xengate/a__b_~")]
+    {
+        let originator = originator(name);
+        assert!(originator.starts_with(start), "{originator}");
+        assert!(originator.bytes().all(|byte| byte.is_ascii_graphic()), "{originator}");
+    }
+    // Nobody ends the sessions of somebody else by being called much the same.
+    assert_ne!(
+        originator("\u{438}\u{432}\u{430}\u{43d}"),
+        originator("\u{434}\u{438}\u{43c}\u{430}")
+    );
+    assert_ne!(originator("a b"), originator("a_b"));
+    assert_ne!(originator(&"x".repeat(1000)), originator(&"x".repeat(1001)));
     assert_eq!(originator(&"x".repeat(1000)).len(), LONGEST_ORIGINATOR);
 }

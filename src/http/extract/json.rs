@@ -1,5 +1,7 @@
 //! JSON bodies: strict, and answered without a word of what stood in them.
 
+use std::time::Duration;
+
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
 use http::{HeaderMap, header};
@@ -7,8 +9,13 @@ use http_body_util::{BodyExt, LengthLimitError};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 use serde_path_to_error::{Path, Segment};
+use tokio::time::timeout;
 
 use crate::http::problem::{Code, Problem};
+
+/// How long a body may take to arrive: whoever sends half of one holds a place among the requests
+/// that are worked on.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
 
 /// A pointer goes no deeper: no body that fits does.
 const DEEPEST: usize = 16;
@@ -61,7 +68,10 @@ impl<S: Sync> FromRequest<S> for OptionalObject {
 
 /// The whole body; the outermost layer has set the limit.
 async fn read(body: Body) -> Result<Bytes, Problem> {
-    let collected = body.collect().await.map_err(|error| {
+    let collected = timeout(BODY_WITHIN, body.collect())
+        .await
+        .map_err(|_| Problem::new(Code::BadRequest, "the body did not come in time"))?;
+    let collected = collected.map_err(|error| {
         if error.into_inner().downcast_ref::<LengthLimitError>().is_some() {
             Problem::from(Code::BodyTooLarge)
         } else {

@@ -130,8 +130,13 @@ pub(super) fn plain_field(class: &Class, known: &Call) -> Option<(Change, usize)
     let members = [("add_to_", Change::AddToSet), ("remove_from_", Change::RemoveFromSet)]
         .into_iter()
         .chain([("add_", Change::AddToSet), ("remove_", Change::RemoveFromSet)]);
+    // `Caller.add_group` adds to `groups`.
+    let listed = |name: &str| {
+        let plural = name.strip_suffix('y').map_or(format!("{name}s"), |stem| format!("{stem}ies"));
+        field(name).or_else(|| field(&plural))
+    };
     for (prefix, change) in members {
-        if let Some((field, Type::Set(of))) = name.strip_prefix(prefix).and_then(field) {
+        if let Some((field, Type::Set(of))) = name.strip_prefix(prefix).and_then(listed) {
             return (count == 2 && argument(1) == Some(of)).then_some((change, field));
         }
     }

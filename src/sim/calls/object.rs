@@ -16,15 +16,8 @@ const MAKERS: [&str; 5] =
     ["create", "introduce", "introduce_bundle", "introduce_remote_pool", "pool_introduce"];
 
 /// What unmakes one.
-const UNMAKERS: [&str; 7] = [
-    "destroy",
-    "forget",
-    "db_forget",
-    "force_destroy",
-    "pool_destroy",
-    "pool_force_destroy",
-    "unregister",
-];
+const UNMAKERS: [&str; 6] =
+    ["destroy", "forget", "db_forget", "force_destroy", "pool_destroy", "pool_force_destroy"];
 
 /// What a call of any class changes, if it makes or unmakes an object.
 pub(super) fn effect(class: &Class, call: &Call) -> Option<Effect> {

@@ -1,10 +1,12 @@
 //! Roles, and the subjects that users log in as.
 
+use std::collections::HashMap;
+
 use super::{Edit, text};
 use crate::datamodel::datamodel;
 use crate::sim::database::{Text, Value};
 use crate::sim::identifiers::Identifiers;
-use crate::sim::sessions::User;
+use crate::sim::sessions::{User, permissions};
 
 /// The pool-admin role has the same uuid everywhere: it is a subject's default in the datamodel.
 const POOL_ADMIN: &str = "0165f154-ba3e-034e-6b27-5d271af109ba";
@@ -15,9 +17,11 @@ pub(super) fn people(edit: &mut Edit<'_>, users: &[User]) {
     // Roles are the same in every pool, whatever its seed.
     let fixed = Identifiers::new(0);
     let mut roles = Vec::new();
-    for name in &datamodel().roles {
+    let mut parts = HashMap::new();
+    for (index, name) in datamodel().roles.iter().enumerate() {
         let uuid: Text = if name == "pool-admin" { POOL_ADMIN.into() } else { fixed.uuid() };
         let reference: Text = format!("OpaqueRef:{uuid}").into();
+        let parts = subroles(edit, &fixed, &mut parts, index);
         edit.add_known(
             "role",
             reference.clone(),
@@ -26,6 +30,7 @@ pub(super) fn people(edit: &mut Edit<'_>, users: &[User]) {
                 ("name_label", text(name.as_str())),
                 ("name_description", text(about(name))),
                 ("is_internal", Value::Bool(name == "client-cert")),
+                ("subroles", parts),
             ],
         );
         roles.push((name, reference));
@@ -44,6 +49,33 @@ pub(super) fn people(edit: &mut Edit<'_>, users: &[User]) {
         );
     }
     edit.add("user", &[("short_name", text("root")), ("fullname", text("superuser"))]);
+}
+
+/// The permissions of a role. XAPI has a role for each, which has no parts of its own.
+fn subroles(
+    edit: &mut Edit<'_>,
+    fixed: &Identifiers,
+    known: &mut HashMap<String, Text>,
+    role: usize,
+) -> Value {
+    let refs = permissions(role).into_iter().map(|permission| {
+        let add = |permission: &String| {
+            let uuid = fixed.uuid();
+            let reference: Text = format!("OpaqueRef:{uuid}").into();
+            edit.add_known(
+                "role",
+                reference,
+                uuid,
+                &[
+                    ("name_label", text(permission.as_str())),
+                    ("name_description", text("A basic permission")),
+                    ("is_internal", Value::Bool(true)),
+                ],
+            )
+        };
+        known.entry(permission).or_insert_with_key(add).clone()
+    });
+    Value::texts(refs.collect::<Vec<_>>())
 }
 
 fn about(role: &str) -> &'static str {

@@ -32,11 +32,22 @@ pub(super) fn templates(edit: &mut Edit<'_>) {
             ("name_description", text("To make VMs from")),
             ("is_a_template", Value::Bool(true)),
             ("is_default_template", Value::Bool(true)),
-            ("other_config", Value::pairs([("default_template", "true")])),
+            ("other_config", Value::pairs(template_config(label))),
             ("reference_label", text(label.to_lowercase().replace(' ', "-"))),
         ]);
         edit.add("VM", &fields);
     }
+}
+
+/// A template for a known system also asks for a disk, in an SR that is still to be named.
+fn template_config(label: &str) -> Vec<(&'static str, &'static str)> {
+    let disk = "<provision><disk device=\"0\" size=\"10737418240\" sr=\"\" \
+                bootable=\"true\" type=\"system\"/></provision>";
+    let mut config = vec![("default_template", "true")];
+    if label != "Other install media" {
+        config.insert(0, ("disks", disk));
+    }
+    config
 }
 
 /// The VMs; a little less than half of them run.

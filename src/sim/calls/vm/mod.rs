@@ -7,6 +7,7 @@ mod questions;
 mod record;
 mod settings;
 mod size;
+mod template;
 
 use crate::sim::database::{Text, Value};
 use crate::sim::edit::Edit;

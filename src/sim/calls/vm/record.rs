@@ -9,6 +9,7 @@ use crate::sim::state::State;
 use super::super::effect::Effect;
 use super::super::object::{add, record};
 use super::super::{Request, void};
+use super::template;
 
 /// What a VM needs beside its memory.
 const OVERHEAD: i64 = 13_631_488;
@@ -18,7 +19,7 @@ pub(super) fn effect(call: &str) -> Option<Effect> {
     Some(match call {
         "create" => Effect::AtOnce(create),
         "destroy" => Effect::Operation("destroy", destroy),
-        "provision" => Effect::Operation("provision", provision),
+        "provision" => Effect::Operation("provision", template::provision),
         "set_is_a_template" => Effect::AtOnce(set_is_a_template),
         "set_is_default_template" => Effect::AtOnce(set_is_default_template),
         _ => return None,
@@ -112,14 +113,6 @@ pub(in crate::sim::calls) fn remove(edit: &mut Edit<'_>, vm: &Text) {
     if let Some(appliance) = appliance {
         operations::refresh(edit, "VM_appliance", &appliance);
     }
-}
-
-/// A template becomes a VM, with the disks that the template asks for.
-fn provision(edit: &mut Edit<'_>, request: &Request) -> Result<Value, Failure> {
-    let vm = request.object(edit, 0, "VM")?;
-    edit.set("VM", &vm, "is_a_template", Value::Bool(false));
-    edit.take("VM", &vm, "other_config", "disks");
-    Ok(void())
 }
 
 fn set_is_a_template(_: &State, edit: &mut Edit<'_>, request: &Request) -> Result<Value, Failure> {

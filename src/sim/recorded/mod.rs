@@ -1,6 +1,8 @@
 //! The simulator against recordings of a real XAPI: given the same objects and the same request,
 //! it must answer the same bytes, head and all.
 
+mod changes;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,12 +11,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::datamodel::{Class, datamodel};
-
-use super::calls::typed_value;
-use super::database::Database;
-use super::protocol::{Arg, Failure, read_reply};
-use super::state::State;
-use super::{Fault, Sim, SimConfig, SimHandle, Time, User};
+use crate::sim::calls::typed_value;
+use crate::sim::database::Database;
+use crate::sim::protocol::{Arg, Failure, read_reply};
+use crate::sim::state::State;
+use crate::sim::{Fault, Sim, SimConfig, SimHandle, Time, User};
 
 /// A pool without a single object.
 fn empty() -> (SimHandle, Arc<State>) {
