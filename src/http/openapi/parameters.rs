@@ -47,10 +47,8 @@ pub(super) fn prefer(parts: &mut Parts) -> Ref {
             "`wait=N` (RFC 7240) waits up to so many seconds, {LONGEST_WAIT} at most, for the task \
              to end, and answers how it did."
         );
-        let shape = ObjectBuilder::new()
-            .schema_type(Type::String)
-            .pattern(Some("^wait=[0-9]+$"))
-            .examples(["wait=30"]);
+        // No pattern: preferences of other kinds are no error (RFC 7240).
+        let shape = ObjectBuilder::new().schema_type(Type::String).examples(["wait=30"]);
         ParameterBuilder::new()
             .name("Prefer")
             .parameter_in(ParameterIn::Header)

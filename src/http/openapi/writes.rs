@@ -4,7 +4,7 @@ use serde_json::json;
 use utoipa::openapi::content::ContentBuilder;
 use utoipa::openapi::path::HttpMethod;
 use utoipa::openapi::request_body::RequestBody;
-use utoipa::openapi::schema::AnyOfBuilder;
+use utoipa::openapi::schema::OneOfBuilder;
 use utoipa::openapi::{RefOr, Response};
 
 use super::actions::{done, json_body};
@@ -13,7 +13,7 @@ use super::failures;
 use super::operation::{Access, Operation, access, access_to_all, access_to_any};
 use super::parts::Parts;
 use super::reads::nouns;
-use super::shapes::{Shape, array, deprecated, described, extended, object, or_null_shape, string};
+use super::shapes::{Shape, array, deprecated, described, extended, or_null_shape, string};
 use super::{inputs, machines, naming, parameters, records};
 use crate::datamodel::{Call, CallKind, Class, Field, Type};
 use crate::http::collections::{Collection, View};
@@ -116,16 +116,15 @@ fn change_one(parts: &mut Parts, collection: &Collection, class: &'static Class)
 fn changed(parts: &mut Parts, class: &Class) -> Shape {
     let record = records::record(parts, class);
     let plan = parts.schema("ChangePlan", |_| {
-        object(
-            [("calls", array(string()), "The calls, in the order in which they would be made.")],
-            &["calls"],
-        )
-        .description(Some("What a change would take."))
-        .examples([json!({"calls": ["VM.set_name_label"]})])
-        .into()
+        let calls =
+            described(array(string()), "The calls, in the order in which they would be made.");
+        inputs::body([("calls", calls)], &["calls"])
+            .description(Some("What a change would take."))
+            .examples([json!({"calls": ["VM.set_name_label"]})])
+            .into()
     });
     let name = format!("Changed{}", records::component_name(&class.name));
-    parts.schema(&name, |_| AnyOfBuilder::new().item(record).item(plan).into())
+    parts.schema(&name, |_| OneOfBuilder::new().item(record).item(plan).into())
 }
 
 /// The new value of a field, or what is to change in it.
