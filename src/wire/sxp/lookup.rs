@@ -110,5 +110,5 @@ impl Sxp {
 fn whole(float: f64) -> Option<i64> {
     const BEYOND: f64 = 9_223_372_036_854_775_808.0;
     #[expect(clippy::cast_possible_truncation, reason = "bounds are checked before")]
-    (float >= -BEYOND && float < BEYOND).then_some(float as i64)
+    (-BEYOND..BEYOND).contains(&float).then_some(float as i64)
 }
