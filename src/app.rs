@@ -12,9 +12,10 @@ use crate::auth::{self, Authority};
 use crate::backend::{Backend, BackendError};
 use crate::config::{BackendConfig, BackendTls, Config, SecretError};
 use crate::http::Gateway;
-use crate::http::router::router;
+use crate::http::router::routes;
 use crate::http::server::Server;
 use crate::http::shell::Shell;
+use crate::http::telemetry::Telemetry;
 use crate::http::tls::{self, TlsError};
 use crate::inventory::Inventory;
 
@@ -86,12 +87,17 @@ impl App {
                 return Err(error.into());
             }
         };
-        let gateway = Arc::new(Gateway::new(config.clone(), inventory, authority));
+        let routes = routes();
+        let telemetry = Telemetry::new(routes.paths());
+        let gateway = Gateway::new(config.clone(), inventory, authority, telemetry.clone());
+        let gateway = Arc::new(gateway);
+        let routes = routes.answered_by(gateway.clone());
         let server = Server {
             listener,
             tls: acceptor,
-            shell: Shell::new(router(gateway.clone()), &config.limits, &config.cors),
+            shell: Shell::new(routes, &config.limits, &config.cors, telemetry.clone()),
             limits: config.limits.clone(),
+            telemetry,
         };
         let server = tokio::spawn(server.run(gateway.stopping.clone()));
         Ok(Running { address, gateway, server })

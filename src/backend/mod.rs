@@ -6,6 +6,7 @@
 mod connections;
 mod error;
 mod session;
+mod tally;
 mod xapi;
 
 #[cfg(test)]
@@ -14,10 +15,12 @@ mod testing;
 // Parts of the errors, for floors that do not know `wire`.
 pub use crate::wire::reply::Failure;
 pub use crate::wire::{ReadError, Seen};
+pub use connections::LaneUse;
 pub use error::{
     BackendError, BadReply, Busy, CallError, Fault, Phase, Reason, Unreachable, Unsendable,
 };
 pub use session::{Access, Permissions, Session};
+pub use tally::CallCounts;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,12 +32,14 @@ use serde_json::value::RawValue;
 
 use crate::config::{BackendConfig, Kind};
 use crate::wire::Arg;
+use tally::Tally;
 use xapi::Xapi;
 
 /// One Xen pool: its addresses, its connections, its coordinator.
 pub struct Backend {
     name: String,
     way: Way,
+    tally: Tally,
 }
 
 /// How a pool is spoken to.
@@ -101,7 +106,7 @@ impl Backend {
             Kind::Auto | Kind::Xapi => Way::Xapi(Xapi::new(config)?),
             kind @ (Kind::Xend | Kind::Legacy) => return Err(BackendError::Unsupported(kind)),
         };
-        Ok(Arc::new(Self { name: name.to_owned(), way }))
+        Ok(Arc::new(Self { name: name.to_owned(), way, tally: Tally::default() }))
     }
 
     /// The name it is configured under.
@@ -116,9 +121,10 @@ impl Backend {
         password: &SecretString,
         originator: &str,
     ) -> Result<Arc<Session>, CallError> {
-        let (reference, access) = match &self.way {
-            Way::Xapi(xapi) => xapi.login(username, password, originator).await?,
-        };
+        let calling = self.tally.begin("session.login_with_password");
+        let (reference, access) = calling.end(match &self.way {
+            Way::Xapi(xapi) => xapi.login(username, password, originator).await,
+        })?;
         Ok(Arc::new(Session::new(&self.name, username, reference, access)))
     }
 
@@ -131,9 +137,9 @@ impl Backend {
         retry: Retry,
     ) -> Result<Value, CallError> {
         self.own(session)?;
-        match &self.way {
+        self.tally.begin(call).end(match &self.way {
             Way::Xapi(xapi) => xapi.call(session, call, args, retry).await,
-        }
+        })
     }
 
     /// The events since `token` (`""`: every object), or none once `timeout` has passed. `each` is
@@ -146,24 +152,24 @@ impl Backend {
         each: &mut (dyn FnMut(&[u8]) -> Result<(), ReadError> + Send),
     ) -> Result<EventFrame, CallError> {
         self.own(session)?;
-        match &self.way {
+        self.tally.begin("event.from").end(match &self.way {
             Way::Xapi(xapi) => xapi.events(session, token, timeout, each).await,
-        }
+        })
     }
 
     /// Asks whether the session is still good, in a call that costs next to nothing.
     pub async fn check(&self, session: &Session) -> Result<(), CallError> {
         self.own(session)?;
-        match &self.way {
+        self.tally.begin("pool.get_all").end(match &self.way {
             Way::Xapi(xapi) => xapi.check(session).await,
-        }
+        })
     }
 
     /// Asks whether the backend is there, without a session.
     pub async fn probe(&self) -> Result<(), CallError> {
-        match &self.way {
+        self.tally.begin("pool.get_all").end(match &self.way {
             Way::Xapi(xapi) => xapi.probe().await,
-        }
+        })
     }
 
     /// Logs out, as well as it can be done in a few seconds. The session counts as ended whatever
@@ -173,6 +179,18 @@ impl Backend {
             match &self.way {
                 Way::Xapi(xapi) => xapi.logout(session.reference()).await,
             }
+        }
+    }
+
+    /// The calls made so far, by name.
+    pub fn calls(&self) -> Vec<CallCounts> {
+        self.tally.read()
+    }
+
+    /// How its connections are used.
+    pub fn connections(&self) -> Vec<LaneUse> {
+        match &self.way {
+            Way::Xapi(xapi) => xapi.connections().to_vec(),
         }
     }
 

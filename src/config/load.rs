@@ -13,7 +13,7 @@ use toml::de::DeTable;
 
 use super::backends::{RawBackend, check_uri};
 use super::document::{self, Complaint};
-use super::{AuthConfig, BackendConfig, Config, Cors, Limits, ServerTls};
+use super::{AuthConfig, BackendConfig, Config, Cors, Limits, MetricsConfig, ServerTls};
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -166,6 +166,7 @@ pub(super) struct Raw {
     limits: Limits,
     backends: BTreeMap<String, RawBackend>,
     auth: AuthConfig,
+    metrics: MetricsConfig,
 }
 
 impl Default for Raw {
@@ -180,6 +181,7 @@ impl Default for Raw {
             limits: defaults.limits,
             backends: BTreeMap::new(),
             auth: defaults.auth,
+            metrics: defaults.metrics,
         }
     }
 }
@@ -215,6 +217,10 @@ impl Raw {
             }
         }
         self.auth.key_file = self.auth.key_file.map(|file| directory.join(file));
+        let MetricsConfig { scrape_token_file, xen_token_file } = &mut self.metrics;
+        for file in scrape_token_file.iter_mut().chain(xen_token_file) {
+            *file = directory.join(&*file);
+        }
         Ok(Config {
             listen: self.listen,
             allow_plaintext: self.allow_plaintext,
@@ -224,6 +230,7 @@ impl Raw {
             limits: self.limits,
             backends,
             auth: self.auth,
+            metrics: self.metrics,
         })
     }
 }

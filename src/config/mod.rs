@@ -42,6 +42,8 @@ pub struct Config {
     pub backends: BTreeMap<String, BackendConfig>,
     /// Tokens and sessions.
     pub auth: AuthConfig,
+    /// Who may read the metrics that monitoring systems scrape.
+    pub metrics: MetricsConfig,
 }
 
 impl Default for Config {
@@ -55,6 +57,7 @@ impl Default for Config {
             limits: Limits::default(),
             backends: BTreeMap::new(),
             auth: AuthConfig::default(),
+            metrics: MetricsConfig::default(),
         }
     }
 }
@@ -125,6 +128,17 @@ impl Default for Limits {
             shutdown_grace: Duration::from_secs(10),
         }
     }
+}
+
+/// Who may read the metrics that monitoring systems scrape.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MetricsConfig {
+    /// A file with the token for `/metrics`; without it only this machine's own requests are
+    /// answered.
+    pub scrape_token_file: Option<PathBuf>,
+    /// A file with the token for `/metrics/xen`; without it nobody is answered.
+    pub xen_token_file: Option<PathBuf>,
 }
 
 /// Tokens and sessions.

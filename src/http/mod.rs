@@ -8,6 +8,7 @@
 pub mod answer;
 pub mod collections;
 mod cors;
+pub mod exposition;
 pub mod extract;
 pub mod openapi;
 pub mod page;
@@ -20,6 +21,7 @@ pub mod routes;
 pub mod scope;
 pub mod server;
 pub mod shell;
+pub mod telemetry;
 pub mod tls;
 
 use std::sync::Arc;
@@ -31,6 +33,7 @@ use crate::auth::Authority;
 use crate::config::Config;
 use crate::inventory::Inventory;
 use crate::ops::Tasks;
+use telemetry::Telemetry;
 
 /// What routes work with; their state is an `Arc` of it.
 #[derive(Debug)]
@@ -43,6 +46,8 @@ pub struct Gateway {
     pub authority: Arc<Authority>,
     /// What the gateway has started on the backends.
     pub tasks: Arc<Tasks>,
+    /// What is counted about requests.
+    pub telemetry: Arc<Telemetry>,
     /// Names this run of the gateway: revisions of another mean nothing to it.
     pub boot_id: String,
     /// The gateway is about to end.
@@ -51,7 +56,12 @@ pub struct Gateway {
 
 impl Gateway {
     /// A gateway of these parts.
-    pub fn new(config: Arc<Config>, inventory: Arc<Inventory>, authority: Arc<Authority>) -> Self {
+    pub fn new(
+        config: Arc<Config>,
+        inventory: Arc<Inventory>,
+        authority: Arc<Authority>,
+        telemetry: Arc<Telemetry>,
+    ) -> Self {
         let mut boot_id = Uuid::new_v4().simple().to_string();
         boot_id.truncate(12);
         Self {
@@ -59,6 +69,7 @@ impl Gateway {
             inventory,
             authority,
             tasks: Tasks::new(),
+            telemetry,
             boot_id,
             stopping: CancellationToken::new(),
         }

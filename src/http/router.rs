@@ -9,8 +9,8 @@ use super::Gateway;
 use super::collections::{self, Source, View};
 use super::relations::relations;
 use super::routes::{
-    actions, backends, docs, health, objects, permissions, read_through, related, sessions, tasks,
-    vms, writes,
+    actions, backends, docs, health, objects, permissions, read_through, related, scrape, sessions,
+    tasks, vms, writes,
 };
 use super::shell::{method_not_allowed, not_found};
 use crate::datamodel::datamodel;
@@ -18,12 +18,51 @@ use crate::ops::actions::On;
 use crate::ops::actions::actions as actions_of;
 use crate::ops::{create, patch};
 
+/// Routes, and the paths they are at.
+#[derive(Debug, Default)]
+pub struct Routes {
+    router: Router<Arc<Gateway>>,
+    paths: Vec<String>,
+}
+
+impl Routes {
+    /// The same with one more path.
+    #[must_use]
+    pub fn route(mut self, path: &str, methods: MethodRouter<Arc<Gateway>>) -> Self {
+        self.paths.push(path.to_owned());
+        self.router = self.router.route(path, methods);
+        self
+    }
+
+    /// The same with others.
+    #[must_use]
+    pub fn merge(mut self, others: Self) -> Self {
+        self.paths.extend(others.paths);
+        self.router = self.router.merge(others.router);
+        self
+    }
+
+    /// The paths, as the router takes them.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.paths.iter().map(String::as_str)
+    }
+
+    /// The routes at work, with what they work with.
+    pub fn answered_by(self, gateway: Arc<Gateway>) -> Router {
+        self.router
+            .fallback(not_found)
+            .method_not_allowed_fallback(method_not_allowed)
+            .with_state(gateway)
+    }
+}
+
 /// Every route of the gateway. What happens to all of them alike is the shell's.
-pub fn router(gateway: Arc<Gateway>) -> Router {
-    Router::new()
+pub fn routes() -> Routes {
+    Routes::default()
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
-        .merge(docs::router())
+        .merge(docs::routes())
+        .route("/metrics", get(scrape::own))
         .route("/sessions", post(sessions::create))
         .route("/sessions/current", get(sessions::current).delete(sessions::end))
         .route("/sessions/current/backends", post(sessions::add_backends))
@@ -33,14 +72,11 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/sessions/current/permissions", get(permissions::list))
         .merge(related())
         .route("/vms/{uuid}/metrics", get(vms::metrics))
-        .fallback(not_found)
-        .method_not_allowed_fallback(method_not_allowed)
-        .with_state(gateway)
 }
 
 /// The collections: every class that has objects, with what the datamodel lets clients do to them.
-fn collections() -> Router<Arc<Gateway>> {
-    collections::collections().iter().fold(Router::new(), |router, collection| {
+fn collections() -> Routes {
+    collections::collections().iter().fold(Routes::default(), |router, collection| {
         let class = datamodel().class(collection.class).expect("collections name known classes");
         let path = |rest: &str| format!("/{}{rest}", collection.path);
         let all = match (collection.class, collection.source) {
@@ -85,8 +121,8 @@ fn collections() -> Router<Arc<Gateway>> {
 }
 
 /// `/{collection}/{uuid}/{relation}`, for each relation of the datamodel.
-fn related() -> Router<Arc<Gateway>> {
-    relations().iter().fold(Router::new(), |router, relation| {
+fn related() -> Routes {
+    relations().iter().fold(Routes::default(), |router, relation| {
         let path = format!("/{}/{{uuid}}/{}", relation.parent.path, relation.path);
         router.route(&path, get(related::list).layer(Extension(relation)))
     })

@@ -34,6 +34,9 @@ pub enum MirrorState {
 }
 
 impl MirrorState {
+    /// Each of them.
+    pub const ALL: [Self; 5] = [Self::Waiting, Self::Syncing, Self::Live, Self::Stale, Self::Down];
+
     /// `waiting`, `syncing`, `live`, `stale` or `down`.
     pub fn name(self) -> &'static str {
         match self {

@@ -48,8 +48,12 @@ impl Contract {
             return;
         };
         let media = answer.header("content-type").unwrap_or_default();
+        let media = media.split(';').next().unwrap_or_default();
         let schema = &content.get(media).unwrap_or_else(|| panic!("{at}: {media:?}"))["schema"];
-        let body = answer.json();
+        let body = match media.contains("json") {
+            true => answer.json(),
+            false => shown.into(),
+        };
         let mut validators = self.validators.borrow_mut();
         let validator =
             validators.entry(schema.to_string()).or_insert_with(|| self.compile(schema));
@@ -81,7 +85,7 @@ fn operation(id: &str) -> &'static Operation {
 fn reads() -> impl Iterator<Item = (&'static Operation, Option<&'static str>)> {
     openapi::operations()
         .iter()
-        .filter(|operation| operation.method_name() == "GET")
+        .filter(|one| one.method_name() == "GET" && one.access != Access::FleetScraper)
         .map(|operation| (operation, operation.path.split_once("/{uuid}").map(|(list, _)| list)))
 }
 
@@ -137,6 +141,10 @@ async fn what_needs_a_token_is_closed_without_one() {
         let forged = lab.gate.send(request().bearer_auth("e30.e30.c2ln")).await;
         for answer in [none, forged] {
             contract.check(operation, &answer);
+            // Scrapers have tokens of their own, which are tried elsewhere.
+            if matches!(operation.access, Access::Scraper | Access::FleetScraper) {
+                continue;
+            }
             let public = operation.access == Access::Public;
             assert_eq!(answer.status == 401, !public, "{} {path}", operation.id);
             closed += usize::from(!public);

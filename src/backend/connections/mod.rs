@@ -15,6 +15,7 @@ mod tests;
 
 pub(crate) use body::Reply;
 pub(crate) use endpoint::Endpoint;
+pub use lane::LaneUse;
 pub(crate) use lane::Slot;
 
 use std::sync::Arc;
@@ -206,6 +207,11 @@ impl Connections {
             owed: false,
         };
         self.exchange(slot, endpoint, post, terms, true).await
+    }
+
+    /// How they are used.
+    pub(crate) fn used(&self) -> [LaneUse; 3] {
+        [self.calls.used("calls"), self.sync.used("sync"), self.login.used("login")]
     }
 
     /// The largest reply a call may have.

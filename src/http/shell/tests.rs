@@ -43,7 +43,7 @@ fn routes() -> Router {
 }
 
 fn shell(limits: Limits) -> Shell {
-    Shell::new(routes(), &limits, &Cors::default())
+    Shell::new(routes(), &limits, &Cors::default(), Telemetry::new([]))
 }
 
 struct Answer {
@@ -232,7 +232,7 @@ async fn one_request_too_many_is_sent_away() {
         }),
     );
     let limits = Limits { max_concurrent_requests: 1, ..Limits::default() };
-    let shell = Shell::new(routes, &limits, &Cors::default());
+    let shell = Shell::new(routes, &limits, &Cors::default(), Telemetry::new([]));
     let slow = async { get_at(&shell, "/slow").await };
     let meanwhile = async {
         entered.notified().await;
@@ -268,7 +268,7 @@ async fn other_origins_are_let_in_by_name() {
     assert!(!answer.headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN));
 
     let cors = Cors { origins: vec!["https://other".to_owned(), MINE.to_owned()] };
-    let on = Shell::new(routes(), &Limits::default(), &cors);
+    let on = Shell::new(routes(), &Limits::default(), &cors, Telemetry::new([]));
     // Problems too, or a page could not read why it was refused.
     for path in ["/livez", "/nowhere"] {
         let answer = ask(&on, from(path, MINE), "").await;
