@@ -41,6 +41,9 @@ use outgoing::{NoRoom, Outgoing, Share};
 /// Answers about the gateway's own health go out even when everything else is refused.
 const ALWAYS: [&str; 2] = ["/livez", "/readyz"];
 
+/// So do those that tell what is being refused, as far as there is room for them.
+const ADMITTED: [&str; 3] = [ALWAYS[0], ALWAYS[1], "/metrics"];
+
 /// What is known of a request before its route is; an extension of the request.
 #[derive(Debug, Clone)]
 pub struct Arrival {
@@ -151,7 +154,7 @@ impl Shared {
         let begun = std::time::Instant::now();
         let (version, is_head) = (request.version(), request.method() == Method::HEAD);
         let always = is_always(&request);
-        let response = match self.admit(&request, always) {
+        let response = match self.admit(&request) {
             Ok(_running) => self.run(request, peer, &request_id).await,
             Err(problem) => problem.into_response(),
         };
@@ -170,7 +173,6 @@ impl Shared {
     fn admit<B: HttpBody>(
         &self,
         request: &Request<B>,
-        always: bool,
     ) -> Result<Option<tokio::sync::SemaphorePermit<'_>>, Problem> {
         let refused = &self.telemetry.refused;
         if header_size(request) > self.max_header {
@@ -184,7 +186,7 @@ impl Shared {
         }
         match self.running.try_acquire() {
             Ok(permit) => Ok(Some(permit)),
-            Err(_) if always => Ok(None),
+            Err(_) if ADMITTED.contains(&request.uri().path()) => Ok(None),
             Err(_) => {
                 refused.concurrency.inc();
                 Err(Problem::from(Code::Overloaded))

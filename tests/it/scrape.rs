@@ -39,7 +39,8 @@ async fn from_elsewhere(lab: &Lab, token: Option<&str>) -> Answer {
 #[tokio::test]
 async fn both_formats_are_well_formed_and_say_the_same() {
     let lab = Lab::new().await;
-    lab.login().await;
+    // A read waits for the mirror.
+    lab.get("/vms", &lab.login().await).await.ok();
     let get = async |accept: &str| {
         let request = lab.gate.request(Method::GET, "/metrics").header("Accept", accept);
         lab.gate.send(request).await
@@ -71,8 +72,8 @@ async fn both_formats_are_well_formed_and_say_the_same() {
 async fn what_happened_is_counted() {
     let lab = Lab::new().await;
     let token = lab.login().await;
-    let objects = lab.get("/backends", &token).await.ok()["items"][0]["objects"].clone();
     let page = lab.get("/vms?limit=3", &token).await.ok();
+    let objects = lab.get("/backends", &token).await.ok()["items"][0]["objects"].clone();
     for item in page["items"].as_array().expect("items") {
         let uuid = item["uuid"].as_str().expect("a uuid");
         lab.get(&format!("/vms/{uuid}"), &token).await.ok();

@@ -205,6 +205,13 @@ pub(super) const CALL_FAILED: Failure = of_backend(
     "The backend tried and failed, or answered with something that is no Xen-API reply, or how \
      it ended cannot be known.",
 );
+/// No room for the answer.
+pub(super) const OVERLOADED: Failure = own(
+    "Overloaded",
+    503,
+    &[Code::Overloaded],
+    "The gateway has no room for the answer now: try again after Retry-After seconds.",
+);
 /// Not now.
 pub(super) const UNAVAILABLE: Failure = own(
     "Unavailable",
@@ -330,6 +337,9 @@ mod tests {
         CALL_FAILED,
         UNAVAILABLE,
         GATEWAY_TIMEOUT,
+        NOT_THE_SCRAPER,
+        NOT_CONFIGURED,
+        OVERLOADED,
     ];
 
     /// Codes that no operation of the document answers: its methods are allowed.

@@ -35,9 +35,14 @@ fn own(parts: &mut Parts) -> Operation {
     let text =
         "The metrics: Prometheus' text format 0.0.4, or OpenMetrics 1.0 if that is accepted.";
     let found = metrics(parts, text).build();
-    let refused = [failures::UNAUTHORIZED, failures::NOT_THE_SCRAPER, failures::NOT_CONFIGURED];
+    let refused = [
+        failures::UNAUTHORIZED,
+        failures::NOT_THE_SCRAPER,
+        failures::NOT_CONFIGURED,
+        failures::OVERLOADED,
+    ];
     let mut responses = answers::with(parts, (200, found), &PUBLIC_FAILURES);
-    responses.extend(refused.iter().map(|failure| (failure.response(parts))));
+    responses.extend(refused.iter().map(|failure| failure.response(parts)));
     Operation {
         access: Access::Scraper,
         description: Some(
