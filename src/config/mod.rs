@@ -10,10 +10,13 @@ mod secret;
 #[cfg(test)]
 mod tests;
 mod units;
+mod users;
+mod xm;
 
-pub use backends::{BackendConfig, BackendTls, Kind};
+pub use backends::{BackendConfig, BackendTls, Kind, PasswordCheck};
 pub use load::ConfigError;
 pub use secret::{SecretError, SecretSource};
+pub use users::User;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -44,6 +47,8 @@ pub struct Config {
     pub auth: AuthConfig,
     /// Who may read the metrics that monitoring systems scrape.
     pub metrics: MetricsConfig,
+    /// Who may log in where the backend does not check passwords.
+    pub users: Vec<User>,
 }
 
 impl Default for Config {
@@ -58,6 +63,7 @@ impl Default for Config {
             backends: BTreeMap::new(),
             auth: AuthConfig::default(),
             metrics: MetricsConfig::default(),
+            users: Vec::new(),
         }
     }
 }

@@ -37,7 +37,7 @@ fn front(pools: &[(&str, &Pool)]) -> Front {
         })
         .collect();
     let (config, inventory) = (Arc::new(Config::default()), Inventory::start(Vec::new()));
-    let authority = Authority::new(&config.auth, Arc::clone(&inventory), backends);
+    let authority = Authority::new(&config.auth, &[], Arc::clone(&inventory), backends);
     let (routes, authority) = (routes(), authority.expect("a gate"));
     let telemetry = Telemetry::new(routes.paths());
     let gateway = Gateway::new(Arc::clone(&config), inventory, authority, telemetry.clone());
