@@ -85,7 +85,7 @@ impl Calling {
             Err(CallError::Timeout(_)) => 3,
             Err(CallError::BadReply(_)) => 4,
             Err(CallError::Busy(_)) => 5,
-            Err(CallError::Unsendable(_)) => 6,
+            Err(CallError::Unsendable(_) | CallError::Unguarded(_)) => 6,
         };
         result
     }
