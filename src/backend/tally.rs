@@ -17,8 +17,17 @@ const MOST: usize = 400;
 const OTHER: &str = "other";
 
 /// How calls end. The last is for those whose caller went away first.
-const OUTCOMES: [&str; 8] =
-    ["ok", "failure", "unreachable", "timeout", "bad_reply", "busy", "unsendable", "abandoned"];
+const OUTCOMES: [&str; 9] = [
+    "ok",
+    "failure",
+    "unreachable",
+    "timeout",
+    "bad_reply",
+    "busy",
+    "unsendable",
+    "unguarded",
+    "abandoned",
+];
 const ABANDONED: usize = OUTCOMES.len() - 1;
 
 /// Counts calls by their names.
@@ -85,7 +94,8 @@ impl Calling {
             Err(CallError::Timeout(_)) => 3,
             Err(CallError::BadReply(_)) => 4,
             Err(CallError::Busy(_)) => 5,
-            Err(CallError::Unsendable(_) | CallError::Unguarded(_)) => 6,
+            Err(CallError::Unsendable(_)) => 6,
+            Err(CallError::Unguarded(_)) => 7,
         };
         result
     }
