@@ -12,6 +12,7 @@ mod mirror;
 mod record;
 mod refs;
 mod revision;
+mod roles;
 mod store;
 mod sync;
 mod value;

@@ -12,5 +12,7 @@ mod lab;
 mod ops;
 mod replay;
 mod sessions;
+mod templates;
 mod vms;
+mod whole_api;
 mod writes;
