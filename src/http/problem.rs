@@ -130,7 +130,7 @@ impl Problem {
         params: &[String],
         uuid_of: impl Fn(&str) -> Option<String>,
     ) -> Self {
-        let family = table::family(code);
+        let family = table::family_of(code, params);
         let code = &*cut(failures::without_refs(code), LONGEST_CODE);
         let params = failures::shown(code, params, uuid_of);
         Self(Box::new(Parts {

@@ -9,6 +9,7 @@ mod conformance;
 mod coverage;
 mod floors;
 mod lab;
+mod life_cycles;
 mod ops;
 mod replay;
 mod sessions;

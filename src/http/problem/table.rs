@@ -69,6 +69,16 @@ pub fn status_of_failure(code: &str) -> StatusCode {
     family(code).status()
 }
 
+/// The family of a failure. XAPI calls every exception that it does not expect an internal error,
+/// and some of those are the caller's doing.
+pub(super) fn family_of(code: &str, params: &[String]) -> Family {
+    let says = |text: &str| params.iter().any(|param| param.contains(text));
+    if code == "INTERNAL_ERROR" && EXCEPTIONS.iter().any(|text| says(text)) {
+        return Family::BadArgument;
+    }
+    family(code)
+}
+
 pub(super) fn family(code: &str) -> Family {
     let listed = CODES.iter().chain(UNLISTED).find(|(_, codes)| codes.contains(&code));
     if let Some((family, _)) = listed {
@@ -307,6 +317,15 @@ const UNLISTED: &[(Family, &[&str])] = &[
     (Family::BadArgument, &["SR_BACKEND_FAILURE_79"]),
 ];
 
+/// Exceptions behind an internal error that say that an argument is wrong: a map's key must not be
+/// empty, there is no such data source, no such value of an enumeration.
+const EXCEPTIONS: &[&str] = &[
+    "Db_exn.Empty_key_in_map",
+    "Invalid_data_source",
+    "No data source of this name",
+    "Unknown tag/contents",
+];
+
 /// What the rest of a code gives away; the first that fits decides.
 static RULES: &[(Rule, Family)] = &[
     (Rule::Ends("_IN_PROGRESS"), Family::Passing),
@@ -414,6 +433,16 @@ mod tests {
         ] {
             assert_eq!(status_of_failure(code).as_u16(), status, "{code}");
         }
+    }
+
+    #[test]
+    fn an_internal_error_may_be_the_callers_doing() {
+        let of = |text: &str| family_of("INTERNAL_ERROR", &[text.to_owned()]).status().as_u16();
+        assert_eq!(of("Xapi_database.Db_exn.Empty_key_in_map"), 422);
+        assert_eq!(of("Rrd.Invalid_data_source(\"x\")"), 422);
+        assert_eq!(of("Stack_overflow"), 502);
+        let params = ["Db_exn.Empty_key_in_map".to_owned()];
+        assert_eq!(family_of("VM_BAD_POWER_STATE", &params).status(), StatusCode::CONFLICT);
     }
 
     #[test]
