@@ -27,9 +27,10 @@ pub use python::{repr, text_of_float, unescape};
 pub use read::{read, read_reply};
 
 /// A value as xend's legacy dialect has them.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum Sxp {
     /// Python's `None`.
+    #[default]
     Nil,
     /// A bool.
     Bool(bool),

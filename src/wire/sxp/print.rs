@@ -7,6 +7,14 @@ const WIDTH: usize = 80;
 const INDENT: usize = 4;
 
 impl Sxp {
+    /// A value as Python's `str` writes it.
+    pub fn to_python(&self) -> String {
+        match self {
+            Sxp::Text(text) => text.clone(),
+            other => literal(other),
+        }
+    }
+
     /// The text on one line.
     pub fn show(&self) -> String {
         let mut out = String::new();
@@ -115,13 +123,14 @@ fn literal(sxp: &Sxp) -> String {
     match sxp {
         Sxp::Text(text) => repr(text),
         Sxp::Nil => "None".into(),
+        Sxp::Double(float) => text_of_float(*float),
         Sxp::List(items) => format!("[{}]", joined(items.iter().map(literal).collect())),
         Sxp::Map(members) => {
             let member =
                 |(name, value): &(String, Sxp)| format!("{}: {}", repr(name), literal(value));
             format!("{{{}}}", joined(members.iter().map(member).collect()))
         }
-        // Numbers and bools are their own literals.
-        Sxp::Int(_) | Sxp::Double(_) | Sxp::Bool(_) => atom(sxp),
+        // Ints and bools are their own literals.
+        Sxp::Int(_) | Sxp::Bool(_) => atom(sxp),
     }
 }
