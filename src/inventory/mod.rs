@@ -13,6 +13,7 @@ pub mod query;
 mod record;
 mod refs;
 mod revision;
+mod roles;
 mod store;
 mod sync;
 mod value;
