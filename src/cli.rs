@@ -6,6 +6,7 @@
 mod check;
 mod demo;
 mod hash_password;
+mod healthcheck;
 mod logging;
 mod serve;
 mod simulate;
@@ -49,6 +50,8 @@ enum Command {
         /// The configuration.
         file: PathBuf,
     },
+    /// Ask the gateway of this machine how it is: exit status 0 when it is well, 1 when not.
+    Healthcheck(Healthcheck),
     /// Run a simulated pool alone, for whoever writes clients of the Xen-API.
     Sim(Simulated),
     /// Hash a password for [[users]]: the password from standard input or a prompt, the hash on
@@ -85,6 +88,21 @@ struct Source {
 }
 
 #[derive(Debug, Args)]
+struct Healthcheck {
+    /// The configuration, which says where the gateway listens and whether with TLS.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Where it listens, whatever the configuration says.
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<SocketAddr>,
+
+    /// Ask whether logins can be taken (/readyz), not only whether the process lives (/livez).
+    #[arg(long)]
+    ready: bool,
+}
+
+#[derive(Debug, Args)]
 struct Simulated {
     /// Where to listen.
     #[arg(long, value_name = "ADDR:PORT")]
@@ -93,6 +111,10 @@ struct Simulated {
     /// How many VMs the pool has.
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(..=100_000))]
     vms: u32,
+
+    /// VMs do nothing by themselves: what nobody does, does not happen.
+    #[arg(long)]
+    still: bool,
 }
 
 impl Simulated {
@@ -124,6 +146,8 @@ enum Failed {
     Password(io::Error),
     #[error(transparent)]
     Hash(#[from] HashError),
+    #[error("the gateway at {address} is not well: {why}")]
+    Unhealthy { address: SocketAddr, why: String },
     #[error("cannot watch for signals: {0}")]
     Signals(io::Error),
     #[error("cannot start: {0}")]
@@ -137,6 +161,7 @@ pub fn run() -> ExitCode {
     let done = match cli.command {
         Command::Serve(serve) => on_runtime(serve::run(serve)),
         Command::Demo(demo) => on_runtime(demo::run(demo)),
+        Command::Healthcheck(check) => on_runtime(healthcheck::run(check)),
         Command::Sim(sim) => on_runtime(simulate::run(sim)),
         Command::CheckConfig { file } => check::run(&file).map(|()| say("ok")),
         Command::HashPassword => hash_password::run(),

@@ -15,7 +15,7 @@ mod testing;
 // Parts of the errors, for floors that do not know `wire`.
 pub use crate::wire::reply::Failure;
 pub use crate::wire::{ReadError, Seen};
-pub use connections::LaneUse;
+pub use connections::{LaneUse, connector as tls_connector};
 pub use error::{
     BackendError, BadReply, Busy, CallError, Fault, Phase, Reason, Unguarded, Unreachable,
     Unsendable,
@@ -80,6 +80,31 @@ pub struct EventFrame {
     pub token: String,
     /// How many objects of each class (in lower case) there are now.
     pub valid_ref_counts: BTreeMap<String, u64>,
+}
+
+/// What not every kind of backend can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Capability {
+    /// It tells of changes as they happen.
+    Events,
+    /// It carries calls out in the background, as tasks.
+    Tasks,
+    /// Its users have roles, which say who may do what.
+    Roles,
+}
+
+impl Capability {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Events, Self::Tasks, Self::Roles];
+
+    /// `events`, `tasks`, `roles`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::Tasks => "tasks",
+            Self::Roles => "roles",
+        }
+    }
 }
 
 /// What is known about a backend.
@@ -211,6 +236,13 @@ impl Backend {
     pub fn connections(&self) -> Vec<LaneUse> {
         match &self.way {
             Way::Xapi(xapi) => xapi.connections().to_vec(),
+        }
+    }
+
+    /// What its kind can do.
+    pub fn capabilities(&self) -> &'static [Capability] {
+        match &self.way {
+            Way::Xapi(_) => &Capability::ALL,
         }
     }
 

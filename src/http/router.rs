@@ -68,6 +68,7 @@ pub fn routes() -> Routes {
         .route("/sessions/current/backends", post(sessions::add_backends))
         .route("/backends", get(backends::list))
         .merge(collections())
+        .merge(calls_only())
         .route("/tasks/{uuid}/actions/cancel", post(tasks::cancel))
         .route("/sessions/current/permissions", get(permissions::list))
         .merge(related())
@@ -117,6 +118,14 @@ fn collections() -> Routes {
             router = router.route(&path("/actions/{call}"), action);
         }
         router
+    })
+}
+
+/// The calls of classes that have nothing else.
+fn calls_only() -> Routes {
+    collections::calls_only().iter().fold(Routes::default(), |router, collection| {
+        let action = post(actions::of_collection).layer(Extension(collection));
+        router.route(&format!("/{}/actions/{{call}}", collection.path), action)
     })
 }
 

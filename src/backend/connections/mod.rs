@@ -17,6 +17,7 @@ pub(crate) use body::Reply;
 pub(crate) use endpoint::Endpoint;
 pub use lane::LaneUse;
 pub(crate) use lane::Slot;
+pub use tls::connector;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -27,7 +27,7 @@ impl Collector for Own {
         requests(gateway, &mut families)?;
         clients(gateway, &mut families)?;
         backends::write(gateway, &mut families)?;
-        process::write(&mut families)
+        process::write(gateway.telemetry.started, &mut families)
     }
 }
 

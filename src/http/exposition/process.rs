@@ -1,13 +1,21 @@
 //! What the process takes of its machine, under the names that Prometheus' own libraries use.
 
 use std::fmt;
+use std::time::SystemTime;
 
 use super::families::Families;
 
-/// Writes what the system says of this process; where it says nothing, nothing.
+/// Writes when the process began, and what it takes.
+pub(super) fn write(started: SystemTime, families: &mut Families<'_>) -> fmt::Result {
+    let started = started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let help = "When the process began, in seconds since 1970.";
+    families.gauge("process_start_time_seconds", help, started.as_secs_f64())?;
+    of_system(families)
+}
+
+/// What the system says of this process; where it says nothing, nothing.
 #[cfg(target_os = "linux")]
-pub(super) fn write(families: &mut Families<'_>) -> fmt::Result {
-    use procfs::CurrentSI;
+fn of_system(families: &mut Families<'_>) -> fmt::Result {
     use procfs::process::{LimitValue, Process};
 
     let Ok(process) = Process::myself() else { return Ok(()) };
@@ -21,11 +29,6 @@ pub(super) fn write(families: &mut Families<'_>) -> fmt::Result {
         families.gauge("process_virtual_memory_bytes", "Address space.", stat.vsize)?;
         let threads = u64::try_from(stat.num_threads).unwrap_or_default();
         families.gauge("process_threads", "Threads.", threads)?;
-        if let Ok(kernel) = procfs::KernelStats::current() {
-            let begun = kernel.btime as f64 + seconds(stat.starttime);
-            let help = "When the process began, in seconds since 1970.";
-            families.gauge("process_start_time_seconds", help, begun)?;
-        }
     }
     if let Ok(open) = process.fd_count() {
         families.gauge("process_open_fds", "File descriptors that are open.", open as u64)?;
@@ -40,6 +43,6 @@ pub(super) fn write(families: &mut Families<'_>) -> fmt::Result {
 
 /// Only Linux is asked.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn write(_: &mut Families<'_>) -> fmt::Result {
+fn of_system(_: &mut Families<'_>) -> fmt::Result {
     Ok(())
 }

@@ -5,6 +5,7 @@ mod requests;
 pub use requests::{Answered, Requests, Route};
 
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 use tokio::sync::Semaphore;
 
@@ -14,6 +15,8 @@ use crate::telemetry::{Counter, Gauge};
 /// Counts and gauges of the HTTP side. Those of a backend are the backend's own.
 #[derive(Debug)]
 pub struct Telemetry {
+    /// Since when there is anything to count.
+    pub started: SystemTime,
     /// Requests by route.
     pub requests: Requests,
     /// Client connections that are open.
@@ -57,6 +60,7 @@ impl Telemetry {
     /// Counts requests to these paths, written as the router takes them.
     pub fn new<'a>(paths: impl IntoIterator<Item = &'a str>) -> Arc<Self> {
         Arc::new(Self {
+            started: SystemTime::now(),
             requests: Requests::new(paths),
             connections: Gauge::default(),
             accepted: Counter::default(),
