@@ -93,13 +93,10 @@ impl App {
         let gateway = Gateway::new(config.clone(), inventory, authority, telemetry.clone());
         let gateway = Arc::new(gateway);
         let routes = routes.answered_by(gateway.clone());
-        let server = Server {
-            listener,
-            tls: acceptor,
-            shell: Shell::new(routes, &config.limits, &config.cors, telemetry.clone()),
-            limits: config.limits.clone(),
-            telemetry,
-        };
+        let shell = Shell::new(routes, &config.limits, &config.cors, telemetry.clone());
+        shell.trust(&config.trusted_proxies);
+        let server =
+            Server { listener, tls: acceptor, shell, limits: config.limits.clone(), telemetry };
         let server = tokio::spawn(server.run(gateway.stopping.clone()));
         Ok(Running { address, gateway, server })
     }

@@ -15,6 +15,7 @@ mod ops;
 mod replay;
 mod scrape;
 mod sessions;
+mod strangers;
 mod templates;
 mod vms;
 mod whole_api;
