@@ -17,17 +17,21 @@ mod doors;
 mod key;
 mod liveness;
 mod login;
+mod presence;
 mod registry;
 pub mod roles;
 mod session;
 mod throttle;
+mod tickets;
 mod token;
 
 pub use authority::{AuthError, Authority, StartError};
 pub use caller::{Caller, SessionHolder};
 pub use key::KeyError;
 pub use login::{Login, LoginError};
+pub use presence::Over;
 pub use session::{BackendStatus, GatewaySession, NoAccess};
+pub use tickets::{Ticket, TooManyTickets};
 
 #[cfg(test)]
 pub(crate) mod tests;

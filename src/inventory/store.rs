@@ -302,3 +302,15 @@ pub struct Change {
     /// The version after.
     pub after: Option<Arc<Object>>,
 }
+
+impl Change {
+    /// The version that is left of the object, the last one where it was deleted.
+    pub fn object(&self) -> Option<&Arc<Object>> {
+        self.after.as_ref().or(self.before.as_ref())
+    }
+
+    /// Where it stands in its batch: by class and uuid, deletions last.
+    pub(super) fn order(&self) -> (bool, Option<(ClassId, Uuid)>) {
+        (self.after.is_none(), self.object().map(|object| (object.class, object.uuid)))
+    }
+}
