@@ -8,6 +8,7 @@
 pub mod answer;
 pub mod collections;
 mod cors;
+pub mod events;
 pub mod extract;
 pub mod openapi;
 pub mod page;
@@ -29,6 +30,7 @@ use uuid::Uuid;
 
 use crate::auth::Authority;
 use crate::config::Config;
+use events::Events;
 use crate::inventory::Inventory;
 use crate::ops::Tasks;
 
@@ -43,6 +45,8 @@ pub struct Gateway {
     pub authority: Arc<Authority>,
     /// What the gateway has started on the backends.
     pub tasks: Arc<Tasks>,
+    /// The streams of events.
+    pub events: Arc<Events>,
     /// Names this run of the gateway: revisions of another mean nothing to it.
     pub boot_id: String,
     /// The gateway is about to end.
@@ -54,13 +58,22 @@ impl Gateway {
     pub fn new(config: Arc<Config>, inventory: Arc<Inventory>, authority: Arc<Authority>) -> Self {
         let mut boot_id = Uuid::new_v4().simple().to_string();
         boot_id.truncate(12);
+        let stopping = CancellationToken::new();
+        let events = Arc::new(Events::new(
+            inventory.clone(),
+            authority.clone(),
+            &boot_id,
+            &config.limits,
+            stopping.clone(),
+        ));
         Self {
             config,
             inventory,
             authority,
             tasks: Tasks::new(),
+            events,
             boot_id,
-            stopping: CancellationToken::new(),
+            stopping,
         }
     }
 }

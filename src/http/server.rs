@@ -220,7 +220,7 @@ impl Protocols {
                 async move { answer.await.map_err(|never: Infallible| match never {}) }
             })
         };
-        let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
+        let mut connection = pin!(self.builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
         let mut stopped = pin!(self.stop.cancelled());
         // hyper waits for as long as it takes to learn which HTTP it is.
         let mut patience = pin!(tokio::time::sleep(self.first_request));

@@ -161,6 +161,13 @@ impl Table {
         self.objects.range((Excluded(uuid), Unbounded)).map(|(_, object)| object)
     }
 
+    /// The objects behind `uuid`, or all of them, in order.
+    pub fn behind(&self, uuid: Option<Uuid>) -> impl Iterator<Item = &Arc<Object>> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = uuid.map_or(Unbounded, Excluded);
+        self.objects.range((from, Unbounded)).map(|(_, object)| object)
+    }
+
     fn insert(&mut self, object: Arc<Object>) -> Option<Arc<Object>> {
         self.bytes += object.record.json().len();
         let before = self.objects.insert(object.uuid, object);
