@@ -10,6 +10,7 @@ mod encode;
 mod feed;
 mod json;
 mod mirror;
+pub mod query;
 mod record;
 mod refs;
 mod revision;
@@ -17,6 +18,7 @@ mod store;
 mod sync;
 mod value;
 
+pub use date::instant;
 pub use draft::is_mirrored;
 pub use feed::{Batch, Feed, Happening, Next, Present, What};
 pub use mirror::{Mirror, MirrorState, NotReady, Reading, Status};
