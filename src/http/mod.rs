@@ -30,9 +30,9 @@ use uuid::Uuid;
 
 use crate::auth::Authority;
 use crate::config::Config;
-use events::Events;
 use crate::inventory::Inventory;
 use crate::ops::Tasks;
+use events::Events;
 
 /// What routes work with; their state is an `Arc` of it.
 #[derive(Debug)]
@@ -66,14 +66,6 @@ impl Gateway {
             &config.limits,
             stopping.clone(),
         ));
-        Self {
-            config,
-            inventory,
-            authority,
-            tasks: Tasks::new(),
-            events,
-            boot_id,
-            stopping,
-        }
+        Self { config, inventory, authority, tasks: Tasks::new(), events, boot_id, stopping }
     }
 }

@@ -9,8 +9,8 @@ use super::Gateway;
 use super::collections::{self, Source, View};
 use super::relations::relations;
 use super::routes::{
-    actions, backends, docs, events, health, objects, permissions, read_through, related, sessions, tasks,
-    vms, writes,
+    actions, backends, docs, events, health, objects, permissions, read_through, related, sessions,
+    tasks, vms, writes,
 };
 use super::shell::{method_not_allowed, not_found};
 use crate::datamodel::datamodel;

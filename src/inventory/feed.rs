@@ -203,8 +203,7 @@ impl Feed {
         change(&mut history.present, backend.clone());
         history.present.place += 1;
         let Present { place, revision, .. } = history.present;
-        let dropped =
-            history.keep(Happening { place, revision, backend, what, bytes }, self.limit);
+        let dropped = history.keep(Happening { place, revision, backend, what, bytes }, self.limit);
         drop(history);
         self.newest.send_replace(place);
         // Freeing thousands of records takes a while; nobody waits for it.

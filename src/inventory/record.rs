@@ -120,7 +120,8 @@ impl Record {
     /// the datamodel does not know follow.
     pub fn changed<'a>(&'a self, before: &'a Self, class: &'a Class) -> Vec<&'a str> {
         let known = class.fields.iter().enumerate();
-        let known = known.filter(|(index, _)| self.field(class, *index) != before.field(class, *index));
+        let known =
+            known.filter(|(index, _)| self.field(class, *index) != before.field(class, *index));
         let known = known.map(|(_, field)| field.name.as_str());
         let (now, then) = (self.extras(class), before.extras(class));
         let differ = now.iter().filter(|extra| !then.contains(extra));
@@ -230,7 +231,11 @@ mod tests {
     use super::*;
     use crate::datamodel::datamodel;
 
-    fn record(name: &str, state: Option<&str>, extras: &[(&str, &str)]) -> (Record, &'static Class) {
+    fn record(
+        name: &str,
+        state: Option<&str>,
+        extras: &[(&str, &str)],
+    ) -> (Record, &'static Class) {
         let class = datamodel().class("VM").expect("a class");
         let mut builder = RecordBuilder::default();
         builder.start(Uuid::from_u128(7), "lab");

@@ -3,11 +3,8 @@ use super::*;
 #[tokio::test]
 async fn lasting_use_keeps_a_session_from_going_idle_and_not_from_its_end() {
     let pool = Pool::start().await;
-    let config = AuthConfig {
-        token_ttl: seconds(100),
-        idle_ttl: seconds(30),
-        ..AuthConfig::default()
-    };
+    let config =
+        AuthConfig { token_ttl: seconds(100), idle_ttl: seconds(30), ..AuthConfig::default() };
     let authority = authority_with(&[("lab", &pool)], &config);
     let login = login(&authority).await;
     let caller = authenticate(&authority, &login).await.expect("known");

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::Events;
-use super::encode::{Encoded, Ids, Reason, encode, write_json};
+use super::encode::{Encoded, Ids, Reason, write_json};
 use super::frames::{Frames, Wire};
 use super::group::{At, Behind, Group};
 use super::seats::{End, NoSeat, Seat};
@@ -102,10 +102,8 @@ impl Follower {
         begin: Begin,
     ) -> Result<Self, NoSeat> {
         let group = events.groups.join(selection, wire).map_err(|_| NoSeat::Groups)?;
-        let mut heartbeat = tokio::time::interval_at(
-            Instant::now() + events.heartbeat,
-            events.heartbeat,
-        );
+        let mut heartbeat =
+            tokio::time::interval_at(Instant::now() + events.heartbeat, events.heartbeat);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Self {
             news: group.news(),
@@ -245,8 +243,7 @@ impl Follower {
                 Next::Gone => Encoded::Resync(Reason::TooSlow),
                 Next::Happening(happening) => {
                     self.at = At::of(&happening);
-                    let Group { selection, wire, ids, .. } = &*self.group;
-                    encode(selection, *wire, ids, &happening)
+                    self.group.encode(&happening)
                 }
             },
         };

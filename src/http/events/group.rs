@@ -1,6 +1,7 @@
 //! Followers who want the same: for them things are looked at once and encoded once.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use foldhash::HashMap;
@@ -53,6 +54,7 @@ pub(super) struct Groups {
     ids: Ids,
     most: usize,
     groups: Mutex<HashMap<(Wire, String), Weak<Group>>>,
+    encoded: AtomicU64,
 }
 
 /// One group. Its task lasts as long as somebody holds it.
@@ -84,11 +86,21 @@ struct Ready {
 impl Groups {
     pub(super) fn new(feed: Arc<Feed>, boot_id: Arc<str>, limits: &Limits) -> Arc<Self> {
         let most = limits.max_event_groups;
-        Arc::new(Self { feed, ids: Ids(boot_id), most, groups: Mutex::default() })
+        Arc::new(Self { feed, ids: Ids(boot_id), most, groups: Mutex::default(), encoded: AtomicU64::new(0) })
     }
 
     pub(super) fn feed(&self) -> &Arc<Feed> {
         &self.feed
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.groups.lock().len()
+    }
+
+    /// How often something was encoded, for a group or for one follower that was behind.
+    pub(super) fn encoded(&self) -> u64 {
+        self.encoded.load(Ordering::Relaxed)
     }
 
     /// The group of those who want this, in this form.
@@ -144,6 +156,15 @@ impl Group {
             Some((at, encoded)) => Behind::Encoded(*at, encoded.clone()),
             None => Behind::Nothing(ready.until),
         }
+    }
+
+    /// What something that happened means to the followers.
+    pub(super) fn encode(&self, happening: &Happening) -> Encoded {
+        let encoded = encode(&self.selection, self.wire, &self.ids, happening);
+        if let (Encoded::Frames(_), Some(all)) = (&encoded, self.all.upgrade()) {
+            all.encoded.fetch_add(1, Ordering::Relaxed);
+        }
+        encoded
     }
 
     /// Looks at everything that happens.
@@ -202,10 +223,10 @@ async fn look_at(group: &Arc<Group>, happening: &Arc<Happening>) -> Encoded {
         What::Status(_) | What::Forgotten => false,
     };
     if !much {
-        return encode(&group.selection, group.wire, &group.ids, happening);
+        return group.encode(happening);
     }
     let (group, happening) = (group.clone(), happening.clone());
-    let work = move || encode(&group.selection, group.wire, &group.ids, &happening);
+    let work = move || group.encode(&happening);
     match tokio::task::spawn_blocking(work).await {
         Ok(encoded) => encoded,
         Err(error) => {

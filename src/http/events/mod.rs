@@ -47,11 +47,21 @@ pub const MEDIA_TYPE: &str = "text/event-stream";
 /// Tells a proxy that would collect an answer before it passes it on that this one never ends.
 static X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
+/// How many streams there are, and how much they cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Clients' streams.
+    pub streams: usize,
+    /// What they ask for, each different thing counted once.
+    pub groups: usize,
+    /// How often something that happened was encoded.
+    pub encoded: u64,
+}
+
 /// All streams of the gateway.
 #[derive(Debug)]
 pub struct Events {
     inventory: Arc<Inventory>,
-    boot_id: Arc<str>,
     heartbeat: Duration,
     groups: Arc<Groups>,
     seats: Arc<Seats>,
@@ -68,16 +78,21 @@ impl Events {
         limits: &Limits,
         stopping: CancellationToken,
     ) -> Self {
-        let boot_id: Arc<str> = boot_id.into();
         Self {
-            groups: Groups::new(inventory.feed().clone(), boot_id.clone(), limits),
+            groups: Groups::new(inventory.feed().clone(), boot_id.into(), limits),
             inventory,
-            boot_id,
+
             heartbeat: limits.event_heartbeat,
             seats: Seats::new(authority, limits, stopping),
             sockets: TaskTracker::new(),
             shutdown_grace: limits.shutdown_grace,
         }
+    }
+
+    /// How many streams there are, and how much they cost.
+    pub fn counts(&self) -> Counts {
+        let (streams, groups) = (self.seats.len(), self.groups.len());
+        Counts { streams, groups, encoded: self.groups.encoded() }
     }
 
     /// A place among the streams, for as long as one lasts.
@@ -121,7 +136,10 @@ impl Events {
     pub async fn shutdown(&self) {
         self.sockets.close();
         if tokio::time::timeout(self.shutdown_grace, self.sockets.wait()).await.is_err() {
-            tracing::warn!(left = self.sockets.len(), "WebSockets that did not end in time are cut");
+            tracing::warn!(
+                left = self.sockets.len(),
+                "WebSockets that did not end in time are cut"
+            );
         }
     }
 }

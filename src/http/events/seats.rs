@@ -136,6 +136,11 @@ impl Seats {
         Ok(Seat { seats: self.clone(), session, standing })
     }
 
+    /// How many streams there are.
+    pub(super) fn len(&self) -> usize {
+        self.taken.lock().all
+    }
+
     /// Has a session attended to for as long as it has streams.
     fn attend(&self, caller: &Caller) -> Streams {
         let (tell, standing) = watch::channel(Standing::default());

@@ -128,9 +128,7 @@ pub async fn ticket(
     _: NoQuery,
 ) -> Result<Response, Problem> {
     let ticket = gateway.authority.issue_ticket(&holder);
-    let ticket = ticket.map_err(|error| {
-        Problem::new(Code::TooManyTickets, error.to_string())
-    })?;
+    let ticket = ticket.map_err(|error| Problem::new(Code::TooManyTickets, error.to_string()))?;
     let expires_at = rfc3339(SystemTime::now() + ticket.life);
     let mut response = secret(&TicketCreated { ticket: ticket.secret, expires_at });
     *response.status_mut() = StatusCode::CREATED;
@@ -176,10 +174,7 @@ async fn redeem(gateway: &Gateway, ticket: &SecretString) -> Result<Caller, Prob
 
 /// What the client has seen: by its header, which a browser that comes back by itself keeps up to
 /// date, or by its query.
-fn last_seen(
-    headers: &HeaderMap,
-    query: Option<&str>,
-) -> Result<Option<(String, u64)>, Problem> {
+fn last_seen(headers: &HeaderMap, query: Option<&str>) -> Result<Option<(String, u64)>, Problem> {
     let header = headers.get(LAST_EVENT_ID).map(|value| value.to_str().unwrap_or("?"));
     let Some(id) = header.or(query).filter(|id| !id.is_empty()) else { return Ok(None) };
     let parts = id.rsplit_once('-').filter(|(run, number)| {

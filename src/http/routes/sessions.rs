@@ -269,7 +269,10 @@ pub(super) fn rfc3339(time: SystemTime) -> String {
 }
 
 /// The one place where a token is written out: to whom it was made for.
-pub(super) fn expose<S: Serializer>(token: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn expose<S: Serializer>(
+    token: &SecretString,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(token.expose_secret())
 }
 
