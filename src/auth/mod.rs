@@ -24,6 +24,7 @@ mod session;
 mod throttle;
 mod tickets;
 mod token;
+mod users;
 
 pub use authority::{AuthError, Authority, StartError};
 pub use caller::{Caller, SessionHolder};
@@ -32,6 +33,7 @@ pub use login::{Login, LoginError};
 pub use presence::Over;
 pub use session::{BackendStatus, GatewaySession, NoAccess};
 pub use tickets::{Ticket, TooManyTickets};
+pub use users::{HashError, Users, UsersError, hash};
 
 #[cfg(test)]
 pub(crate) mod tests;

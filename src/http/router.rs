@@ -31,6 +31,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/events", get(events::stream))
         .route("/events/tickets", post(events::ticket))
         .merge(collections())
+        .merge(calls_only())
         .route("/tasks/{uuid}/actions/cancel", post(tasks::cancel))
         .route("/sessions/current/permissions", get(permissions::list))
         .merge(related())
@@ -83,6 +84,14 @@ fn collections() -> Router<Arc<Gateway>> {
             router = router.route(&path("/actions/{call}"), action);
         }
         router
+    })
+}
+
+/// The calls of classes that have nothing else.
+fn calls_only() -> Router<Arc<Gateway>> {
+    collections::calls_only().iter().fold(Router::new(), |router, collection| {
+        let action = post(actions::of_collection).layer(Extension(collection));
+        router.route(&format!("/{}/actions/{{call}}", collection.path), action)
     })
 }
 

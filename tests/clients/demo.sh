@@ -32,7 +32,7 @@ start_demo() {
         (cd "$root" && cargo build --quiet)
         XENGATE=${CARGO_TARGET_DIR:-$root/target}/debug/xengate
     fi
-    "$XENGATE" demo --listen 127.0.0.1:0 "$@" > "$work/demo.out" 2> "$work/demo.log" &
+    "$XENGATE" demo --still --listen 127.0.0.1:0 "$@" > "$work/demo.out" 2> "$work/demo.log" &
     demo=$!
     local tries=0
     until XENGATE_URL=$(sed -n 's/^xengate listening on //p' "$work/demo.out") \

@@ -86,7 +86,13 @@ struct Ready {
 impl Groups {
     pub(super) fn new(feed: Arc<Feed>, boot_id: Arc<str>, limits: &Limits) -> Arc<Self> {
         let most = limits.max_event_groups;
-        Arc::new(Self { feed, ids: Ids(boot_id), most, groups: Mutex::default(), encoded: AtomicU64::new(0) })
+        Arc::new(Self {
+            feed,
+            ids: Ids(boot_id),
+            most,
+            groups: Mutex::default(),
+            encoded: AtomicU64::new(0),
+        })
     }
 
     pub(super) fn feed(&self) -> &Arc<Feed> {

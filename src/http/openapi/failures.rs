@@ -206,6 +206,7 @@ pub(super) const UNAVAILABLE: Failure = own(
         Code::Overloaded,
         Code::TooManySessions,
         Code::TooManyStreams,
+        Code::LoginNotConfigured,
         Code::ShuttingDown,
         Code::BackendUnreachable,
         Code::BackendBusy,

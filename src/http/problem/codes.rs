@@ -73,6 +73,8 @@ pub enum Code {
     TooManyOwnStreams,
     /// The session has as many unused tickets as it may.
     TooManyTickets,
+    /// Nobody can log in until somebody changes a configuration.
+    LoginNotConfigured,
     /// The gateway is about to end.
     ShuttingDown,
     /// The backend cannot be reached.
@@ -124,6 +126,7 @@ impl Code {
         Self::TooManyStreams,
         Self::TooManyOwnStreams,
         Self::TooManyTickets,
+        Self::LoginNotConfigured,
         Self::ShuttingDown,
         Self::BackendUnreachable,
         Self::BackendBusy,
@@ -243,6 +246,11 @@ impl Code {
             Self::TooManyTickets => {
                 ("TOO_MANY_TICKETS", StatusCode::TOO_MANY_REQUESTS, "Too many unused tickets")
             }
+            Self::LoginNotConfigured => (
+                "LOGIN_NOT_CONFIGURED",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Nobody can log in as it is configured",
+            ),
             Self::ShuttingDown => {
                 ("SHUTTING_DOWN", StatusCode::SERVICE_UNAVAILABLE, "The gateway is shutting down")
             }
