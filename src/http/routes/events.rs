@@ -152,7 +152,9 @@ async fn upgrade(
     parts: &mut Parts,
     gateway: &Arc<Gateway>,
 ) -> Result<Option<WebSocketUpgrade>, Problem> {
-    if !parts.headers.contains_key(header::UPGRADE) {
+    let asked = parts.headers.get(header::UPGRADE).and_then(|value| value.to_str().ok());
+    // Some clients would have HTTP/2 at every request.
+    if !asked.is_some_and(|protocol| protocol.trim().eq_ignore_ascii_case("websocket")) {
         return Ok(None);
     }
     let upgrade = WebSocketUpgrade::from_request_parts(parts, gateway).await;
