@@ -317,6 +317,7 @@ mod tests {
         UNPROCESSABLE,
         BAD_ARGUMENT,
         TOO_MANY,
+        TOO_MANY_STREAMS,
         TOO_MANY_CALLS,
         HEADER_TOO_LARGE,
         INTERNAL,

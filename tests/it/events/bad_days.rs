@@ -12,7 +12,7 @@ use super::client::Stream;
 use crate::lab::Lab;
 
 /// More than the buffers of a socket hold, together.
-const MUCH: usize = 30 << 20;
+const MUCH: usize = 24 << 20;
 const TEXT: usize = 400 << 10;
 
 /// A stream whose client reads nothing.

@@ -113,7 +113,7 @@ async fn ends_up_the_same(seed: u64, history: u64, filter: &str) -> usize {
     let mut dice = Dice(seed | 1);
     let path = format!("/events?collections=vms&snapshot=true{filter}");
     let (mut state, mut stream) = (State::default(), Stream::open(&lab, &path, &token).await);
-    for step in 0..120 {
+    for step in 0..100 {
         change(&lab, &mut dice, step);
         if dice.below(10) == 0 {
             mishap(&lab, &mut dice);
@@ -190,7 +190,7 @@ fn mark_with(lab: &Lab, uuid: &str, mark: &str) {
 
 #[tokio::test]
 async fn with_a_history_that_is_long_enough() {
-    for seed in [7, 19, 2026] {
+    for seed in [7, 2026] {
         ends_up_the_same(seed, 16 << 20, "").await;
     }
 }
@@ -198,7 +198,7 @@ async fn with_a_history_that_is_long_enough() {
 #[tokio::test]
 async fn with_a_history_that_is_too_short() {
     let mut resyncs = 0;
-    for seed in [3, 11, 40] {
+    for seed in [3, 40] {
         resyncs += ends_up_the_same(seed, 30 << 10, "").await;
     }
     assert!(resyncs > 0, "it was never too short");
@@ -206,7 +206,7 @@ async fn with_a_history_that_is_too_short() {
 
 #[tokio::test]
 async fn with_a_filter_that_looks_into_other_objects() {
-    for seed in [5, 23, 77] {
+    for seed in [5, 77] {
         let filter = "&filter=name_label%20~%20%22web-*%22%20or%20metrics.VCPUs_number%20=%202";
         ends_up_the_same(seed, 16 << 20, filter).await;
     }
