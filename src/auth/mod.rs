@@ -28,7 +28,7 @@ mod users;
 
 pub use authority::{AuthError, Authority, StartError};
 pub use caller::{Caller, SessionHolder};
-pub use key::KeyError;
+pub use key::{KeyError, check_key_file};
 pub use login::{Login, LoginError};
 pub use presence::Over;
 pub use session::{BackendStatus, GatewaySession, NoAccess};

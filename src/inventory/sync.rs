@@ -197,8 +197,31 @@ impl Sync {
             if let Some(session) = self.mirror.borrow_session() {
                 return session;
             }
-            self.pause().await;
+            if self.pause < LONG_PAUSE {
+                self.pause().await;
+            } else {
+                self.wait_refused().await;
+            }
         }
+    }
+
+    /// Waits for long before the account is tried again. Meanwhile it shows whether the backend is
+    /// there at all, which the account does not.
+    async fn wait_refused(&mut self) {
+        let reason = self.mirror.status().reason.unwrap_or_default();
+        let until = Instant::now() + LONG_PAUSE;
+        loop {
+            match self.mirror.backend.probe().await {
+                Ok(()) => self.mirror.lost(Loss::Refused(reason.clone()), self.contact),
+                Err(error) => self.lost(&error),
+            }
+            let wait = PROBE_EVERY.min(until.saturating_duration_since(Instant::now()));
+            let offered = timeout(wait, self.mirror.offered.notified()).await.is_ok();
+            if offered || Instant::now() >= until {
+                break;
+            }
+        }
+        self.pause = PAUSES.1;
     }
 
     async fn borrowed_session(&mut self) -> Arc<Session> {

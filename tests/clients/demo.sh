@@ -1,5 +1,10 @@
 # For the scripts beside it: a place to work in and a demo to work with, both gone at the end.
 
+# Where there is no way out, that is soon known.
+export PIP_RETRIES=${PIP_RETRIES:-1} PIP_DEFAULT_TIMEOUT=${PIP_DEFAULT_TIMEOUT:-20}
+export npm_config_fetch_retries=${npm_config_fetch_retries:-1}
+export npm_config_fetch_timeout=${npm_config_fetch_timeout:-60000}
+
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 work=$(mktemp -d)
 demo=

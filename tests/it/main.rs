@@ -14,6 +14,7 @@ mod life_cycles;
 mod ops;
 mod replay;
 mod sessions;
+mod strangers;
 mod templates;
 mod vms;
 mod whole_api;
