@@ -8,6 +8,7 @@
 pub mod answer;
 pub mod collections;
 mod cors;
+pub mod events;
 pub mod exposition;
 pub mod extract;
 pub mod openapi;
@@ -34,6 +35,7 @@ use crate::auth::Authority;
 use crate::config::Config;
 use crate::inventory::Inventory;
 use crate::ops::Tasks;
+use events::Events;
 use telemetry::Telemetry;
 
 /// What routes work with; their state is an `Arc` of it.
@@ -47,6 +49,8 @@ pub struct Gateway {
     pub authority: Arc<Authority>,
     /// What the gateway has started on the backends.
     pub tasks: Arc<Tasks>,
+    /// The streams of events.
+    pub events: Arc<Events>,
     /// What is counted about requests.
     pub telemetry: Arc<Telemetry>,
     /// Names this run of the gateway: revisions of another mean nothing to it.
@@ -65,14 +69,23 @@ impl Gateway {
     ) -> Self {
         let mut boot_id = Uuid::new_v4().simple().to_string();
         boot_id.truncate(12);
+        let stopping = CancellationToken::new();
+        let events = Arc::new(Events::new(
+            inventory.clone(),
+            authority.clone(),
+            &boot_id,
+            &config.limits,
+            stopping.clone(),
+        ));
         Self {
             config,
             inventory,
             authority,
             tasks: Tasks::new(),
             telemetry,
+            events,
             boot_id,
-            stopping: CancellationToken::new(),
+            stopping,
         }
     }
 }

@@ -95,7 +95,12 @@ fn clients(gateway: &Gateway, families: &mut Families<'_>) -> fmt::Result {
     let help = "Client connections that were accepted.";
     families.counter("xengate_http_connections_accepted", help, telemetry.accepted.get())?;
     let help = "Event streams that are open.";
-    families.gauge("xengate_event_streams", help, telemetry.event_streams.get())?;
+    let events = gateway.events.counts();
+    families.gauge("xengate_event_streams", help, events.streams as u64)?;
+    let help = "Different things that event streams ask for.";
+    families.gauge("xengate_event_groups", help, events.groups as u64)?;
+    let help = "Events that were encoded, each once for all streams that ask for the same.";
+    families.counter("xengate_events_encoded", help, events.encoded)?;
     let help = "Sessions of the gateway.";
     families.gauge("xengate_sessions", help, gateway.authority.sessions() as u64)?;
     let help = "Sessions there may be.";

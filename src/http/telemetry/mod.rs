@@ -23,8 +23,6 @@ pub struct Telemetry {
     pub connections: Gauge,
     /// Client connections that were accepted.
     pub accepted: Counter,
-    /// Event streams that are open.
-    pub event_streams: Gauge,
     /// Requests that were refused, by the limit they met.
     pub refused: Refused,
     /// Requests that ran into a bug.
@@ -64,7 +62,6 @@ impl Telemetry {
             requests: Requests::new(paths),
             connections: Gauge::default(),
             accepted: Counter::default(),
-            event_streams: Gauge::default(),
             refused: Refused::default(),
             panics: Counter::default(),
             load: OnceLock::new(),
