@@ -91,7 +91,12 @@ impl App {
         let server = Server {
             listener,
             tls: acceptor,
-            shell: Shell::new(router(gateway.clone()), &config.limits, &config.cors),
+            shell: Shell::new(
+                router(gateway.clone()),
+                &config.limits,
+                &config.cors,
+                gateway.bodies.clone(),
+            ),
             limits: config.limits.clone(),
         };
         let server = tokio::spawn(server.run(gateway.stopping.clone()));

@@ -6,7 +6,9 @@
 //! `server.rs` where requests come from.
 
 pub mod answer;
+pub mod bodies;
 pub mod collections;
+pub mod compression;
 mod cors;
 pub mod extract;
 pub mod openapi;
@@ -15,22 +17,28 @@ pub mod problem;
 pub mod relations;
 pub mod representation;
 pub mod request_id;
+pub mod revision;
 pub mod router;
 pub mod routes;
 pub mod scope;
 pub mod server;
 pub mod shell;
 pub mod tls;
+pub mod validators;
 
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use self::bodies::Bodies;
 use crate::auth::Authority;
 use crate::config::Config;
 use crate::inventory::Inventory;
 use crate::ops::Tasks;
+
+/// How many characters name a run of the gateway.
+const BOOT_ID_LENGTH: usize = 12;
 
 /// What routes work with; their state is an `Arc` of it.
 #[derive(Debug)]
@@ -43,8 +51,10 @@ pub struct Gateway {
     pub authority: Arc<Authority>,
     /// What the gateway has started on the backends.
     pub tasks: Arc<Tasks>,
+    /// Large bodies that many clients get.
+    pub bodies: Arc<Bodies>,
     /// Names this run of the gateway: revisions of another mean nothing to it.
-    pub boot_id: String,
+    pub boot_id: Arc<str>,
     /// The gateway is about to end.
     pub stopping: CancellationToken,
 }
@@ -53,13 +63,15 @@ impl Gateway {
     /// A gateway of these parts.
     pub fn new(config: Arc<Config>, inventory: Arc<Inventory>, authority: Arc<Authority>) -> Self {
         let mut boot_id = Uuid::new_v4().simple().to_string();
-        boot_id.truncate(12);
+        boot_id.truncate(BOOT_ID_LENGTH);
+        let bodies = Arc::new(Bodies::new(config.limits.max_cached));
         Self {
             config,
             inventory,
             authority,
             tasks: Tasks::new(),
-            boot_id,
+            bodies,
+            boot_id: boot_id.into(),
             stopping: CancellationToken::new(),
         }
     }
