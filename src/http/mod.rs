@@ -10,6 +10,7 @@ pub mod bodies;
 pub mod collections;
 pub mod compression;
 mod cors;
+pub mod events;
 pub mod extract;
 pub mod openapi;
 pub mod page;
@@ -32,11 +33,12 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use self::bodies::Bodies;
 use crate::auth::Authority;
 use crate::config::Config;
 use crate::inventory::Inventory;
 use crate::ops::Tasks;
+use bodies::Bodies;
+use events::Events;
 
 /// How many characters name a run of the gateway.
 const BOOT_ID_LENGTH: usize = 12;
@@ -54,6 +56,8 @@ pub struct Gateway {
     pub tasks: Arc<Tasks>,
     /// Large bodies that many clients get.
     pub bodies: Arc<Bodies>,
+    /// The streams of events.
+    pub events: Arc<Events>,
     /// Names this run of the gateway: revisions of another mean nothing to it.
     pub boot_id: Arc<str>,
     /// The gateway is about to end.
@@ -65,15 +69,16 @@ impl Gateway {
     pub fn new(config: Arc<Config>, inventory: Arc<Inventory>, authority: Arc<Authority>) -> Self {
         let mut boot_id = Uuid::new_v4().simple().to_string();
         boot_id.truncate(BOOT_ID_LENGTH);
+        let stopping = CancellationToken::new();
+        let events = Arc::new(Events::new(
+            inventory.clone(),
+            authority.clone(),
+            &boot_id,
+            &config.limits,
+            stopping.clone(),
+        ));
         let bodies = Arc::new(Bodies::new(config.limits.max_cached));
-        Self {
-            config,
-            inventory,
-            authority,
-            tasks: Tasks::new(),
-            bodies,
-            boot_id: boot_id.into(),
-            stopping: CancellationToken::new(),
-        }
+        let (tasks, boot_id) = (Tasks::new(), boot_id.into());
+        Self { config, inventory, authority, tasks, bodies, events, boot_id, stopping }
     }
 }
