@@ -7,6 +7,7 @@
 
 pub mod answer;
 pub mod collections;
+pub mod compression;
 mod cors;
 pub mod extract;
 pub mod openapi;
@@ -15,12 +16,14 @@ pub mod problem;
 pub mod relations;
 pub mod representation;
 pub mod request_id;
+pub mod revision;
 pub mod router;
 pub mod routes;
 pub mod scope;
 pub mod server;
 pub mod shell;
 pub mod tls;
+pub mod validators;
 
 use std::sync::Arc;
 
@@ -31,6 +34,9 @@ use crate::auth::Authority;
 use crate::config::Config;
 use crate::inventory::Inventory;
 use crate::ops::Tasks;
+
+/// How many characters name a run of the gateway.
+const BOOT_ID_LENGTH: usize = 12;
 
 /// What routes work with; their state is an `Arc` of it.
 #[derive(Debug)]
@@ -44,7 +50,7 @@ pub struct Gateway {
     /// What the gateway has started on the backends.
     pub tasks: Arc<Tasks>,
     /// Names this run of the gateway: revisions of another mean nothing to it.
-    pub boot_id: String,
+    pub boot_id: Arc<str>,
     /// The gateway is about to end.
     pub stopping: CancellationToken,
 }
@@ -53,13 +59,13 @@ impl Gateway {
     /// A gateway of these parts.
     pub fn new(config: Arc<Config>, inventory: Arc<Inventory>, authority: Arc<Authority>) -> Self {
         let mut boot_id = Uuid::new_v4().simple().to_string();
-        boot_id.truncate(12);
+        boot_id.truncate(BOOT_ID_LENGTH);
         Self {
             config,
             inventory,
             authority,
             tasks: Tasks::new(),
-            boot_id,
+            boot_id: boot_id.into(),
             stopping: CancellationToken::new(),
         }
     }

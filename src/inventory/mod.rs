@@ -79,6 +79,22 @@ impl Inventory {
         self.revisions.last()
     }
 
+    /// Whether readers can see this revision, or come to within `patience`. One counter serves all
+    /// backends, so a backend on which nothing happens keeps nobody waiting.
+    pub async fn reached(&self, revision: u64, patience: Duration) -> bool {
+        self.revisions.reached(revision, patience).await
+    }
+
+    /// What these mirrors hold at one revision: everything up to it, and nothing beyond. A mirror
+    /// that holds nothing is left out.
+    pub fn readings(&self, mirrors: &[&Arc<Mirror>]) -> (u64, Vec<Arc<Reading>>) {
+        self.revisions.at_one(|| {
+            let readings: Vec<_> = mirrors.iter().filter_map(|mirror| mirror.reading()).collect();
+            let newest = readings.iter().map(|reading| reading.snapshot.revision()).max();
+            (readings, newest.unwrap_or(0))
+        })
+    }
+
     /// Ends the tasks and logs out of their own sessions; what takes too long is given up.
     pub async fn shutdown(&self) {
         self.stop.cancel();

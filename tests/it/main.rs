@@ -12,5 +12,6 @@ mod lab;
 mod ops;
 mod replay;
 mod sessions;
+mod versions;
 mod vms;
 mod writes;

@@ -50,6 +50,33 @@ pub(super) fn etag(parts: &mut Parts) -> Ref {
     parts.header("ETag", string(), "Changes when the body does; send it back as If-None-Match.")
 }
 
+/// The headers that tell which version an answer is.
+pub(super) fn versions(parts: &mut Parts, response: ResponseBuilder) -> ResponseBuilder {
+    let response = response.header_ref("ETag", etag(parts)).header_ref("Vary", vary(parts));
+    revision(parts, response)
+}
+
+/// The header that tells how far the mirrors had come.
+pub(super) fn revision(parts: &mut Parts, response: ResponseBuilder) -> ResponseBuilder {
+    let text = "How far the mirrors had come: the answer shows everything up to it. Send it as \
+                `min_revision` to read no less.";
+    response.header_ref("Xen-Revision", parts.header("Xen-Revision", string(), text))
+}
+
+fn vary(parts: &mut Parts) -> Ref {
+    parts.header("Vary", string(), "What of a request the form of the answer depends on.")
+}
+
+/// 304: the client has it.
+pub(super) fn not_modified(parts: &mut Parts) -> (u16, RefOr<Response>) {
+    let response = parts.response("NotModified", |parts| {
+        let same = answer(parts, "`If-None-Match` names what would be answered.", None);
+        let same = versions(parts, same);
+        freshness(parts, same).build()
+    });
+    (304, response)
+}
+
 /// How long the gateway waited for the task, as far as the client asked for it.
 pub(super) fn preference_applied(parts: &mut Parts) -> Ref {
     let text = "The wait that was kept to, `wait=N`; absent when none was asked for.";
@@ -74,7 +101,7 @@ pub(super) fn pending(parts: &mut Parts, response: ResponseBuilder) -> ResponseB
         .into();
     let text = "The change is made, and reads may not show it yet. Absent when they do.";
     let pending = parts.header("Xen-Revision-Pending", shape, text);
-    response.header_ref("Xen-Revision-Pending", pending)
+    revision(parts, response).header_ref("Xen-Revision-Pending", pending)
 }
 
 /// The responses of an operation: its success, and its failures.

@@ -34,6 +34,46 @@ pub(super) fn of_object(parts: &mut Parts) -> Vec<Ref> {
     vec![parts.parameter("uuid", uuid), parts.parameter("backend", backend)]
 }
 
+/// What says how new an answer must be, and which version the client has.
+pub(super) fn of_versions(parts: &mut Parts) -> Vec<Ref> {
+    vec![min_revision(parts), parts.parameter("if_none_match", if_none_match)]
+}
+
+/// What says how new an answer must be.
+pub(super) fn min_revision(parts: &mut Parts) -> Ref {
+    let text = "A value of `Xen-Revision`: the answer shows at least what that one did. It is \
+                waited for, up to 10 seconds.";
+    let shape = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .pattern(Some("^[0-9a-f]{12}-[0-9]{1,19}$"))
+        .examples(["0f3c9a71be42-1207"]);
+    parts.parameter("min_revision", || query("min_revision", shape.into(), text))
+}
+
+/// What says which version of the object is to be changed.
+pub(super) fn if_match(parts: &mut Parts) -> Ref {
+    parts.parameter("if_match", || {
+        let text = "Do it only to the version of the object that has this `ETag`, in whichever \
+                    form it was read; else 412, and nothing is sent. `*` is any version.";
+        header("If-Match", text)
+    })
+}
+
+fn if_none_match() -> Parameter {
+    let text = "The `ETag` of an answer that the client has: 304 when it is still the one.";
+    header("If-None-Match", text)
+}
+
+fn header(name: &str, description: &str) -> Parameter {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(description))
+        .schema(Some(string()))
+        .build()
+}
+
 /// What says which backend is meant, where no object does.
 pub(super) fn of_backend(parts: &mut Parts) -> Ref {
     let text = "The backend to do it on; needed where the session is logged in to several.";

@@ -1,7 +1,7 @@
 //! Operations that read collections: lists, single objects and their sub-resources.
 
 use utoipa::openapi::path::HttpMethod;
-use utoipa::openapi::{RefOr, Response, ResponseBuilder};
+use utoipa::openapi::{Ref, RefOr, Response, ResponseBuilder};
 
 use super::answers;
 use super::failures::{self, Failure};
@@ -48,13 +48,15 @@ fn list(parts: &mut Parts, collection: &Collection, class: &Class) -> Operation 
     // A class without that call is listed from its events all the same.
     let call = class.call("get_all_records").or_else(|| class.call("get_record"));
     let calls: Vec<_> = call.map(|call| call.wire_name.clone()).into_iter().collect();
+    let mut parameters = parameters::of_list(parts);
+    parameters.extend(versions(parts, collection));
     Operation {
         access: access_to_all(&calls),
         calls,
         description: description.map(str::to_owned),
         deprecated: records::is_deprecated(class),
-        parameters: parameters::of_list(parts),
-        responses: responses(parts, collection, &page, body, &[failures::UNKNOWN_BACKEND]),
+        parameters,
+        responses: responses(parts, collection, &page, body, &LIST_FAILURES),
         ..Operation::own(
             HttpMethod::Get,
             &format!("/{}", collection.path),
@@ -80,6 +82,7 @@ fn object(parts: &mut Parts, collection: &Collection, class: &Class) -> Operatio
     if name == "task" {
         parameters.push(parameters::wait(parts));
     }
+    parameters.extend(versions(parts, collection));
     let calls = vec![format!("{}.get_record", class.name)];
     Operation {
         access: access_to_all(&calls),
@@ -102,6 +105,8 @@ fn vm_metrics(parts: &mut Parts) -> Operation {
     let body = records::vm_metrics(parts);
     let calls = vec!["VM_metrics.get_record".to_owned(), "VM_guest_metrics.get_record".to_owned()];
     let found = answers::answer(parts, "The metrics.", Some(body));
+    let mut parameters = parameters::of_object(parts);
+    parameters.extend(parameters::of_versions(parts));
     Operation {
         access: access_to_all(&calls),
         calls,
@@ -110,7 +115,7 @@ fn vm_metrics(parts: &mut Parts) -> Operation {
              without a metrics record (a template, for one) answers 404."
                 .into(),
         ),
-        parameters: parameters::of_object(parts),
+        parameters,
         responses: mirrored(parts, found, &OBJECT_FAILURES),
         ..Operation::own(
             HttpMethod::Get,
@@ -123,6 +128,15 @@ fn vm_metrics(parts: &mut Parts) -> Operation {
 }
 
 const OBJECT_FAILURES: [Failure; 2] = [failures::NOT_FOUND, failures::AMBIGUOUS];
+const LIST_FAILURES: [Failure; 2] = [failures::UNKNOWN_BACKEND, failures::ANOTHER_BOOT];
+
+/// How new an answer must be, and what the client has, where answers have versions.
+fn versions(parts: &mut Parts, collection: &Collection) -> Vec<Ref> {
+    match collection.source {
+        Source::Mirror => parameters::of_versions(parts),
+        Source::ReadThrough => vec![parameters::min_revision(parts)],
+    }
+}
 
 fn responses(
     parts: &mut Parts,
@@ -134,7 +148,10 @@ fn responses(
     let found = answers::answer(parts, description, Some(body));
     match collection.source {
         Source::Mirror => mirrored(parts, found, more),
-        Source::ReadThrough => answers::with(parts, (200, found.build()), &failures::OF_CALL),
+        Source::ReadThrough => {
+            let found = answers::revision(parts, found).build();
+            answers::with(parts, (200, found), &failures::OF_CALL)
+        }
     }
 }
 
@@ -144,9 +161,12 @@ pub(super) fn mirrored(
     found: ResponseBuilder,
     more: &[Failure],
 ) -> Vec<(u16, RefOr<Response>)> {
+    let found = answers::versions(parts, found);
     let found = answers::freshness(parts, found).build();
     let failures = [&failures::OF_SESSION[..], &failures::OF_MIRROR, more].concat();
-    answers::with(parts, (200, found), &failures)
+    let mut responses = answers::with(parts, (200, found), &failures);
+    responses.push(answers::not_modified(parts));
+    responses
 }
 
 /// What one object and several are called: `GPU group`, `GPU groups`.

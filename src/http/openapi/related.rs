@@ -42,6 +42,7 @@ fn list(parts: &mut Parts, relation: &Relation) -> Operation {
     let failures = [failures::NOT_FOUND, failures::AMBIGUOUS];
     let mut parameters = parameters::of_object(parts);
     parameters.extend(parameters::of_list(parts).into_iter().take(2));
+    parameters.extend(parameters::of_versions(parts));
     Operation {
         access: access_to_all(&calls),
         calls,

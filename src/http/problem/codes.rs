@@ -77,6 +77,8 @@ pub enum Code {
     BackendNotReady,
     /// The backend took too long.
     BackendTimeout,
+    /// Reads have not come to the revision that is asked for.
+    RevisionNotReached,
     /// The request took too long.
     RequestTimeout,
 }
@@ -120,6 +122,7 @@ impl Code {
         Self::BackendBusy,
         Self::BackendNotReady,
         Self::BackendTimeout,
+        Self::RevisionNotReached,
         Self::RequestTimeout,
     ];
 
@@ -168,7 +171,7 @@ impl Code {
                 ("AMBIGUOUS_UUID", StatusCode::CONFLICT, "Several backends have this uuid")
             }
             Self::ForeignRevision => (
-                "FOREIGN_REVISION",
+                "REVISION_OF_ANOTHER_BOOT",
                 StatusCode::CONFLICT,
                 "A revision of an earlier run of the gateway",
             ),
@@ -240,6 +243,11 @@ impl Code {
             Self::BackendTimeout => {
                 ("BACKEND_TIMEOUT", StatusCode::GATEWAY_TIMEOUT, "The backend took too long")
             }
+            Self::RevisionNotReached => (
+                "REVISION_NOT_REACHED",
+                StatusCode::GATEWAY_TIMEOUT,
+                "Reads have not come to this revision",
+            ),
             Self::RequestTimeout => {
                 ("REQUEST_TIMEOUT", StatusCode::GATEWAY_TIMEOUT, "The request took too long")
             }
@@ -274,6 +282,7 @@ impl Code {
                 | Self::BackendBusy
                 | Self::BackendNotReady
                 | Self::BackendTimeout
+                | Self::RevisionNotReached
                 | Self::RequestTimeout
         )
     }

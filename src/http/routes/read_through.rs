@@ -16,6 +16,7 @@ use crate::http::extract::{AcceptsJson, ObjectUuid, Query};
 use crate::http::page;
 use crate::http::problem::{Code, Problem};
 use crate::http::representation::json;
+use crate::http::revision::{Revision, reached};
 use crate::http::scope::Scope;
 use crate::ops::{OpError, Reach};
 
@@ -30,6 +31,8 @@ pub async fn list(
     let limit = page::limit(query.limit)?;
     let identity = format!("{}?{}", collection.path, query.backend.as_deref().unwrap_or_default());
     let from = query.cursor.map(|cursor| page::position(&identity, &cursor)).transpose()?;
+    reached(&gateway, query.min_revision.as_ref()).await?;
+    let revision = Revision::last(&gateway);
     let reach = Scope::backend(&gateway, &caller, query.backend.as_deref()).await?;
     let records = reach.records(class_of(collection)).await?;
     let total = records.len();
@@ -45,7 +48,10 @@ pub async fn list(
         let backend = reach.mirror.name().to_owned();
         page::cursor(&identity, &page::Position { backend, uuid })
     });
-    Ok(json(serde_json::json!({"items": items, "total": total, "next": next}).to_string()))
+    let list = serde_json::json!({"items": items, "total": total, "next": next});
+    let mut response = json(list.to_string());
+    revision.mark(&mut response);
+    Ok(response)
 }
 
 /// One object, read in the caller's own session.
@@ -57,11 +63,14 @@ pub async fn get(
     _: AcceptsJson,
     Query(query): Query<ObjectQuery>,
 ) -> Result<Response, Problem> {
+    reached(&gateway, query.min_revision.as_ref()).await?;
+    let revision = Revision::last(&gateway);
     let reach = Scope::backend(&gateway, &caller, query.backend.as_deref()).await?;
-    match record(&reach, class_of(collection), uuid).await? {
-        Some(record) => Ok(json(record)),
-        None => Err(Problem::new(Code::NotFound, "no object of this uuid")),
-    }
+    let record = record(&reach, class_of(collection), uuid).await?;
+    let record = record.ok_or_else(|| Problem::new(Code::NotFound, "no object of this uuid"))?;
+    let mut response = json(record);
+    revision.mark(&mut response);
+    Ok(response)
 }
 
 /// The record of one object, if there is one.

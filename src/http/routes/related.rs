@@ -17,7 +17,9 @@ use crate::http::page::{self, Position};
 use crate::http::problem::Problem;
 use crate::http::relations::{Members, Relation};
 use crate::http::representation::{Page, json};
-use crate::http::scope::{Scope, mark};
+use crate::http::revision::reached;
+use crate::http::scope::Scope;
+use crate::http::validators::{Stamp, Validators};
 use crate::inventory::{Object, Snapshot};
 
 /// A page of the objects that belong to this one, in the order of their uuids.
@@ -27,19 +29,28 @@ pub async fn list(
     caller: Caller,
     ObjectUuid(uuid): ObjectUuid,
     _: AcceptsJson,
+    validators: Validators,
     Query(query): Query<ListQuery>,
 ) -> Result<Response, Problem> {
     let limit = page::limit(query.limit)?;
     let Relation { parent, path, target, members } = relation;
     let identity = format!("{}/{uuid}/{path}", parent.path);
     let from = query.cursor.map(|cursor| page::position(&identity, &cursor)).transpose()?;
+    reached(&gateway, query.min_revision.as_ref()).await?;
     let scope = Scope::of(&gateway, &caller, query.backend.as_deref()).await?;
     let (reading, object) = scope.object(class(parent.class).id, uuid)?;
-    let related = related(&reading.snapshot, object, class(target.class), *members);
-    let page = page_of(&related, from.as_ref(), limit);
-    let next = page.next.as_ref().map(|position| page::cursor(&identity, position));
-    let mut response = json(page.json(next.as_deref(), &[]));
-    mark(&mut response, std::iter::once((object.backend(), reading)));
+    let target = class(target.class);
+    let etag = Stamp::of_object(reading, object)
+        .table(reading.snapshot.class(target.id))
+        .shaped(&(path, limit, &from))
+        .etag(&gateway);
+    let mut response = validators.answer(&etag, || {
+        let related = related(&reading.snapshot, object, target, *members);
+        let page = page_of(&related, from.as_ref(), limit);
+        let next = page.next.as_ref().map(|position| page::cursor(&identity, position));
+        json(page.json(next.as_deref(), &[]))
+    })?;
+    scope.mark_one(&mut response, object.backend(), reading);
     Ok(response)
 }
 

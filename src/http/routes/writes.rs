@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::objects::{ObjectQuery, class_of};
+use super::objects::{TargetQuery, class_of};
 use super::read_through;
 use super::tasks::started;
 use crate::auth::Caller;
@@ -21,7 +21,9 @@ use crate::http::collections::Collection;
 use crate::http::extract::{AcceptsJson, Json, ObjectUuid, PreferWait, Query};
 use crate::http::problem::{Problem, Progress};
 use crate::http::representation::json;
+use crate::http::revision::Revision;
 use crate::http::scope::Scope;
+use crate::http::validators::{ETag, Stamp, Validators};
 use crate::ops::destroy::{Disks, destroy_vm};
 use crate::ops::{Reach, Settled, Touched, create, patch, provision};
 
@@ -60,7 +62,7 @@ pub async fn create(
     State(gateway): State<Arc<Gateway>>,
     Extension(collection): Extension<&'static Collection>,
     caller: Caller,
-    Query(query): Query<ObjectQuery>,
+    Query(query): Query<TargetQuery>,
     prefer: PreferWait,
     _: AcceptsJson,
     Json(body): Json<Map<String, Value>>,
@@ -76,32 +78,39 @@ pub async fn create(
     let done = reach.call(call, arguments).await?;
     let settled = reach.settle(Touched::Elsewhere).await;
     let uuid = done.result.and_then(|json| serde_json::from_slice::<Uuid>(&json).ok());
-    let Some(uuid) = uuid else { return Ok(answer::settled(settled, answer::nothing())) };
-    let record = shown(&reach, class, uuid).await?;
-    let settled = if record.is_some() { settled } else { Settled::Pending };
-    let body = record.unwrap_or_else(|| {
-        let (uuid, backend) = (uuid.to_string(), reach.mirror.name());
-        serde_json::json!({"uuid": uuid, "backend": backend}).to_string().into_bytes()
-    });
+    let Some(uuid) = uuid else {
+        return Ok(Revision::after(&gateway, answer::settled(settled, answer::nothing())));
+    };
+    let (settled, body, etag) = match shown(&gateway, &reach, class, uuid).await? {
+        Some((record, etag)) => (settled, record, etag),
+        None => {
+            let (uuid, backend) = (uuid.to_string(), reach.mirror.name());
+            let known = serde_json::json!({"uuid": uuid, "backend": backend});
+            (Settled::Pending, known.to_string().into_bytes(), None)
+        }
+    };
     let response = answer::created(collection.path, &uuid.to_string(), body);
-    Ok(answer::settled(settled, response))
+    Ok(Revision::after(&gateway, versioned(settled, etag, response)))
 }
 
 /// Changes fields of an object.
+#[expect(clippy::too_many_arguments, reason = "each is a check")]
 pub async fn change(
     State(gateway): State<Arc<Gateway>>,
     Extension(collection): Extension<&'static Collection>,
     caller: Caller,
     ObjectUuid(uuid): ObjectUuid,
     Query(query): Query<PatchQuery>,
+    validators: Validators,
     _: AcceptsJson,
     Json(body): Json<Map<String, Value>>,
 ) -> Result<Response, Problem> {
     let class = class_of(collection);
-    let target = Scope::target(&gateway, &caller, query.backend.as_deref(), class, uuid);
+    let backend = query.backend.as_deref();
+    let target = Scope::target(&gateway, &caller, backend, class, uuid, &validators);
     let (reach, reference) = target.await?;
-    let record = shown(&reach, class, uuid).await?.unwrap_or_default();
-    let current: Map<String, Value> = serde_json::from_slice(&record).unwrap_or_default();
+    let before = shown(&gateway, &reach, class, uuid).await?.unwrap_or_default();
+    let current: Map<String, Value> = serde_json::from_slice(&before.0).unwrap_or_default();
     let snapshot = reach.snapshot()?;
     let plan = patch::plan(class, &current, &reference, &body, &*snapshot)?;
     plan.check(&reach)?;
@@ -114,8 +123,8 @@ pub async fn change(
         let patch::Halted { applied, failed, not_tried, error } = halted;
         return Err(Problem::from(error).with_progress(Progress { applied, failed, not_tried }));
     }
-    let record = shown(&reach, class, uuid).await?.unwrap_or(record);
-    Ok(answer::settled(ran.settled, json(record)))
+    let (record, etag) = shown(&gateway, &reach, class, uuid).await?.unwrap_or(before);
+    Ok(Revision::after(&gateway, versioned(ran.settled, etag, json(record))))
 }
 
 /// Destroys an object.
@@ -124,15 +133,17 @@ pub async fn destroy(
     Extension(collection): Extension<&'static Collection>,
     caller: Caller,
     ObjectUuid(uuid): ObjectUuid,
-    Query(query): Query<ObjectQuery>,
+    Query(query): Query<TargetQuery>,
+    validators: Validators,
 ) -> Result<Response, Problem> {
     let class = class_of(collection);
-    let target = Scope::target(&gateway, &caller, query.backend.as_deref(), class, uuid);
+    let backend = query.backend.as_deref();
+    let target = Scope::target(&gateway, &caller, backend, class, uuid, &validators);
     let (reach, reference) = target.await?;
     let call = create::destructor(class).expect("only classes with a destructor are routed here");
     reach.call(call, create::own(&reference)).await?;
     let settled = reach.settle(Touched::Elsewhere).await;
-    Ok(answer::settled(settled, answer::nothing()))
+    Ok(Revision::after(&gateway, answer::settled(settled, answer::nothing())))
 }
 
 /// Destroys a VM, and its disks if the client says so.
@@ -142,10 +153,12 @@ pub async fn destroy_machine(
     caller: Caller,
     ObjectUuid(uuid): ObjectUuid,
     Query(query): Query<DestroyVmQuery>,
+    validators: Validators,
     prefer: PreferWait,
 ) -> Result<Response, Problem> {
     let class = class_of(collection);
-    let target = Scope::target(&gateway, &caller, query.backend.as_deref(), class, uuid);
+    let backend = query.backend.as_deref();
+    let target = Scope::target(&gateway, &caller, backend, class, uuid, &validators);
     let (reach, reference) = target.await?;
     let disks = match query.disks {
         DisksChoice::Keep => Disks::Keep,
@@ -155,15 +168,29 @@ pub async fn destroy_machine(
     started(&gateway, &reach, task, prefer.0, |_| answer::nothing()).await
 }
 
-/// The object's record as clients see it, if it is there.
+/// The answer to a write that shows the object, with the object's tag where reads show it too.
+fn versioned(settled: Settled, etag: Option<ETag>, response: Response) -> Response {
+    let response = match etag.filter(|_| settled == Settled::Seen) {
+        Some(etag) => etag.on(response),
+        None => response,
+    };
+    answer::settled(settled, response)
+}
+
+/// The object's record as clients see it, if it is there, and its tag if it has one.
 async fn shown(
+    gateway: &Gateway,
     reach: &Reach,
     class: &'static Class,
     uuid: Uuid,
-) -> Result<Option<Vec<u8>>, Problem> {
+) -> Result<Option<(Vec<u8>, Option<ETag>)>, Problem> {
     if !crate::inventory::is_mirrored(class) {
-        return Ok(read_through::record(reach, class, uuid).await?);
+        let record = read_through::record(reach, class, uuid).await?;
+        return Ok(record.map(|record| (record, None)));
     }
-    let snapshot = reach.snapshot()?;
-    Ok(snapshot.object(class.id, &uuid).map(|object| object.record().json().to_vec()))
+    let reading = reach.reading()?;
+    Ok(reading.snapshot.object(class.id, &uuid).map(|object| {
+        let etag = Stamp::of_object(&reading, object).etag(gateway);
+        (object.record().json().to_vec(), Some(etag))
+    }))
 }
