@@ -10,8 +10,11 @@ pub mod collections;
 pub mod compression;
 mod cors;
 pub mod extract;
+pub mod formats;
+pub mod listing;
 pub mod openapi;
 pub mod page;
+pub mod pins;
 pub mod problem;
 pub mod relations;
 pub mod representation;
@@ -51,6 +54,8 @@ pub struct Gateway {
     pub tasks: Arc<Tasks>,
     /// Names this run of the gateway: revisions of another mean nothing to it.
     pub boot_id: Arc<str>,
+    /// Orders that are kept for the pages to come.
+    pub pins: pins::Pins,
     /// The gateway is about to end.
     pub stopping: CancellationToken,
 }
@@ -65,6 +70,7 @@ impl Gateway {
             inventory,
             authority,
             tasks: Tasks::new(),
+            pins: pins::Pins::default(),
             boot_id: boot_id.into(),
             stopping: CancellationToken::new(),
         }

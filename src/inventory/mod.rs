@@ -5,6 +5,7 @@
 
 mod counts;
 mod date;
+mod document;
 mod draft;
 mod encode;
 mod json;
@@ -18,6 +19,7 @@ mod sync;
 mod value;
 
 pub use date::instant;
+pub use document::of_document;
 pub use draft::is_mirrored;
 pub use mirror::{Mirror, MirrorState, NotReady, Reading, Status};
 pub use record::Record;

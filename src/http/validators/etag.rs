@@ -140,6 +140,11 @@ impl ETag {
         self.key
     }
 
+    /// A number for the answer as it is: another answer has another.
+    pub fn number(&self) -> u64 {
+        hash(&self.text)
+    }
+
     /// The newest revision that the answer shows.
     pub fn revision(&self) -> u64 {
         self.revision
