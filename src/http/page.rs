@@ -125,26 +125,36 @@ impl<'a> Page<'a> {
         from: Option<&Position>,
         limit: usize,
     ) -> Self {
-        let mut page = Self::default();
-        let mut more = false;
+        let (mut page, mut total, mut more) = (Self::default(), 0, false);
         for shelf in shelves {
-            let matches = |object: &&Arc<Object>| {
-                filter.is_none_or(|filter| filter.matches(shelf.snapshot, object))
+            // Every object is looked at once: to count it, and to show it.
+            let mut add = |object| match page.items.len() < limit {
+                true => page.items.push(Item { shelf, object }),
+                false => more = true,
             };
-            page.total += match filter {
-                None => shelf.objects.len(),
-                Some(_) => shelf.objects.iter().filter(matches).count(),
-            };
-            let mut behind = match from {
-                Some(from) if **shelf.backend < *from.backend => continue,
-                Some(from) if **shelf.backend == *from.backend => shelf.objects.after(from.uuid),
-                _ => shelf.objects.iter(),
+            let name = &**shelf.backend;
+            match (filter, from) {
+                (Some(filter), _) => {
+                    let all = shelf.objects.iter();
+                    for object in all.filter(|object| filter.matches(shelf.snapshot, object)) {
+                        total += 1;
+                        if from
+                            .is_none_or(|from| (name, object.uuid()) > (&from.backend, from.uuid))
+                        {
+                            add(object);
+                        }
+                    }
+                    continue;
+                }
+                (None, Some(from)) if *name < *from.backend => {}
+                (None, Some(from)) if *name == *from.backend => {
+                    shelf.objects.after(from.uuid).take(limit + 1).for_each(add);
+                }
+                (None, _) => shelf.objects.iter().take(limit + 1).for_each(add),
             }
-            .filter(matches);
-            let room = limit - page.items.len();
-            page.items.extend(behind.by_ref().take(room).map(|object| Item { shelf, object }));
-            more = more || (page.items.len() == limit && behind.next().is_some());
+            total += shelf.objects.len();
         }
+        page.total = total;
         page.next = page.items.last().filter(|_| more).map(|last| {
             let backend = last.shelf.backend.to_string();
             Cursor::Behind(Position { backend, uuid: last.object.uuid() })
