@@ -10,10 +10,13 @@ mod secret;
 #[cfg(test)]
 mod tests;
 mod units;
+mod users;
+mod xm;
 
-pub use backends::{BackendConfig, BackendTls, Kind};
+pub use backends::{BackendConfig, BackendTls, Kind, PasswordCheck};
 pub use load::ConfigError;
 pub use secret::{SecretError, SecretSource};
+pub use users::User;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -42,6 +45,8 @@ pub struct Config {
     pub backends: BTreeMap<String, BackendConfig>,
     /// Tokens and sessions.
     pub auth: AuthConfig,
+    /// Who may log in where the backend does not check passwords.
+    pub users: Vec<User>,
 }
 
 impl Default for Config {
@@ -55,6 +60,7 @@ impl Default for Config {
             limits: Limits::default(),
             backends: BTreeMap::new(),
             auth: AuthConfig::default(),
+            users: Vec::new(),
         }
     }
 }
@@ -99,6 +105,9 @@ pub struct Limits {
     /// How much memory answers may take up until their clients have taken them; beyond it 503.
     #[serde(deserialize_with = "units::size")]
     pub max_unsent: u64,
+    /// How much memory large bodies may take up that are kept for who asks next.
+    #[serde(deserialize_with = "units::size")]
+    pub max_cached: u64,
     /// How long a connection may take to send its next request's headers, idle time included;
     /// beyond it the connection is closed.
     #[serde(deserialize_with = "units::duration")]
@@ -120,6 +129,7 @@ impl Default for Limits {
             request_timeout: Duration::from_secs(90),
             write_timeout: Duration::from_secs(30),
             max_unsent: 256 << 20,
+            max_cached: 64 << 20,
             header_timeout: Duration::from_secs(60),
             max_connections: 4096,
             shutdown_grace: Duration::from_secs(10),

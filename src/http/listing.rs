@@ -169,7 +169,7 @@ impl Listing {
     }
 
     /// The answer, unless the client has it; `etag` is of what is on the shelves.
-    pub fn answer(
+    pub async fn answer(
         &self,
         gateway: &Gateway,
         session: Uuid,
@@ -182,26 +182,27 @@ impl Listing {
         if let Some(response) = validators.not_modified(etag)? {
             return Ok(response);
         }
-        self.list(pinned, shelves, partial).map(|response| etag.on(response))
+        let list = self.list(pinned, shelves, partial);
+        Ok(etag.on(list.answer(self.format, Some((&gateway.bodies, etag))).await?))
     }
 
     /// The answer, where there are no versions.
-    pub fn answer_anew(
+    pub async fn answer_anew(
         &self,
         gateway: &Gateway,
         session: Uuid,
         shelves: &[Shelf<'_>],
     ) -> Result<Response, Problem> {
         let pinned = self.pinned(gateway, session, None, shelves)?;
-        self.list(pinned, shelves, &[])
+        self.list(pinned, shelves, &[]).answer(self.format, None).await
     }
 
-    fn list(
-        &self,
+    fn list<'a>(
+        &'a self,
         pinned: Option<Place>,
-        shelves: &[Shelf<'_>],
-        partial: &[String],
-    ) -> Result<Response, Problem> {
+        shelves: &'a [Shelf<'a>],
+        partial: &'a [String],
+    ) -> List<'a> {
         let filter = self.filter.as_ref();
         let page = match (&self.order, pinned) {
             (_, Some(Place { pinned, pin, offset })) => {
@@ -221,7 +222,7 @@ impl Listing {
             let mut query = form_urlencoded::Serializer::new(self.again.clone());
             query.append_pair("cursor", next).finish()
         });
-        let list = List {
+        List {
             class: self.class,
             name: &self.name,
             page,
@@ -230,8 +231,7 @@ impl Listing {
             partial,
             fields: self.fields.as_ref(),
             expand: self.expand.as_ref(),
-        };
-        list.answer(self.format)
+        }
     }
 
     /// Where in a pinned order the page begins, if it is one of several in an order of the

@@ -6,6 +6,7 @@
 //! `server.rs` where requests come from.
 
 pub mod answer;
+pub mod bodies;
 pub mod collections;
 pub mod compression;
 mod cors;
@@ -33,6 +34,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use self::bodies::Bodies;
 use crate::auth::Authority;
 use crate::config::Config;
 use crate::inventory::Inventory;
@@ -52,6 +54,8 @@ pub struct Gateway {
     pub authority: Arc<Authority>,
     /// What the gateway has started on the backends.
     pub tasks: Arc<Tasks>,
+    /// Large bodies that many clients get.
+    pub bodies: Arc<Bodies>,
     /// Names this run of the gateway: revisions of another mean nothing to it.
     pub boot_id: Arc<str>,
     /// Orders that are kept for the pages to come.
@@ -65,12 +69,14 @@ impl Gateway {
     pub fn new(config: Arc<Config>, inventory: Arc<Inventory>, authority: Arc<Authority>) -> Self {
         let mut boot_id = Uuid::new_v4().simple().to_string();
         boot_id.truncate(BOOT_ID_LENGTH);
+        let bodies = Arc::new(Bodies::new(config.limits.max_cached));
         Self {
             config,
             inventory,
             authority,
             tasks: Tasks::new(),
             pins: pins::Pins::default(),
+            bodies,
             boot_id: boot_id.into(),
             stopping: CancellationToken::new(),
         }

@@ -5,6 +5,7 @@ mod access;
 mod bad_days;
 mod bad_input;
 mod command_line;
+mod compression;
 mod conformance;
 mod coverage;
 mod floors;

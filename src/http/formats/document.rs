@@ -1,54 +1,75 @@
 //! JSON: one document.
 
-use axum::body::Body;
+use std::sync::Arc;
 
 use super::List;
+use crate::http::page::Item;
 use crate::http::problem::{Code, Problem};
 use crate::inventory::query::{Expand, Expanded, Fields, TooCostly};
 use crate::inventory::{Object, Snapshot};
 
-/// A list document: `{"items":[…],"total":…,"next":…}`, with `partial` and `expanded` where there
-/// is something to say.
-pub(super) fn body(list: &List<'_>) -> Result<Body, Problem> {
-    let items = &list.page.items;
-    let expanded = match list.expand {
-        Some(expand) => Some(expanded(list, expand)?),
-        None => None,
-    };
-    let size = match list.fields {
-        None => items.iter().map(|item| item.object.record().json().len() + 1).sum(),
-        Some(_) => items.len() * 128,
-    };
-    let mut out = Vec::with_capacity(size + expanded.as_ref().map_or(0, |e| e.size().1) + 256);
-    out.extend_from_slice(b"{\"items\":[");
-    for (place, item) in items.iter().enumerate() {
-        if place > 0 {
-            out.push(b',');
+/// A list document to be written: `{"items":[…],"total":…,"next":…}`, with `partial` and `expanded`
+/// where there is something to say.
+pub(super) struct Document {
+    items: Vec<Arc<Object>>,
+    fields: Option<Fields>,
+    total: usize,
+    next: Option<String>,
+    partial: Vec<String>,
+    expanded: Option<Expanded>,
+}
+
+impl Document {
+    pub(super) fn of(list: &List<'_>) -> Result<Self, Problem> {
+        Ok(Self {
+            items: list.page.items.iter().map(|item| item.object.clone()).collect(),
+            fields: list.fields.cloned(),
+            total: list.page.total,
+            next: list.next.clone(),
+            partial: list.partial.to_vec(),
+            expanded: list.expand.map(|expand| expanded(list, expand)).transpose()?,
+        })
+    }
+
+    /// About how many bytes it has.
+    pub(super) fn size(&self) -> usize {
+        let items = match &self.fields {
+            None => self.items.iter().map(|object| object.record().json().len() + 1).sum(),
+            Some(_) => self.items.len() * 128,
+        };
+        items + self.expanded.as_ref().map_or(0, |expanded| expanded.size().1) + 256
+    }
+
+    pub(super) fn json(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.size());
+        out.extend_from_slice(b"{\"items\":[");
+        for (place, object) in self.items.iter().enumerate() {
+            if place > 0 {
+                out.push(b',');
+            }
+            record(object, self.fields.as_ref(), &mut out);
         }
-        record(item.object, list.fields, &mut out);
+        out.extend_from_slice(b"],\"total\":");
+        out.extend_from_slice(self.total.to_string().as_bytes());
+        out.extend_from_slice(b",\"next\":");
+        write_json(&self.next, &mut out);
+        if !self.partial.is_empty() {
+            out.extend_from_slice(b",\"partial\":");
+            write_json(&self.partial, &mut out);
+        }
+        if let Some(expanded) = &self.expanded {
+            out.extend_from_slice(b",\"expanded\":");
+            expanded.write(&mut out);
+        }
+        out.push(b'}');
+        out
     }
-    out.extend_from_slice(b"],\"total\":");
-    out.extend_from_slice(list.page.total.to_string().as_bytes());
-    out.extend_from_slice(b",\"next\":");
-    write_json(&list.next, &mut out);
-    if !list.partial.is_empty() {
-        out.extend_from_slice(b",\"partial\":");
-        write_json(&list.partial, &mut out);
-    }
-    if let Some(expanded) = expanded {
-        out.extend_from_slice(b",\"expanded\":");
-        expanded.write(&mut out);
-    }
-    out.push(b'}');
-    Ok(Body::from(out))
 }
 
 /// What comes along with the whole page.
 fn expanded(list: &List<'_>, expand: &Expand) -> Result<Expanded, Problem> {
     let mut expanded = Expanded::default();
-    let same = |one: &super::super::page::Item<'_>, other: &super::super::page::Item<'_>| {
-        one.shelf.backend == other.shelf.backend
-    };
+    let same = |one: &Item<'_>, other: &Item<'_>| one.shelf.backend == other.shelf.backend;
     for items in list.page.items.chunk_by(same) {
         let objects = items.iter().map(|item| &**item.object);
         expand.collect(items[0].shelf.snapshot, objects, &mut expanded)?;

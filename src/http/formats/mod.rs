@@ -12,11 +12,15 @@ mod table;
 
 pub use document::{object, with_member};
 
+use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderName, HeaderValue, header};
 
+use self::document::Document;
+use super::bodies::Bodies;
 use super::page::Page;
 use super::problem::Problem;
+use super::validators::ETag;
 use crate::datamodel::Class;
 use crate::inventory::query::{Expand, Fields};
 
@@ -84,15 +88,30 @@ pub struct List<'a> {
 }
 
 impl List<'_> {
-    /// The answer in this format.
-    pub fn answer(&self, format: Format) -> Result<Response, Problem> {
-        let body = match format {
-            Format::Json => document::body(self)?,
-            Format::Text => table::body(self),
-            Format::Ndjson => ndjson::body(self)?,
-            Format::Csv => csv::body(self),
+    /// The answer in this format. A document of this tag may be at hand, for everyone.
+    pub async fn answer(
+        &self,
+        format: Format,
+        shared: Option<(&Bodies, &ETag)>,
+    ) -> Result<Response, Problem> {
+        let mut response = match format {
+            Format::Json => {
+                let document = Document::of(self)?;
+                match shared {
+                    Some((bodies, etag)) => {
+                        let size = document.size();
+                        bodies.whole(etag, size, move || document.json()).await
+                    }
+                    None => Response::new(Body::from(document.json())),
+                }
+            }
+            Format::Text => Response::new(table::body(self)),
+            Format::Ndjson => Response::new(ndjson::body(self)?),
+            Format::Csv => Response::new(csv::body(self)),
         };
-        let mut response = Response::new(body);
+        if !response.status().is_success() {
+            return Ok(response);
+        }
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, format.content_type());
         headers.insert(XEN_TOTAL.clone(), self.page.total.into());

@@ -84,7 +84,8 @@ pub(super) fn revision(parts: &mut Parts, response: ResponseBuilder) -> Response
     response.header_ref("Xen-Revision", parts.header("Xen-Revision", string(), text))
 }
 
-fn vary(parts: &mut Parts) -> Ref {
+/// What the form of an answer depends on.
+pub(super) fn vary(parts: &mut Parts) -> Ref {
     parts.header("Vary", string(), "What of a request the form of the answer depends on.")
 }
 

@@ -221,6 +221,7 @@ pub(super) const UNAVAILABLE: Failure = own(
     &[
         Code::Overloaded,
         Code::TooManySessions,
+        Code::LoginNotConfigured,
         Code::ShuttingDown,
         Code::BackendUnreachable,
         Code::BackendBusy,

@@ -49,7 +49,7 @@ pub(super) fn of_object(parts: &mut Parts) -> Vec<Ref> {
 
 /// What says how new an answer must be, and which version the client has.
 pub(super) fn of_versions(parts: &mut Parts) -> Vec<Ref> {
-    vec![min_revision(parts), parts.parameter("if_none_match", if_none_match)]
+    vec![min_revision(parts), if_none_match(parts)]
 }
 
 /// What says how new an answer must be.
@@ -72,9 +72,10 @@ pub(super) fn if_match(parts: &mut Parts) -> Ref {
     })
 }
 
-fn if_none_match() -> Parameter {
+/// Which version the client has.
+pub(super) fn if_none_match(parts: &mut Parts) -> Ref {
     let text = "The `ETag` of an answer that the client has: 304 when it is still the one.";
-    header("If-None-Match", text)
+    parts.parameter("if_none_match", || header("If-None-Match", text))
 }
 
 fn header(name: &str, description: &str) -> Parameter {

@@ -88,7 +88,7 @@ pub async fn list(
         scope.shelves(|snapshot| Objects::Table(snapshot.view(class, view))).collect();
     let known = (&validators, &etag);
     let mut response =
-        listing.answer(&gateway, caller.session.id(), known, &shelves, scope.partial())?;
+        listing.answer(&gateway, caller.session.id(), known, &shelves, scope.partial()).await?;
     scope.mark(&mut response);
     Ok(response)
 }

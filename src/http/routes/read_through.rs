@@ -45,7 +45,7 @@ pub async fn list(
     let snapshot = reach.snapshot()?;
     let objects = Objects::These(&objects);
     let shelf = Shelf { backend: &backend, snapshot: &snapshot, objects };
-    let mut response = listing.answer_anew(&gateway, caller.session.id(), &[shelf])?;
+    let mut response = listing.answer_anew(&gateway, caller.session.id(), &[shelf]).await?;
     revision.mark(&mut response);
     Ok(response)
 }

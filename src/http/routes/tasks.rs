@@ -67,7 +67,7 @@ pub async fn list(
     let shelves: Vec<Shelf<'_>> = scope.shelves(these).collect();
     let known = (&validators, &etag);
     let mut response =
-        listing.answer(&gateway, caller.session.id(), known, &shelves, scope.partial())?;
+        listing.answer(&gateway, caller.session.id(), known, &shelves, scope.partial()).await?;
     scope.mark(&mut response);
     Ok(response)
 }

@@ -13,6 +13,7 @@ use axum::response::Response;
 use http::{HeaderValue, header};
 
 use crate::http::Gateway;
+use crate::http::bodies::Version;
 use crate::http::compression::Encoding;
 use crate::http::scope::Scope;
 use crate::inventory::{Object, Reading, Table};
@@ -96,7 +97,7 @@ impl Stamp {
         self.etag_of_boot(&gateway.boot_id)
     }
 
-    pub(super) fn etag_of_boot(&self, boot: &str) -> ETag {
+    pub(in crate::http) fn etag_of_boot(&self, boot: &str) -> ETag {
         let Self { revision, subject, shape } = self;
         let shape = shape.finish();
         let mut text = String::with_capacity(64);
@@ -104,7 +105,8 @@ impl Stamp {
         let _ = write!(text, "\"{boot}-{revision}-{subject:08x}-");
         let own = text.len();
         let _ = write!(text, "{shape:016x}\"");
-        ETag { text, own, key: (*subject, shape), revision: *revision }
+        let version = Version { of: (*subject, shape), revision: *revision };
+        ETag { text, own, version }
     }
 
     /// A backend, and whether what is known of it may be out of date: who had an answer marked so
@@ -130,14 +132,16 @@ pub struct ETag {
     text: String,
     /// How much of it tells which version of what it is about.
     own: usize,
-    key: (u32, u64),
-    revision: u64,
+    version: Version,
 }
 
 impl ETag {
-    /// What it is about and how that is shown, whatever the version.
-    pub fn key(&self) -> (u32, u64) {
-        self.key
+    /// The tag of something that lasts as long as the program: `text` tells its contents.
+    pub fn lasting(text: &str) -> Self {
+        let stamp = Stamp::of(&text);
+        let text = format!("\"{text}\"");
+        let version = Version { of: (stamp.subject, hash(&text)), revision: 0 };
+        Self { own: text.len() - 1, text, version }
     }
 
     /// A number for the answer as it is: another answer has another.
@@ -145,9 +149,9 @@ impl ETag {
         hash(&self.text)
     }
 
-    /// The newest revision that the answer shows.
-    pub fn revision(&self) -> u64 {
-        self.revision
+    /// Which version of what it is the tag of.
+    pub fn version(&self) -> Version {
+        self.version
     }
 
     /// Puts it on an answer that is not compressed yet.
@@ -165,6 +169,7 @@ impl ETag {
         let headers = response.headers_mut();
         headers.insert(header::ETAG, self.value(encoding));
         headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding, Accept"));
+        response.extensions_mut().insert(self.version);
         response
     }
 
