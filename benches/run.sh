@@ -28,7 +28,7 @@ fi
 command -v valgrind >/dev/null ||
     echo "no valgrind: benches/instructions.sh, which counts instructions, would need it" >&2
 
-cargo build --release --locked --bin xengate --example bare --example pool --example subscribers
+cargo build --release --locked --bin xengate --example bare --example pool
 target=${CARGO_TARGET_DIR:-target}/release
 work=$(mktemp -d)
 children=()

@@ -88,17 +88,10 @@ impl App {
                 }
             };
         let gateway = Arc::new(Gateway::new(config.clone(), inventory, authority));
-        let server = Server {
-            listener,
-            tls: acceptor,
-            shell: Shell::new(
-                router(gateway.clone()),
-                &config.limits,
-                &config.cors,
-                gateway.bodies.clone(),
-            ),
-            limits: config.limits.clone(),
-        };
+        let bodies = gateway.bodies.clone();
+        let shell = Shell::new(router(gateway.clone()), &config.limits, &config.cors, bodies);
+        shell.trust(&config.trusted_proxies);
+        let server = Server { listener, tls: acceptor, shell, limits: config.limits.clone() };
         let server = tokio::spawn(server.run(gateway.stopping.clone()));
         Ok(Running { address, gateway, server })
     }

@@ -17,6 +17,7 @@ pub mod openapi;
 pub mod page;
 pub mod pins;
 pub mod problem;
+pub mod reading;
 pub mod relations;
 pub mod representation;
 pub mod request_id;

@@ -14,6 +14,7 @@ pub mod query;
 mod record;
 mod refs;
 mod revision;
+mod roles;
 mod store;
 mod sync;
 mod value;

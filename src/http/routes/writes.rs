@@ -25,7 +25,7 @@ use crate::http::revision::Revision;
 use crate::http::scope::Scope;
 use crate::http::validators::{ETag, Stamp, Validators};
 use crate::ops::destroy::{Disks, destroy_vm};
-use crate::ops::{Reach, Settled, Touched, create, patch, provision};
+use crate::ops::{Reach, Settled, TaskView, Touched, create, patch, provision};
 
 /// The query of a change.
 #[derive(Debug, Deserialize)]
@@ -75,13 +75,37 @@ pub async fn create(
     }
     let call = create::constructor(class).expect("only classes with a constructor are routed here");
     let arguments = create::prepare(&reach, class, call, &body).await?;
+    if create::runs_as_task(call) {
+        let task = reach.start(call, arguments, &gateway.tasks).await?;
+        let made = |view: &TaskView| {
+            let uuid = view.record.get("result").and_then(serde_json::Value::as_str);
+            let uuid = uuid.and_then(|text| Uuid::try_parse(text).ok());
+            let record = uuid.and_then(|uuid| mirrored(&gateway, &reach, class, uuid));
+            created(&reach, collection, uuid, record, Settled::Seen)
+        };
+        return started(&gateway, &reach, task, prefer.0, made).await;
+    }
     let done = reach.call(call, arguments).await?;
     let settled = reach.settle(Touched::Elsewhere).await;
     let uuid = done.result.and_then(|json| serde_json::from_slice::<Uuid>(&json).ok());
-    let Some(uuid) = uuid else {
-        return Ok(Revision::after(&gateway, answer::settled(settled, answer::nothing())));
+    let record = match uuid {
+        Some(uuid) => shown(&gateway, &reach, class, uuid).await?,
+        None => None,
     };
-    let (settled, body, etag) = match shown(&gateway, &reach, class, uuid).await? {
+    let response = created(&reach, collection, uuid, record, settled);
+    Ok(Revision::after(&gateway, response))
+}
+
+/// The answer with a new object; of one whose record nobody can read yet, what is known of it.
+fn created(
+    reach: &Reach,
+    collection: &Collection,
+    uuid: Option<Uuid>,
+    shown: Option<Shown>,
+    settled: Settled,
+) -> Response {
+    let Some(uuid) = uuid else { return answer::settled(settled, answer::nothing()) };
+    let (settled, body, etag) = match shown {
         Some((record, etag)) => (settled, record, etag),
         None => {
             let (uuid, backend) = (uuid.to_string(), reach.mirror.name());
@@ -90,7 +114,7 @@ pub async fn create(
         }
     };
     let response = answer::created(collection.path, &uuid.to_string(), body);
-    Ok(Revision::after(&gateway, versioned(settled, etag, response)))
+    versioned(settled, etag, response)
 }
 
 /// Changes fields of an object.
@@ -135,12 +159,17 @@ pub async fn destroy(
     ObjectUuid(uuid): ObjectUuid,
     Query(query): Query<TargetQuery>,
     validators: Validators,
+    prefer: PreferWait,
 ) -> Result<Response, Problem> {
     let class = class_of(collection);
     let backend = query.backend.as_deref();
     let target = Scope::target(&gateway, &caller, backend, class, uuid, &validators);
     let (reach, reference) = target.await?;
     let call = create::destructor(class).expect("only classes with a destructor are routed here");
+    if create::runs_as_task(call) {
+        let task = reach.start(call, create::own(&reference), &gateway.tasks).await?;
+        return started(&gateway, &reach, task, prefer.0, |_| answer::nothing()).await;
+    }
     reach.call(call, create::own(&reference)).await?;
     let settled = reach.settle(Touched::Elsewhere).await;
     Ok(Revision::after(&gateway, answer::settled(settled, answer::nothing())))
@@ -177,20 +206,29 @@ fn versioned(settled: Settled, etag: Option<ETag>, response: Response) -> Respon
     answer::settled(settled, response)
 }
 
-/// The object's record as clients see it, if it is there, and its tag if it has one.
+/// An object's record as clients see it, and its tag if it has one.
+type Shown = (Vec<u8>, Option<ETag>);
+
+/// The object as clients see it, if it is there.
 async fn shown(
     gateway: &Gateway,
     reach: &Reach,
     class: &'static Class,
     uuid: Uuid,
-) -> Result<Option<(Vec<u8>, Option<ETag>)>, Problem> {
+) -> Result<Option<Shown>, Problem> {
     if !crate::inventory::is_mirrored(class) {
         let record = read_through::record(reach, class, uuid).await?;
         return Ok(record.map(|record| (record, None)));
     }
-    let reading = reach.reading()?;
-    Ok(reading.snapshot.object(class.id, &uuid).map(|object| {
+    reach.snapshot()?;
+    Ok(mirrored(gateway, reach, class, uuid))
+}
+
+/// The same of an object that is mirrored.
+fn mirrored(gateway: &Gateway, reach: &Reach, class: &Class, uuid: Uuid) -> Option<Shown> {
+    let reading = reach.reading().ok()?;
+    reading.snapshot.object(class.id, &uuid).map(|object| {
         let etag = Stamp::of_object(&reading, object).etag(gateway);
         (object.record().json().to_vec(), Some(etag))
-    }))
+    })
 }

@@ -57,7 +57,7 @@ pub(super) fn of_entry(entry: &Entry, mirror: &Mirror) -> TaskView {
         Work::Backends { named, .. } => match object(mirror, entry.uuid) {
             Some((object, revision)) => {
                 let (status, record) = record(mirror, &object);
-                let error = error(status, &record, named);
+                let error = error(mirror, status, &record, named);
                 let version = version(&object, status, revision);
                 (version, status, record, error.map(Arc::new))
             }
@@ -81,7 +81,7 @@ pub(super) fn of_entry(entry: &Entry, mirror: &Mirror) -> TaskView {
 pub(super) fn of_mirror(mirror: &Mirror, uuid: Uuid) -> Option<TaskView> {
     let (object, revision) = object(mirror, uuid)?;
     let (status, record) = record(mirror, &object);
-    let error = error(status, &record, &Named::default()).map(Arc::new);
+    let error = error(mirror, status, &record, &Named::default()).map(Arc::new);
     let version = version(&object, status, revision);
     Some(TaskView { uuid, version, status, record, error, left_behind: Vec::new() })
 }
@@ -89,8 +89,8 @@ pub(super) fn of_mirror(mirror: &Mirror, uuid: Uuid) -> Option<TaskView> {
 /// The version of a task that the mirror has at `revision`.
 fn version(object: &Object, status: Status, revision: u64) -> TaskVersion {
     match status {
-        // What its result names may come to be known after it.
-        Status::Success => TaskVersion::Mirrored(revision),
+        // What its result or its failure names may come to be known after it.
+        Status::Success | Status::Failure => TaskVersion::Mirrored(revision),
         _ => TaskVersion::Mirrored(object.revision()),
     }
 }
@@ -118,7 +118,12 @@ pub(super) fn record(mirror: &Mirror, object: &Object) -> (Status, Map<String, V
 }
 
 /// Why a task that stands so failed, from its record.
-pub(super) fn error(status: Status, record: &Map<String, Value>, named: &Named) -> Option<OpError> {
+pub(super) fn error(
+    mirror: &Mirror,
+    status: Status,
+    record: &Map<String, Value>,
+    named: &Named,
+) -> Option<OpError> {
     match status {
         Status::Cancelled => Some(OpError::Cancelled),
         Status::Failure => {
@@ -129,7 +134,11 @@ pub(super) fn error(status: Status, record: &Map<String, Value>, named: &Named) 
             let pointer = params.iter().find_map(|param| named.pointer_of(param));
             let pointer = pointer.map(str::to_owned);
             let failure = Failure { code: code.to_owned(), params };
-            Some(OpError::Failure { failure, pointer })
+            let error = OpError::Failure { failure, pointer };
+            // Its ref has become nobody's by now.
+            Some(error.unless_located(|| {
+                named.pointer_of_lost(|reference| mirror.resolve(reference).is_some())
+            }))
         }
         _ => None,
     }
