@@ -10,6 +10,7 @@ pub mod bodies;
 pub mod collections;
 pub mod compression;
 mod cors;
+pub mod events;
 pub mod extract;
 pub mod formats;
 pub mod listing;
@@ -40,6 +41,7 @@ use crate::auth::Authority;
 use crate::config::Config;
 use crate::inventory::Inventory;
 use crate::ops::Tasks;
+use events::Events;
 
 /// How many characters name a run of the gateway.
 const BOOT_ID_LENGTH: usize = 12;
@@ -57,6 +59,8 @@ pub struct Gateway {
     pub tasks: Arc<Tasks>,
     /// Large bodies that many clients get.
     pub bodies: Arc<Bodies>,
+    /// The streams of events.
+    pub events: Arc<Events>,
     /// Names this run of the gateway: revisions of another mean nothing to it.
     pub boot_id: Arc<str>,
     /// Orders that are kept for the pages to come.
@@ -71,6 +75,14 @@ impl Gateway {
         let mut boot_id = Uuid::new_v4().simple().to_string();
         boot_id.truncate(BOOT_ID_LENGTH);
         let bodies = Arc::new(Bodies::new(config.limits.max_cached));
+        let stopping = CancellationToken::new();
+        let events = Arc::new(Events::new(
+            inventory.clone(),
+            authority.clone(),
+            &boot_id,
+            &config.limits,
+            stopping.clone(),
+        ));
         Self {
             config,
             inventory,
@@ -78,8 +90,9 @@ impl Gateway {
             tasks: Tasks::new(),
             pins: pins::Pins::default(),
             bodies,
+            events,
             boot_id: boot_id.into(),
-            stopping: CancellationToken::new(),
+            stopping,
         }
     }
 }

@@ -8,6 +8,7 @@ mod command_line;
 mod compression;
 mod conformance;
 mod coverage;
+mod events;
 mod floors;
 mod formats;
 mod lab;

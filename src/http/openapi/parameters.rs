@@ -33,6 +33,11 @@ pub(super) fn of_record(parts: &mut Parts, expands: bool) -> Vec<Ref> {
     std::iter::once(fields).chain(expand).collect()
 }
 
+/// Which backend's objects, where not those of all.
+pub(super) fn of_reads_backend(parts: &mut Parts) -> Ref {
+    parts.parameter("backend", backend)
+}
+
 /// What says which object is meant.
 pub(super) fn of_object(parts: &mut Parts) -> Vec<Ref> {
     let uuid = || {
