@@ -12,8 +12,11 @@ pub mod compression;
 mod cors;
 pub mod events;
 pub mod extract;
+pub mod formats;
+pub mod listing;
 pub mod openapi;
 pub mod page;
+pub mod pins;
 pub mod problem;
 pub mod reading;
 pub mod relations;
@@ -33,11 +36,11 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use self::bodies::Bodies;
 use crate::auth::Authority;
 use crate::config::Config;
 use crate::inventory::Inventory;
 use crate::ops::Tasks;
-use bodies::Bodies;
 use events::Events;
 
 /// How many characters name a run of the gateway.
@@ -60,6 +63,8 @@ pub struct Gateway {
     pub events: Arc<Events>,
     /// Names this run of the gateway: revisions of another mean nothing to it.
     pub boot_id: Arc<str>,
+    /// Orders that are kept for the pages to come.
+    pub pins: pins::Pins,
     /// The gateway is about to end.
     pub stopping: CancellationToken,
 }
@@ -69,6 +74,7 @@ impl Gateway {
     pub fn new(config: Arc<Config>, inventory: Arc<Inventory>, authority: Arc<Authority>) -> Self {
         let mut boot_id = Uuid::new_v4().simple().to_string();
         boot_id.truncate(BOOT_ID_LENGTH);
+        let bodies = Arc::new(Bodies::new(config.limits.max_cached));
         let stopping = CancellationToken::new();
         let events = Arc::new(Events::new(
             inventory.clone(),
@@ -77,8 +83,16 @@ impl Gateway {
             &config.limits,
             stopping.clone(),
         ));
-        let bodies = Arc::new(Bodies::new(config.limits.max_cached));
-        let (tasks, boot_id) = (Tasks::new(), boot_id.into());
-        Self { config, inventory, authority, tasks, bodies, events, boot_id, stopping }
+        Self {
+            config,
+            inventory,
+            authority,
+            tasks: Tasks::new(),
+            pins: pins::Pins::default(),
+            bodies,
+            events,
+            boot_id: boot_id.into(),
+            stopping,
+        }
     }
 }

@@ -9,12 +9,13 @@ use http::{HeaderName, HeaderValue, header};
 use uuid::Uuid;
 
 use super::Gateway;
+use super::page::{Objects, Shelf};
 use super::problem::{Code, Problem};
 use super::revision::Revision;
 use super::validators::Validators;
 use crate::auth::{BackendStatus, Caller, NoAccess};
 use crate::datamodel::{Class, ClassId};
-use crate::inventory::{Mirror, NotReady, Object, Reading, is_mirrored};
+use crate::inventory::{Mirror, NotReady, Object, Reading, Snapshot, is_mirrored};
 use crate::ops::Reach;
 
 /// How long a read waits for a first sync.
@@ -166,6 +167,23 @@ impl Scope {
     /// The readings with their backends' names.
     pub fn readings(&self) -> &[(Arc<str>, Arc<Reading>)] {
         &self.readings
+    }
+
+    /// What is mirrored of each.
+    pub fn snapshots(&self) -> impl Iterator<Item = &Snapshot> + Clone {
+        self.readings.iter().map(|(_, reading)| &*reading.snapshot)
+    }
+
+    /// What each has of a list.
+    pub fn shelves<'a>(
+        &'a self,
+        mut objects: impl FnMut(&'a Snapshot) -> Objects<'a>,
+    ) -> impl Iterator<Item = Shelf<'a>> {
+        self.readings.iter().map(move |(backend, reading)| Shelf {
+            backend,
+            snapshot: &reading.snapshot,
+            objects: objects(&reading.snapshot),
+        })
     }
 
     /// The backends that could not be read.

@@ -5,6 +5,7 @@
 
 mod counts;
 mod date;
+mod document;
 mod draft;
 mod encode;
 mod feed;
@@ -21,6 +22,7 @@ mod value;
 mod workbench;
 
 pub use date::instant;
+pub use document::of_document;
 pub use draft::is_mirrored;
 pub use feed::{Batch, Feed, Happening, Next, Present, What};
 pub use mirror::{Mirror, MirrorState, NotReady, Reading, Status};

@@ -6,7 +6,7 @@ use utoipa::openapi::{Ref, RefOr, Response, ResponseBuilder};
 
 use super::failures::Failure;
 use super::parts::Parts;
-use super::shapes::{Shape, formatted, integer, string};
+use super::shapes::{Shape, described, formatted, integer, string};
 
 /// A response with a JSON body, or none, and the headers that every response has.
 pub(super) fn answer(parts: &mut Parts, description: &str, body: Option<Shape>) -> ResponseBuilder {
@@ -28,6 +28,27 @@ pub(super) fn with_media(
         }
         None => response,
     }
+}
+
+/// A page of a list, in every format that there is, and the headers that go with it.
+pub(super) fn page(parts: &mut Parts, description: &str, body: Shape) -> ResponseBuilder {
+    let text = |description| {
+        let text = described(string(), description);
+        ContentBuilder::new().schema(Some(text)).build()
+    };
+    let next = "The next page, `<?…>; rel=\"next\"`, relative to this one; absent on the last.";
+    let next = parts.header("Link", string(), next);
+    let total = parts.header("Xen-Total", integer(), "How many objects there are on all pages.");
+    let partial = "Names the backends (comma-separated) that the list leaves out because they \
+                   cannot be read now. Absent when there are none.";
+    let partial = parts.header("Xen-Partial", string(), partial);
+    answer(parts, description, Some(body))
+        .content("application/x-ndjson", text("A line for each object: its record as JSON."))
+        .content("text/csv", text("A header row and a row for each object (RFC 4180)."))
+        .content("text/plain", text("A table for eyes; its form may change."))
+        .header_ref("Link", next)
+        .header_ref("Xen-Total", total)
+        .header_ref("Xen-Partial", partial)
 }
 
 fn request_id(parts: &mut Parts) -> Ref {

@@ -111,6 +111,13 @@ pub(super) const AMBIGUOUS: Failure = own(
     "Several backends, which `params` names, have an object of this uuid: say which with \
      `?backend=`. Or `min_revision` is of an earlier run of the gateway: leave it out.",
 );
+/// The rest of the list cannot be had.
+pub(super) const EXPIRED: Failure = own(
+    "CursorExpired",
+    410,
+    &[Code::CursorExpired],
+    "The order that the cursor goes on in is not kept any more: start from the first page.",
+);
 /// A revision that means nothing here.
 pub(super) const ANOTHER_BOOT: Failure = own(
     "AnotherBoot",
@@ -274,6 +281,11 @@ pub(super) const OF_CALL: [Failure; 14] = [
 pub(super) const OF_BODY: [Failure; 2] = [TOO_LARGE, UNSUPPORTED];
 
 impl Failure {
+    /// Its status.
+    pub(super) fn status(&self) -> u16 {
+        self.status
+    }
+
     /// The status and a reference to the shared response.
     pub(super) fn response(self, parts: &mut Parts) -> (u16, RefOr<Response>) {
         let response = parts.response(self.name, |parts| {
@@ -328,6 +340,7 @@ mod tests {
         NOT_ACCEPTABLE,
         AMBIGUOUS,
         ANOTHER_BOOT,
+        EXPIRED,
         CONFLICT,
         PRECONDITION_FAILED,
         TOO_LARGE,

@@ -11,13 +11,26 @@ use super::shapes::{Shape, boolean, string, uuid};
 use crate::http::extract::LONGEST_WAIT;
 use crate::http::page;
 
-/// What says where a page of a list begins and ends, and whose objects it has.
-pub(super) fn of_list(parts: &mut Parts) -> Vec<Ref> {
-    vec![
-        parts.parameter("limit", limit),
-        parts.parameter("cursor", cursor),
-        parts.parameter("backend", backend),
-    ]
+/// What says which objects a list has, how it shows them, and whose they are.
+pub(super) fn of_list(parts: &mut Parts, expands: bool) -> Vec<Ref> {
+    let mut parameters = of_page(parts, expands);
+    parameters.push(parts.parameter("backend", backend));
+    parameters
+}
+
+/// What says which objects a list has, and how it shows them.
+pub(super) fn of_page(parts: &mut Parts, expands: bool) -> Vec<Ref> {
+    let mut parameters = vec![parts.parameter("filter", filter), parts.parameter("sort", sort)];
+    parameters.extend(of_record(parts, expands));
+    parameters.extend([parts.parameter("limit", limit), parts.parameter("cursor", cursor)]);
+    parameters
+}
+
+/// What says how an object is shown.
+pub(super) fn of_record(parts: &mut Parts, expands: bool) -> Vec<Ref> {
+    let fields = parts.parameter("fields", fields);
+    let expand = expands.then(|| parts.parameter("expand", expand));
+    std::iter::once(fields).chain(expand).collect()
 }
 
 /// Which backend's objects, where not those of all.
@@ -126,6 +139,37 @@ pub(super) fn disks(parts: &mut Parts) -> Ref {
         .default(Some(json!("keep")));
     let text = "What becomes of the VM's disks: `delete` has those destroyed that no other VM has.";
     parts.parameter("disks", || query("disks", shape.into(), text))
+}
+
+fn filter() -> Parameter {
+    let text = "Which objects, as a condition on their fields: see *Filters* above. A 400 says the \
+                column and what was expected there.";
+    query("filter", text_of(r#"power_state = Running and name_label ~ "web-*""#), text)
+}
+
+fn sort() -> Parameter {
+    let text = "Up to 8 fields with commas between them, each with a minus before it for the largest \
+                first. Keys of maps and fields behind refs are named as in a filter. Values compare \
+                by their types; objects without one come last; equal ones by backend and uuid. The \
+                order is kept for the pages to come while they are asked for, else for 5 minutes.";
+    query("sort", text_of("-memory_static_max,name_label"), text)
+}
+
+fn fields() -> Parameter {
+    let text = "Which fields, with commas between them; `uuid` and `backend` always come along. \
+                Without it, all.";
+    query("fields", text_of("name_label,power_state"), text)
+}
+
+fn expand() -> Parameter {
+    let text = "Refs to follow, with commas between the paths and up to 4 refs in each. What they \
+                lead to stands once under `expanded`; the fields keep their uuids. Up to 10,000 \
+                objects and 16 MiB may come along. For JSON and lines of JSON only.";
+    query("expand", text_of("VBDs.VDI,resident_on"), text)
+}
+
+fn text_of(example: &str) -> Shape {
+    ObjectBuilder::new().schema_type(Type::String).max_length(Some(4096)).examples([example]).into()
 }
 
 fn limit() -> Parameter {

@@ -7,7 +7,6 @@ use super::answers;
 use super::failures::{self, Failure};
 use super::operation::{Operation, access_to_all};
 use super::parts::Parts;
-use super::shapes::Shape;
 use super::{naming, parameters, records};
 use crate::datamodel::Class;
 use crate::http::collections::{Collection, Source, View};
@@ -48,7 +47,8 @@ fn list(parts: &mut Parts, collection: &Collection, class: &Class) -> Operation 
     // A class without that call is listed from its events all the same.
     let call = class.call("get_all_records").or_else(|| class.call("get_record"));
     let calls: Vec<_> = call.map(|call| call.wire_name.clone()).into_iter().collect();
-    let mut parameters = parameters::of_list(parts);
+    let expands = collection.source == Source::Mirror;
+    let mut parameters = parameters::of_list(parts, expands);
     parameters.extend(versions(parts, collection));
     Operation {
         access: access_to_all(&calls),
@@ -56,7 +56,10 @@ fn list(parts: &mut Parts, collection: &Collection, class: &Class) -> Operation 
         description: description.map(str::to_owned),
         deprecated: records::is_deprecated(class),
         parameters,
-        responses: responses(parts, collection, &page, body, &LIST_FAILURES),
+        responses: {
+            let found = answers::page(parts, &page, body);
+            responses(parts, collection, found, &LIST_FAILURES)
+        },
         ..Operation::own(
             HttpMethod::Get,
             &format!("/{}", collection.path),
@@ -82,6 +85,7 @@ fn object(parts: &mut Parts, collection: &Collection, class: &Class) -> Operatio
     if name == "task" {
         parameters.push(parameters::wait(parts));
     }
+    parameters.extend(parameters::of_record(parts, collection.source == Source::Mirror));
     parameters.extend(versions(parts, collection));
     let calls = vec![format!("{}.get_record", class.name)];
     Operation {
@@ -90,7 +94,10 @@ fn object(parts: &mut Parts, collection: &Collection, class: &Class) -> Operatio
         description: description.map(str::to_owned),
         deprecated: records::is_deprecated(class),
         parameters,
-        responses: responses(parts, collection, "The record.", body, &OBJECT_FAILURES),
+        responses: {
+            let found = answers::answer(parts, "The record.", Some(body));
+            responses(parts, collection, found, &OBJECT_FAILURES)
+        },
         ..Operation::own(
             HttpMethod::Get,
             &format!("/{}/{{uuid}}", collection.path),
@@ -128,7 +135,8 @@ fn vm_metrics(parts: &mut Parts) -> Operation {
 }
 
 const OBJECT_FAILURES: [Failure; 2] = [failures::NOT_FOUND, failures::AMBIGUOUS];
-const LIST_FAILURES: [Failure; 2] = [failures::UNKNOWN_BACKEND, failures::ANOTHER_BOOT];
+const LIST_FAILURES: [Failure; 3] =
+    [failures::UNKNOWN_BACKEND, failures::ANOTHER_BOOT, failures::EXPIRED];
 
 /// How new an answer must be, and what the client has, where answers have versions.
 fn versions(parts: &mut Parts, collection: &Collection) -> Vec<Ref> {
@@ -141,16 +149,16 @@ fn versions(parts: &mut Parts, collection: &Collection) -> Vec<Ref> {
 fn responses(
     parts: &mut Parts,
     collection: &Collection,
-    description: &str,
-    body: Shape,
+    found: ResponseBuilder,
     more: &[Failure],
 ) -> Vec<(u16, RefOr<Response>)> {
-    let found = answers::answer(parts, description, Some(body));
     match collection.source {
         Source::Mirror => mirrored(parts, found, more),
         Source::ReadThrough => {
             let found = answers::revision(parts, found).build();
-            answers::with(parts, (200, found), &failures::OF_CALL)
+            let expired = more.iter().filter(|failure| failure.status() == 410).copied();
+            let failures: Vec<Failure> = failures::OF_CALL.into_iter().chain(expired).collect();
+            answers::with(parts, (200, found), &failures)
         }
     }
 }

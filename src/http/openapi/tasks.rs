@@ -29,7 +29,8 @@ pub(super) fn schema(parts: &mut Parts) -> Shape {
             ("error", problem::of_task(parts), error_text, Value::Null),
             ("left_behind", left, left_text, json!([])),
         ];
-        records::record_with(parts, class, &members).into()
+        let record = records::record_with(parts, class, &members);
+        records::with_expanded(parts, record).into()
     })
 }
 

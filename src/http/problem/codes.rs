@@ -39,6 +39,8 @@ pub enum Code {
     AmbiguousUuid,
     /// A revision of an earlier run of the gateway.
     ForeignRevision,
+    /// A cursor that goes on in an order which is not kept any more.
+    CursorExpired,
     /// The object is not the version that `If-Match` names.
     PreconditionFailed,
     /// The body is larger than the gateway takes.
@@ -111,6 +113,7 @@ impl Code {
         Self::NotAcceptable,
         Self::AmbiguousUuid,
         Self::ForeignRevision,
+        Self::CursorExpired,
         Self::PreconditionFailed,
         Self::BodyTooLarge,
         Self::UnsupportedMediaType,
@@ -182,6 +185,7 @@ impl Code {
             Self::AmbiguousUuid => {
                 ("AMBIGUOUS_UUID", StatusCode::CONFLICT, "Several backends have this uuid")
             }
+            Self::CursorExpired => ("CURSOR_EXPIRED", StatusCode::GONE, "The cursor has expired"),
             Self::ForeignRevision => (
                 "REVISION_OF_ANOTHER_BOOT",
                 StatusCode::CONFLICT,

@@ -12,27 +12,14 @@ use crate::datamodel::{Class, datamodel};
 use crate::http::Gateway;
 use crate::http::collections::{self, Collection};
 use crate::http::extract::{AcceptsJson, ObjectUuid, Query};
-use crate::http::page;
+use crate::http::listing::{Asked, Listing, Showing};
+use crate::http::page::{Objects, Shelf};
 use crate::http::problem::Problem;
-use crate::http::representation::{Page, as_json, json};
+use crate::http::representation::json;
 use crate::http::revision::{Revision, reached};
 use crate::http::scope::Scope;
 use crate::http::validators::{Stamp, Validators};
 use crate::inventory::View;
-
-/// The query of a list.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ListQuery {
-    /// How many objects the page has at most.
-    pub limit: Option<u64>,
-    /// Where the page begins: `next` of the page before.
-    pub cursor: Option<String>,
-    /// Only this backend's objects.
-    pub backend: Option<String>,
-    /// What the answer must show at least.
-    pub min_revision: Option<Revision>,
-}
 
 /// The query of one object.
 #[derive(Debug, Deserialize)]
@@ -42,6 +29,20 @@ pub struct ObjectQuery {
     pub backend: Option<String>,
     /// What the answer must show at least.
     pub min_revision: Option<Revision>,
+}
+
+/// The query of one object's record.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordQuery {
+    /// The backend that has the object, where several have one of its uuid.
+    pub backend: Option<String>,
+    /// What the answer must show at least.
+    pub min_revision: Option<Revision>,
+    /// Which fields.
+    pub fields: Option<String>,
+    /// With which other objects.
+    pub expand: Option<String>,
 }
 
 /// The query of what is done to an object.
@@ -73,34 +74,21 @@ pub async fn list(
     State(gateway): State<Arc<Gateway>>,
     Extension(collection): Extension<&'static Collection>,
     caller: Caller,
-    _: AcceptsJson,
     validators: Validators,
-    Query(query): Query<ListQuery>,
+    asked: Asked,
 ) -> Result<Response, Problem> {
-    let limit = page::limit(query.limit)?;
-    // A cursor is good for this collection and this choice of backend.
-    let identity = format!("{}?{}", collection.path, query.backend.as_deref().unwrap_or_default());
-    let from = query.cursor.map(|cursor| page::position(&identity, &cursor)).transpose()?;
-    reached(&gateway, query.min_revision.as_ref()).await?;
-    let scope = Scope::of(&gateway, &caller, query.backend.as_deref()).await?;
-    let scope = Arc::new(scope);
     let (class, view) = class_and_view(collection);
-    let tables = || scope.readings().iter().map(|(_, reading)| reading.snapshot.view(class, view));
-    let stamp = tables().fold(Stamp::of_list(&scope, collection.path), Stamp::table);
-    let etag = stamp.shaped(&(limit, &from)).etag(&gateway);
-    let mut response = match validators.not_modified(&etag)? {
-        Some(response) => response,
-        None => {
-            let expected = tables().map(|table| table.json_bytes_of(limit)).sum();
-            let scope = scope.clone();
-            let make = move || {
-                let page = Page::of(&scope, class, view, from.as_ref(), limit);
-                let next = page.next.as_ref().map(|position| page::cursor(&identity, position));
-                page.json(next.as_deref(), scope.partial())
-            };
-            etag.on(as_json(gateway.bodies.whole(&etag, expected, make).await))
-        }
-    };
+    let listing = Listing::new(collection.path, class, asked)?;
+    reached(&gateway, listing.min_revision()).await?;
+    let scope = Scope::of(&gateway, &caller, listing.backend()).await?;
+    let tables = scope.readings().iter().map(|(_, reading)| reading.snapshot.view(class, view));
+    let stamp = tables.fold(Stamp::of_list(&scope, collection.path), Stamp::table);
+    let etag = listing.stamped(stamp, scope.snapshots()).etag(&gateway);
+    let shelves: Vec<Shelf<'_>> =
+        scope.shelves(|snapshot| Objects::Table(snapshot.view(class, view))).collect();
+    let known = (&validators, &etag);
+    let mut response =
+        listing.answer(&gateway, caller.session.id(), known, &shelves, scope.partial()).await?;
     scope.mark(&mut response);
     Ok(response)
 }
@@ -113,14 +101,19 @@ pub async fn get(
     ObjectUuid(uuid): ObjectUuid,
     _: AcceptsJson,
     validators: Validators,
-    Query(query): Query<ObjectQuery>,
+    Query(query): Query<RecordQuery>,
 ) -> Result<Response, Problem> {
+    let (class, _) = class_and_view(collection);
+    let showing = Showing::new(class, &query.fields, &query.expand)?;
     reached(&gateway, query.min_revision.as_ref()).await?;
     let scope = Scope::of(&gateway, &caller, query.backend.as_deref()).await?;
-    let (class, _) = class_and_view(collection);
     let (reading, object) = scope.object(class.id, uuid)?;
-    let etag = Stamp::of_object(reading, object).etag(&gateway);
-    let mut response = validators.answer(&etag, || json(object.record().json().to_vec()))?;
+    let stamp = Stamp::of_object(reading, object);
+    let etag = showing.stamped(stamp, &reading.snapshot, class).etag(&gateway);
+    let mut response = match validators.not_modified(&etag)? {
+        Some(response) => response,
+        None => etag.on(json(showing.document(&reading.snapshot, object)?)),
+    };
     scope.mark_one(&mut response, object.backend(), reading);
     Ok(response)
 }

@@ -144,6 +144,11 @@ impl ETag {
         Self { own: text.len() - 1, text, version }
     }
 
+    /// A number for the answer as it is: another answer has another.
+    pub fn number(&self) -> u64 {
+        hash(&self.text)
+    }
+
     /// Which version of what it is the tag of.
     pub fn version(&self) -> Version {
         self.version
