@@ -73,6 +73,12 @@ impl Clock {
         }
     }
 
+    /// Seconds since 1970.
+    pub(crate) fn seconds(&self) -> f64 {
+        let now = self.epoch + self.elapsed();
+        now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+    }
+
     /// The wall time as the Xen-API writes it, some seconds from now.
     pub(crate) fn date_time(&self, offset_seconds: i64) -> String {
         date_time(self.epoch + self.elapsed(), offset_seconds)

@@ -231,3 +231,14 @@ fn the_simulated_pool_runs_alone() {
     assert!(serving.url().starts_with("http://127.0.0.1:"), "{}", serving.first_line);
     assert_eq!(serving.end("TERM").0, Some(0));
 }
+
+#[test]
+fn a_simulated_xend_says_where_both_its_interfaces_are() {
+    let serving = Serving::start(&["sim", "--xend", "--listen", "127.0.0.1:0", "--vms", "1"]);
+    let api = serving.url().to_owned();
+    assert!(api.starts_with("http://127.0.0.1:"), "{}", serving.first_line);
+    let (code, rest, _) = serving.end("TERM");
+    let legacy = rest.lines().next().and_then(|line| line.rsplit_once(" on ")).expect("a second");
+    assert!(legacy.1.starts_with("http://127.0.0.1:") && legacy.1 != api, "{rest}");
+    assert_eq!(code, Some(0));
+}
