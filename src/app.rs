@@ -79,13 +79,14 @@ impl App {
         let mirrored =
             backends.iter().map(|(name, backend)| (backend.clone(), &config.backends[name]));
         let inventory = Inventory::start(mirrored.collect());
-        let authority = match Authority::new(&config.auth, inventory.clone(), backends) {
-            Ok(authority) => authority,
-            Err(error) => {
-                inventory.shutdown().await;
-                return Err(error.into());
-            }
-        };
+        let authority =
+            match Authority::new(&config.auth, &config.users, inventory.clone(), backends) {
+                Ok(authority) => authority,
+                Err(error) => {
+                    inventory.shutdown().await;
+                    return Err(error.into());
+                }
+            };
         let gateway = Arc::new(Gateway::new(config.clone(), inventory, authority));
         let server = Server {
             listener,

@@ -5,6 +5,7 @@
 
 mod check;
 mod demo;
+mod hash_password;
 mod logging;
 mod serve;
 mod simulate;
@@ -18,6 +19,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::app::StartError;
+use crate::auth::HashError;
 use crate::config::ConfigError;
 use crate::http::openapi;
 
@@ -49,6 +51,9 @@ enum Command {
     },
     /// Run a simulated pool alone, for whoever writes clients of the Xen-API.
     Sim(Alone),
+    /// Hash a password for [[users]]: the password from standard input or a prompt, the hash on
+    /// standard output.
+    HashPassword,
     /// Print the OpenAPI document.
     Openapi,
 }
@@ -73,6 +78,10 @@ struct Source {
     /// A pool, everything else by default; may be given for each of several.
     #[arg(long = "backend", value_name = "[NAME=]URI")]
     backends: Vec<String>,
+
+    /// xm's own configuration: the xend that it names, called `xend`.
+    #[arg(long, value_name = "FILE")]
+    xm_config: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -118,6 +127,14 @@ enum Failed {
     Port(StartError),
     #[error("cannot run the simulated pool on {address}: {source}")]
     Sim { address: SocketAddr, source: io::Error },
+    #[error("no password was given")]
+    NoPassword,
+    #[error("the two passwords differ")]
+    PasswordsDiffer,
+    #[error("cannot read the password: {0}")]
+    Password(io::Error),
+    #[error(transparent)]
+    Hash(#[from] HashError),
     #[error("cannot watch for signals: {0}")]
     Signals(io::Error),
     #[error("cannot start: {0}")]
@@ -134,6 +151,7 @@ pub fn run() -> ExitCode {
         Command::Sim(sim) if sim.xend => on_runtime(simulate::run_xend(sim.simulated)),
         Command::Sim(sim) => on_runtime(simulate::run(sim.simulated)),
         Command::CheckConfig { file } => check::run(&file).map(|()| say("ok")),
+        Command::HashPassword => hash_password::run(),
         Command::Openapi => {
             say(openapi::pretty().trim_end());
             Ok(())

@@ -7,9 +7,11 @@ use secrecy::SecretString;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::doors::{Doors, Unclaimed};
+use super::doors::{Door, Doors, Unclaimed};
 use super::throttle::Attempt;
+use super::users::Users;
 use crate::backend::{CallError, Reason, Unreachable};
+use crate::config::PasswordCheck;
 
 /// How long a client waits for a backend's word on a password, from when it is its turn.
 const LOGIN_TIME: Duration = Duration::from_secs(5);
@@ -45,13 +47,24 @@ pub(super) enum Answer {
 pub(super) struct Silence {
     /// For people, and fit for clients.
     pub(super) why: String,
+    /// What to make of it.
+    pub(super) of: Of,
+}
+
+/// What to make of a backend that said nothing of use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Of {
+    /// It could not be asked.
+    Unasked,
     /// Something came back that makes no sense, as from what is no Xen pool.
-    pub(super) is_bad_reply: bool,
+    Nonsense,
+    /// Nobody can log in to it until somebody changes a configuration.
+    Configuration,
 }
 
 impl Silence {
     pub(super) fn new(why: impl Into<String>) -> Self {
-        Self { why: why.into(), is_bad_reply: false }
+        Self { why: why.into(), of: Of::Unasked }
     }
 }
 
@@ -79,8 +92,7 @@ pub(super) fn knock(
             let _ = answer_to.send(Answer::Silent(crowded));
             return;
         };
-        let Credentials { username, password, originator } = &*credentials;
-        let mut login = Box::pin(door.backend.login(username, password, originator));
+        let mut login = Box::pin(open(door, &doors.users, &credentials));
         // An answer that is not taken is dropped, and a session in it logged out.
         if let Ok(result) = tokio::time::timeout(LOGIN_TIME, &mut login).await {
             let answer = judge(result, &doors, &attempt, &backend);
@@ -97,8 +109,37 @@ pub(super) fn knock(
     answer
 }
 
+/// A login came to nothing.
+enum Unopened {
+    /// The gateway's own users do not include this one, or it is another password.
+    NoUser,
+    /// Nobody is configured who could log in.
+    NoUsers,
+    /// The backend did not do it.
+    Backend(CallError),
+}
+
+/// Opens a session, once whoever checks this backend's passwords has found this one good.
+async fn open(
+    door: &Door,
+    users: &Users,
+    credentials: &Credentials,
+) -> Result<Arc<crate::backend::Session>, Unopened> {
+    let Credentials { username, password, originator } = credentials;
+    let backend = &door.backend;
+    let opened = match backend.password_check().await.map_err(Unopened::Backend)? {
+        PasswordCheck::Backend => backend.login(username, password, originator).await,
+        PasswordCheck::Users if users.is_empty() => return Err(Unopened::NoUsers),
+        PasswordCheck::Users => {
+            let access = users.verify(username, password).await.ok_or(Unopened::NoUser)?;
+            backend.admit(username, access).await
+        }
+    };
+    opened.map_err(Unopened::Backend)
+}
+
 fn judge(
-    result: Result<Arc<crate::backend::Session>, CallError>,
+    result: Result<Arc<crate::backend::Session>, Unopened>,
     doors: &Arc<Doors>,
     attempt: &Attempt,
     backend: &str,
@@ -108,14 +149,31 @@ fn judge(
             attempt.succeeded(Instant::now());
             Answer::Ok(Unclaimed::new(session, doors))
         }
-        Err(CallError::Failure(failure)) if REFUSALS.contains(&failure.code.as_str()) => {
+        Err(Unopened::NoUser) => {
             attempt.refused(Instant::now());
             Answer::Refused
         }
-        Err(error) => {
+        Err(Unopened::Backend(CallError::Failure(failure)))
+            if REFUSALS.contains(&failure.code.as_str()) =>
+        {
+            attempt.refused(Instant::now());
+            Answer::Refused
+        }
+        Err(Unopened::NoUsers) => {
+            tracing::warn!(backend, "nobody can log in: no [[users]] are configured");
+            let why = "it checks no passwords, and the gateway has no users of its own: configure \
+                       [[users]] (`xengate hash-password` makes the hashes), or auth = \"backend\" \
+                       where its listener checks passwords";
+            Answer::Silent(Silence { why: why.to_owned(), of: Of::Configuration })
+        }
+        Err(Unopened::Backend(error)) => {
             tracing::warn!(backend, %error, "a login got no answer");
-            let is_bad_reply = matches!(error, CallError::BadReply(_));
-            Answer::Silent(Silence { why: in_public(&error), is_bad_reply })
+            let of = match error {
+                CallError::BadReply(_) => Of::Nonsense,
+                CallError::Unguarded(_) => Of::Configuration,
+                _ => Of::Unasked,
+            };
+            Answer::Silent(Silence { why: in_public(&error), of })
         }
     }
 }

@@ -17,8 +17,9 @@ use super::registry::Registry;
 use super::session::{GatewaySession, Live, Terms};
 use super::throttle::Throttle;
 use super::token::{TokenError, Tokens, wall_clock};
+use super::users::{Users, UsersError};
 use crate::backend::{Backend, CallError, Session};
-use crate::config::AuthConfig;
+use crate::config::{self, AuthConfig};
 use crate::inventory::Inventory;
 
 /// How long a request waits for word on whether its session still lives.
@@ -62,6 +63,9 @@ pub enum StartError {
     /// No key.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The users that are configured cannot be.
+    #[error(transparent)]
+    Users(#[from] UsersError),
     /// A default that names nothing.
     #[error("auth.default_backends names {0:?}, which is no backend")]
     UnknownDefault(String),
@@ -84,6 +88,7 @@ impl Authority {
     /// runtime that it shall run on.
     pub fn new(
         config: &AuthConfig,
+        users: &[config::User],
         inventory: Arc<Inventory>,
         backends: BTreeMap<String, Arc<Backend>>,
     ) -> Result<Arc<Self>, StartError> {
@@ -100,7 +105,7 @@ impl Authority {
             tokens: Tokens::new(&key, config.max_sessions),
             registry: Registry::new(config.max_sessions, config.max_sessions_per_user),
             throttle: Throttle::new(),
-            doors: Arc::new(Doors::new(backends)),
+            doors: Arc::new(Doors::new(backends, Users::new(users)?)),
             inventory,
             terms: Terms {
                 absolute: config.token_ttl,

@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
+use super::users::Users;
 use crate::backend::{Backend, Session};
 
 /// Passwords tried at once on a backend, for strangers and for the proven each. The proven have
@@ -36,6 +37,8 @@ pub(super) struct Doors {
     /// Whatever must not be lost when a request is: joined at shutdown.
     pub(super) tasks: TaskTracker,
     runtime: Handle,
+    /// Who may go through the doors of backends that check no passwords.
+    pub(super) users: Users,
 }
 
 /// One backend's.
@@ -57,7 +60,7 @@ pub(super) struct Crowded;
 
 impl Doors {
     /// Of these backends. Tasks run on the runtime this is called on.
-    pub(super) fn new(backends: BTreeMap<String, Arc<Backend>>) -> Self {
+    pub(super) fn new(backends: BTreeMap<String, Arc<Backend>>, users: Users) -> Self {
         let door = |(name, backend): (String, _)| {
             let door = Door {
                 backend,
@@ -71,6 +74,7 @@ impl Doors {
             doors: backends.into_iter().map(door).collect(),
             tasks: TaskTracker::new(),
             runtime: Handle::current(),
+            users,
         }
     }
 
@@ -222,7 +226,8 @@ mod tests {
     async fn strangers_are_not_in_the_way_of_the_proven() {
         let config = crate::config::BackendConfig::new(vec!["http://127.0.0.1:1".to_owned()]);
         let backend = Backend::new("lab", &config).expect("a backend");
-        let doors = Doors::new(BTreeMap::from([("lab".to_owned(), backend)]));
+        let users = Users::new(&[]).expect("no users");
+        let doors = Doors::new(BTreeMap::from([("lab".to_owned(), backend)]), users);
         let door = doors.get("lab").expect("a door");
         let mut inside = Vec::new();
         for _ in 0..AT_ONCE {

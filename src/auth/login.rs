@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
-use super::attempt::{Answer, Credentials, Silence, knock};
+use super::attempt::{Answer, Credentials, Of, Silence, knock};
 use super::authority::Authority;
 use super::doors::Unclaimed;
 use super::liveness::Liveness;
@@ -99,6 +99,12 @@ pub enum LoginError {
         /// When to try again.
         retry_after: Duration,
     },
+    /// As things are configured nobody can log in.
+    #[error("nobody can log in as the gateway is configured: {}", Reasons(.backends))]
+    NotConfigured {
+        /// Each of those asked for, and what is missing.
+        backends: Vec<(String, String)>,
+    },
     /// No backend answered.
     #[error("no backend could be asked: {}", Reasons(.backends))]
     Unreachable {
@@ -149,7 +155,10 @@ impl Answers {
         let silent = self.silent.iter();
         let backends =
             silent.map(|(name, silence)| (name.to_string(), silence.why.clone())).collect();
-        if self.silent.iter().all(|(_, silence)| silence.is_bad_reply) {
+        let all = |of| self.silent.iter().all(|(_, silence)| silence.of == of);
+        if all(Of::Configuration) {
+            LoginError::NotConfigured { backends }
+        } else if all(Of::Nonsense) {
             LoginError::BadReply { backends, retry_after: LATER }
         } else {
             LoginError::Unreachable { backends, retry_after: LATER }

@@ -22,12 +22,14 @@ pub mod roles;
 mod session;
 mod throttle;
 mod token;
+mod users;
 
 pub use authority::{AuthError, Authority, StartError};
 pub use caller::{Caller, SessionHolder};
 pub use key::KeyError;
 pub use login::{Login, LoginError};
 pub use session::{BackendStatus, GatewaySession, NoAccess};
+pub use users::{HashError, Users, UsersError, hash};
 
 #[cfg(test)]
 pub(crate) mod tests;

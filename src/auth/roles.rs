@@ -62,6 +62,23 @@ pub fn is_at_least(access: &Access, role: &str) -> bool {
     permissions.any(|permission| weakest_role(permission).is_some_and(|weakest| weakest <= index))
 }
 
+/// All that a role may do; `None` for what is no role.
+pub fn access_of(role: &str) -> Option<Access> {
+    let index = datamodel().roles.iter().position(|name| name == role)?;
+    let mut permissions = Vec::new();
+    for call in datamodel().classes.iter().flat_map(|class| &class.calls) {
+        if call.roles.contains(index) {
+            permissions.push(call.wire_name.to_ascii_lowercase());
+        }
+        for (key, roles) in &call.map_keys_roles {
+            if roles.contains(index) {
+                permissions.push(key_permission(call, key));
+            }
+        }
+    }
+    Some(Access { is_local_superuser: false, permissions: permissions.into_iter().collect() })
+}
+
 /// The weakest role that has this permission.
 fn weakest_role(permission: &str) -> Option<usize> {
     static WEAKEST: OnceLock<HashMap<String, usize>> = OnceLock::new();
@@ -150,21 +167,8 @@ mod tests {
         datamodel().call(wire_name).expect("a call").1
     }
 
-    /// What XAPI lists for a session of this role.
     fn access(role: &str) -> Access {
-        let index = datamodel().roles.iter().position(|name| name == role).expect("a role");
-        let mut permissions = Vec::new();
-        for call in datamodel().classes.iter().flat_map(|class| &class.calls) {
-            if call.roles.contains(index) {
-                permissions.push(call.wire_name.to_ascii_lowercase());
-            }
-            for (key, roles) in &call.map_keys_roles {
-                if roles.contains(index) {
-                    permissions.push(key_permission(call, key));
-                }
-            }
-        }
-        Access { is_local_superuser: false, permissions: permissions.into_iter().collect() }
+        access_of(role).expect("a role")
     }
 
     fn root() -> Access {

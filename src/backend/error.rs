@@ -80,6 +80,9 @@ pub enum CallError {
     /// Too many calls wait for this backend already.
     #[error(transparent)]
     Busy(#[from] Busy),
+    /// The backend is to check passwords, and does not.
+    #[error(transparent)]
+    Unguarded(#[from] Unguarded),
     /// The call cannot be written down, or the backend would not take it.
     #[error(transparent)]
     Unsendable(#[from] Unsendable),
@@ -89,7 +92,7 @@ impl CallError {
     /// Whether the backend may have carried out the call although no result came back.
     pub fn maybe_done(&self) -> bool {
         match self {
-            Self::Failure(_) | Self::Busy(_) | Self::Unsendable(_) => false,
+            Self::Failure(_) | Self::Busy(_) | Self::Unsendable(_) | Self::Unguarded(_) => false,
             Self::Timeout(phase) => *phase != Phase::Queue,
             Self::Unreachable(unreachable) => unreachable.is_lost(),
             Self::BadReply(_) => true,
@@ -247,6 +250,20 @@ fn seen_or_nothing(seen: Option<Seen>) -> String {
 pub struct Busy {
     /// How many.
     pub waiting: usize,
+}
+
+/// A backend that is to check passwords, and does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unguarded {
+    /// It let a made-up password in.
+    #[error(
+        "it accepts any password: have its listener check them, or configure [[users]] and \
+         auth = \"users\""
+    )]
+    AcceptsAnything,
+    /// It is an interface without logins.
+    #[error("it has no logins: configure [[users]] and auth = \"users\"")]
+    NoLogins,
 }
 
 /// A call that cannot be sent.

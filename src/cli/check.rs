@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::Failed;
+use crate::auth::Users;
 use crate::backend::Backend;
 use crate::config::{Config, ConfigError};
 use crate::http::tls;
@@ -14,6 +15,9 @@ pub(super) fn run(file: &Path) -> Result<(), Failed> {
     let wrong = |keys: &[&str], text: String| Failed::from(ConfigError::about(file, keys, text));
     if let Some(settings) = &config.tls {
         tls::acceptor(settings).map_err(|error| wrong(&["tls"], error.to_string()))?;
+    }
+    if let Err(error) = Users::new(&config.users) {
+        return Err(ConfigError::about_user(file, error.index, error.key, error.why).into());
     }
     for (name, settings) in &config.backends {
         Backend::new(name, settings)

@@ -7,9 +7,11 @@ use crate::app::{App, Running};
 use crate::config::Config;
 
 pub(super) async fn run(serve: Serve) -> Result<(), Failed> {
-    let mut config = match &serve.source.config {
-        Some(file) => Config::load(file)?,
-        None => Config::with_backends(&serve.source.backends)?,
+    let source = &serve.source;
+    let mut config = match (&source.config, &source.xm_config) {
+        (Some(file), _) => Config::load(file)?,
+        (None, Some(file)) => Config::with_xm_config(file)?,
+        (None, None) => Config::with_backends(&source.backends)?,
     };
     if let Some(address) = serve.listen {
         config.listen_on(address)?;

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::document::Complaint;
 use super::secret::SecretSource;
-use super::units;
+use super::{units, xm};
 
 /// One Xen pool.
 #[derive(Debug, Clone)]
@@ -22,6 +22,11 @@ pub struct BackendConfig {
     pub service_password: Option<SecretSource>,
     /// What makes a server's certificate good.
     pub tls: BackendTls,
+    /// Who checks passwords; unless said, whoever does so for backends of its kind.
+    pub auth: Option<PasswordCheck>,
+    /// How long a guest may take to shut down or reboot, where the backend does not say that it
+    /// has.
+    pub guest_timeout: Duration,
     /// Connections to the pool in all.
     pub max_connections: usize,
     /// How long a connection may take to open, TLS included.
@@ -45,8 +50,18 @@ pub enum Kind {
     Xapi,
     /// xend's Xen-API.
     Xend,
-    /// xend before it had the Xen-API.
+    /// xend's own interface, `server.xend.*`.
     Legacy,
+}
+
+/// Who checks a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PasswordCheck {
+    /// The gateway, against its own `[[users]]`.
+    Users,
+    /// The backend.
+    Backend,
 }
 
 /// What makes a backend's certificate good.
@@ -72,12 +87,28 @@ impl BackendConfig {
             service_username: None,
             service_password: None,
             tls: BackendTls::System,
+            auth: None,
+            guest_timeout: Duration::from_secs(120),
             max_connections: 8,
             connect_timeout: Duration::from_secs(5),
             call_timeout: Duration::from_secs(60),
             max_reply: 64 << 20,
             max_sync_reply: 1 << 30,
         }
+    }
+
+    /// The xend that xm's own configuration names.
+    pub(super) fn of_xm(file: &Path) -> Result<Self, Complaint> {
+        let config = xm::read(file).map_err(|error| Complaint::new(error.to_string()))?;
+        check_uri(&config.uri)
+            .map_err(|complaint| Complaint::new(format!("its uri: {}", complaint.text)))?;
+        let password = config.username.as_ref().map(|_| SecretSource::Xm(file.to_owned()));
+        Ok(Self {
+            kind: config.kind,
+            service_username: config.username,
+            service_password: password,
+            ..Self::new(vec![config.uri])
+        })
     }
 }
 
@@ -88,10 +119,14 @@ pub(super) struct RawBackend {
     uri: Option<String>,
     uris: Option<Vec<String>>,
     kind: Kind,
+    xm_config: Option<PathBuf>,
     service_username: Option<String>,
     service_password_file: Option<PathBuf>,
     service_password_env: Option<String>,
+    auth: Option<PasswordCheck>,
     tls: Option<RawTls>,
+    #[serde(deserialize_with = "units::duration")]
+    guest_timeout: Duration,
     #[serde(deserialize_with = "units::count")]
     max_connections: usize,
     #[serde(deserialize_with = "units::duration")]
@@ -114,7 +149,10 @@ impl Default for RawBackend {
             service_username: None,
             service_password_file: None,
             service_password_env: None,
+            xm_config: None,
+            auth: None,
             tls: None,
+            guest_timeout: defaults.guest_timeout,
             max_connections: defaults.max_connections,
             connect_timeout: defaults.connect_timeout,
             call_timeout: defaults.call_timeout,
@@ -135,8 +173,44 @@ pub(super) struct RawTls {
 
 impl RawBackend {
     /// The backend these settings describe; paths are relative to `directory`.
-    pub(super) fn check(self, directory: &Path) -> Result<BackendConfig, Complaint> {
-        let uris = match (self.uri, self.uris) {
+    pub(super) fn check(mut self, directory: &Path) -> Result<BackendConfig, Complaint> {
+        let xm = self.xm_config.take().map(|file| self.of_xm(&directory.join(file))).transpose();
+        if let Some(xm) = xm.map_err(|complaint| complaint.at("xm_config"))? {
+            self.uri = xm.uris.first().cloned();
+            self.kind = xm.kind;
+            return self.with(xm, directory);
+        }
+        let account = self.account(directory)?;
+        let uris = self.uris()?;
+        let (username, password) = account;
+        let named = BackendConfig {
+            kind: self.kind,
+            service_username: username,
+            service_password: password,
+            ..BackendConfig::new(uris)
+        };
+        self.with(named, directory)
+    }
+
+    /// What xm's file says, if nothing that is said here contradicts it.
+    fn of_xm(&self, file: &Path) -> Result<BackendConfig, Complaint> {
+        let said = [
+            (self.uri.is_some(), "uri"),
+            (self.uris.is_some(), "uris"),
+            (self.kind != Kind::Auto, "kind"),
+            (self.service_username.is_some(), "service_username"),
+            (self.service_password_file.is_some(), "service_password_file"),
+            (self.service_password_env.is_some(), "service_password_env"),
+        ];
+        match said.iter().find(|(is_said, _)| *is_said) {
+            Some((_, key)) => Err(Complaint::new(format!("says what `{key}` says too: drop one"))),
+            None => BackendConfig::of_xm(file),
+        }
+    }
+
+    /// The addresses.
+    fn uris(&mut self) -> Result<Vec<String>, Complaint> {
+        Ok(match (self.uri.take(), self.uris.take()) {
             (Some(_), Some(_)) => {
                 return Err(Complaint::new("give either `uri` or `uris`, not both").at("uris"));
             }
@@ -156,12 +230,16 @@ impl RawBackend {
                 }
                 uris
             }
-        };
-        if let Kind::Xend | Kind::Legacy = self.kind {
-            let text = "only XAPI is supported yet, not xend; use \"auto\" or \"xapi\"";
-            return Err(Complaint::new(text).at("kind"));
-        }
-        let service_password = match (self.service_password_file, self.service_password_env) {
+        })
+    }
+
+    /// The service account.
+    fn account(
+        &mut self,
+        directory: &Path,
+    ) -> Result<(Option<String>, Option<SecretSource>), Complaint> {
+        let written = (self.service_password_file.take(), self.service_password_env.take());
+        let service_password = match written {
             (Some(_), Some(_)) => {
                 let text =
                     "give either `service_password_file` or `service_password_env`, not both";
@@ -183,25 +261,47 @@ impl RawBackend {
             }
             _ => {}
         }
+        Ok((self.service_username.take(), service_password))
+    }
+
+    /// Who checks passwords, if that one can.
+    fn password_check(&self) -> Result<Option<PasswordCheck>, Complaint> {
+        let wrong = |text: &str| Err(Complaint::new(text).at("auth"));
+        match (self.kind, self.auth) {
+            (Kind::Xapi, Some(PasswordCheck::Users)) => {
+                wrong("XAPI checks passwords itself: only \"backend\" makes sense")
+            }
+            (Kind::Legacy, Some(PasswordCheck::Backend)) => {
+                wrong("this interface checks no passwords: only \"users\" makes sense")
+            }
+            (_, auth) => Ok(auth),
+        }
+    }
+
+    /// The rest of the settings, for the backend that is named so far.
+    fn with(self, named: BackendConfig, directory: &Path) -> Result<BackendConfig, Complaint> {
+        let auth = self.password_check()?;
+        if matches!(self.kind, Kind::Xend | Kind::Legacy) && named.uris.len() > 1 {
+            return Err(Complaint::new("xend is one host, at one address").at("uris"));
+        }
         let tls = match self.tls {
             None => BackendTls::System,
-            Some(_) if !uris.iter().any(|uri| uri.starts_with("https://")) => {
+            Some(_) if !named.uris.iter().any(|uri| uri.starts_with("https://")) => {
                 let text = "means nothing without an https:// address";
                 return Err(Complaint::new(text).at("tls"));
             }
             Some(tls) => tls.check(directory).map_err(|complaint| complaint.at("tls"))?,
         };
         Ok(BackendConfig {
-            uris,
-            kind: self.kind,
-            service_username: self.service_username,
-            service_password,
             tls,
+            auth,
+            guest_timeout: self.guest_timeout,
             max_connections: self.max_connections,
             connect_timeout: self.connect_timeout,
             call_timeout: self.call_timeout,
             max_reply: self.max_reply,
             max_sync_reply: self.max_sync_reply,
+            ..named
         })
     }
 }
@@ -258,16 +358,22 @@ fn fingerprint(text: &str) -> Option<[u8; 32]> {
 
 /// Refuses an address no backend can have. What can be reached there is found out later.
 pub(super) fn check_uri(uri: &str) -> Result<(), Complaint> {
-    let (scheme, rest) = uri
-        .split_once("://")
-        .ok_or_else(|| Complaint::new("an address begins with https://, http:// or unix://"))?;
+    let beginning = "an address begins with https://, http:// or unix:/";
+    // A Unix socket has no host, so its two slashes mean nothing.
+    if let Some(path) = uri.strip_prefix("unix:").filter(|path| !path.starts_with("//"))
+        && path.starts_with('/')
+        && path.len() > 1
+    {
+        return Ok(());
+    }
+    let (scheme, rest) = uri.split_once("://").ok_or_else(|| Complaint::new(beginning))?;
     match scheme {
-        "unix" if rest.starts_with('/') && rest.len() > 1 => return Ok(()),
-        "unix" => return Err(Complaint::new("unix:// is followed by an absolute path")),
-        "http" | "https" => {}
-        _ => {
-            return Err(Complaint::new("an address begins with https://, http:// or unix://"));
+        "unix" | "httpu" if rest.starts_with('/') && rest.len() > 1 => return Ok(()),
+        "unix" | "httpu" => {
+            return Err(Complaint::new(format!("{scheme}:// is followed by an absolute path")));
         }
+        "http" | "https" => {}
+        _ => return Err(Complaint::new(beginning)),
     }
     let parsed: http::Uri = uri.parse().map_err(|_| Complaint::new("this is not an address"))?;
     let authority = parsed.authority().map(http::uri::Authority::as_str).unwrap_or_default();

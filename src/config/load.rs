@@ -13,7 +13,10 @@ use toml::de::DeTable;
 
 use super::backends::{RawBackend, check_uri};
 use super::document::{self, Complaint};
-use super::{AuthConfig, BackendConfig, Config, Cors, Limits, ServerTls};
+use super::users;
+use super::{
+    AuthConfig, BackendConfig, Config, Cors, Kind, Limits, PasswordCheck, ServerTls, User,
+};
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -55,11 +58,19 @@ pub enum ConfigError {
 impl ConfigError {
     /// What was found out about the setting under these keys of a file after it was read.
     pub fn about(file: &Path, keys: &[&str], text: String) -> Self {
+        Self::found(file, keys.iter().rev().fold(Complaint::new(text), |c, key| c.at(*key)))
+    }
+
+    /// The same about a key of the user at this place in the list, from 0.
+    pub fn about_user(file: &Path, index: usize, key: &str, text: String) -> Self {
+        Self::found(file, Complaint::new(text).at(key).at(index).at("users"))
+    }
+
+    fn found(file: &Path, complaint: Complaint) -> Self {
         let content = match std::fs::read_to_string(file) {
             Ok(content) => content,
             Err(source) => return Self::Unreadable { file: file.to_owned(), source },
         };
-        let complaint = keys.iter().rev().fold(Complaint::new(text), |c, key| c.at(*key));
         let document = DeTable::parse(&content).ok();
         Self::placed(file, &content, document.as_ref().map(Spanned::get_ref), complaint)
     }
@@ -150,6 +161,24 @@ impl Config {
         }
         Ok(config)
     }
+
+    /// The configuration that `--xm-config FILE` stands for: one backend, called `xend`.
+    ///
+    /// There is no place for users of the gateway's own in it, so where xend can check passwords at
+    /// all it is the one to do so.
+    pub fn with_xm_config(file: &Path) -> Result<Self, ConfigError> {
+        let wrong = |complaint: Complaint| ConfigError::Argument {
+            option: "--xm-config",
+            argument: file.display().to_string(),
+            text: complaint.text,
+        };
+        let mut backend = BackendConfig::of_xm(file).map_err(wrong)?;
+        if backend.kind == Kind::Xend {
+            backend.auth = Some(PasswordCheck::Backend);
+        }
+        let backends = [("xend".to_owned(), backend)].into();
+        Ok(Self { backends, ..Self::default() })
+    }
 }
 
 /// The file as it is written.
@@ -166,6 +195,7 @@ pub(super) struct Raw {
     limits: Limits,
     backends: BTreeMap<String, RawBackend>,
     auth: AuthConfig,
+    users: Vec<User>,
 }
 
 impl Default for Raw {
@@ -180,6 +210,7 @@ impl Default for Raw {
             limits: defaults.limits,
             backends: BTreeMap::new(),
             auth: defaults.auth,
+            users: defaults.users,
         }
     }
 }
@@ -214,6 +245,7 @@ impl Raw {
                     .at("auth"));
             }
         }
+        users::check(&self.users)?;
         self.auth.key_file = self.auth.key_file.map(|file| directory.join(file));
         Ok(Config {
             listen: self.listen,
@@ -224,6 +256,7 @@ impl Raw {
             limits: self.limits,
             backends,
             auth: self.auth,
+            users: self.users,
         })
     }
 }

@@ -10,10 +10,13 @@ mod secret;
 #[cfg(test)]
 mod tests;
 mod units;
+mod users;
+mod xm;
 
-pub use backends::{BackendConfig, BackendTls, Kind};
+pub use backends::{BackendConfig, BackendTls, Kind, PasswordCheck};
 pub use load::ConfigError;
 pub use secret::{SecretError, SecretSource};
+pub use users::User;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -42,6 +45,8 @@ pub struct Config {
     pub backends: BTreeMap<String, BackendConfig>,
     /// Tokens and sessions.
     pub auth: AuthConfig,
+    /// Who may log in where the backend does not check passwords.
+    pub users: Vec<User>,
 }
 
 impl Default for Config {
@@ -55,6 +60,7 @@ impl Default for Config {
             limits: Limits::default(),
             backends: BTreeMap::new(),
             auth: AuthConfig::default(),
+            users: Vec::new(),
         }
     }
 }

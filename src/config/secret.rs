@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use secrecy::SecretString;
 
+use super::xm;
+
 /// Where a secret is read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretSource {
@@ -11,6 +13,8 @@ pub enum SecretSource {
     File(PathBuf),
     /// An environment variable.
     Env(String),
+    /// xm's own configuration; there a password may be empty.
+    Xm(PathBuf),
 }
 
 /// A secret that could not be read. The texts name the place, never the content.
@@ -30,6 +34,9 @@ pub enum SecretError {
         /// The variable.
         name: String,
     },
+    /// xm's configuration cannot be read.
+    #[error("{0}")]
+    Xm(String),
     /// There is nothing in it.
     #[error("{place} is empty")]
     Empty {
@@ -43,6 +50,7 @@ impl std::fmt::Display for SecretSource {
         match self {
             Self::File(file) => write!(f, "secret file {}", file.display()),
             Self::Env(name) => write!(f, "environment variable {name}"),
+            Self::Xm(file) => write!(f, "xm's configuration {}", file.display()),
         }
     }
 }
@@ -55,6 +63,10 @@ impl SecretSource {
                 .map_err(|source| SecretError::File { file: file.clone(), source })?,
             Self::Env(name) => {
                 std::env::var(name).map_err(|_| SecretError::Env { name: name.clone() })?
+            }
+            Self::Xm(file) => {
+                let config = xm::read(file).map_err(|error| SecretError::Xm(error.to_string()))?;
+                return Ok(config.password);
             }
         };
         if matches!(self, Self::File(_)) {
@@ -71,6 +83,7 @@ impl SecretSource {
         match self {
             Self::File(_) => "service_password_file",
             Self::Env(_) => "service_password_env",
+            Self::Xm(_) => "xm_config",
         }
     }
 
@@ -78,7 +91,7 @@ impl SecretSource {
     pub fn readable_by_others(&self) -> bool {
         match self {
             #[cfg(unix)]
-            Self::File(file) => {
+            Self::File(file) | Self::Xm(file) => {
                 use std::os::unix::fs::PermissionsExt;
                 std::fs::metadata(file).is_ok_and(|meta| meta.permissions().mode() & 0o004 != 0)
             }

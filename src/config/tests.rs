@@ -118,7 +118,31 @@ fn what_contradicts_itself_is_said_with_line_column_and_key() {
         ("[backends.a]\nuri = \"https://a:99999\"", "2:1: backends.a.uri: ", "the port"),
         ("[backends.a]\nuri = \"https://a/?x=1\"", "2:1: backends.a.uri: ", "no query"),
         ("[backends.a]\nuri = \"unix://a\"", "2:1: backends.a.uri: ", "absolute path"),
-        ("[backends.a]\nuri = \"http://a\"\nkind = \"xend\"", "3:1: backends.a.kind: ", "not xend"),
+        (
+            "[backends.a]\nuris = [\"http://a\", \"http://b\"]\nkind = \"xend\"",
+            "2:1: backends.a.uris: ",
+            "one host",
+        ),
+        (
+            "[backends.a]\nuri = \"http://a\"\nkind = \"xapi\"\nauth = \"users\"",
+            "4:1: backends.a.auth: ",
+            "XAPI checks",
+        ),
+        (
+            "[backends.a]\nuri = \"http://a\"\nkind = \"legacy\"\nauth = \"backend\"",
+            "4:1: backends.a.auth: ",
+            "checks no passwords",
+        ),
+        (
+            "[backends.a]\nxm_config = \"xm.xml\"\nuri = \"http://a\"",
+            "2:1: backends.a.xm_config: ",
+            "`uri`",
+        ),
+        (
+            "[backends.a]\nxm_config = \"/nowhere/xm.xml\"",
+            "2:1: backends.a.xm_config: ",
+            "/nowhere/xm.xml: ",
+        ),
         ("[backends.a]\nuri = \"http://a\"\nkind = \"xl\"", "3:8: backends.a.kind: ", "legacy"),
         ("[backends.\"a b\"]\nuri = \"http://a\"", "1:11: backends.a b: ", "letters, digits"),
     ];
@@ -149,6 +173,17 @@ fn what_contradicts_itself_is_said_with_line_column_and_key() {
         ),
         ("max_connections = 0", "3:19: backends.pool.max_connections: ", "whole number"),
         ("[auth]\ndefault_backends = [\"lab\"]", "4:21: auth.default_backends[0]: ", "\"lab\""),
+        (
+            "[[users]]\nname = \"\"\npassword_hash = \"\"\nrole = \"\"",
+            "4:1: users[0].name: ",
+            "1 to 256",
+        ),
+        (
+            "[[users]]\nname = \"a\"\npassword_hash = \"hunter2\"\nrole = \"read-only\"",
+            "5:1: users[0].password_hash: ",
+            "hash-password",
+        ),
+        ("[[users]]\nname = \"a\"", "3:1: users[0]: ", "missing field"),
         ("[cors]\norigins = [\"*\"]", "4:12: cors.origins[0]: ", "an origin is"),
         ("[cors]\norigins = [\"https://A.b/\"]", "4:12: cors.origins[0]: ", "an origin is"),
     ];
@@ -221,6 +256,9 @@ fn what_is_found_out_later_has_a_line_too() {
     assert_eq!(about(&["backends", "lab"]), ":2:2: backends.lab: no");
 }
 
+/// An xm's configuration that is there whether or not this machine has Xen.
+const XM_CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/xm-config.xml");
+
 /// The example with every key switched on.
 fn whole_example() -> String {
     let is_key = |line: &&str| {
@@ -230,7 +268,8 @@ fn whole_example() -> String {
     EXAMPLE
         .lines()
         .map(|line| if is_key(&line) { &line[1..] } else { line }.to_owned() + "\n")
-        .collect()
+        .collect::<String>()
+        .replace("/etc/xen/xm-config.xml", XM_CONFIG)
 }
 
 #[test]
@@ -238,7 +277,7 @@ fn the_example_is_good_as_it_is_and_with_every_key() {
     let config = parse(EXAMPLE).expect("the example");
     assert_eq!(config.backends.len(), 1);
     let config = parse(&whole_example()).expect("the whole example");
-    assert_eq!(config.backends.len(), 4);
+    assert_eq!(config.backends.len(), 6);
 }
 
 #[test]
@@ -275,6 +314,7 @@ fn the_example_has_every_key() {
     all(vec![&whole["cors"]], fields::<Cors>());
     all(vec![&whole["limits"]], fields::<Limits>());
     all(vec![&whole["auth"]], fields::<AuthConfig>());
+    all(vec![&whole["users"][0]], fields::<User>());
     let backends = whole["backends"].as_table().expect("backends");
     all(backends.values().collect(), fields::<RawBackend>());
     all(backends.values().filter_map(|backend| backend.get("tls")).collect(), fields::<RawTls>());
@@ -306,4 +346,41 @@ fn fields<T: for<'de> Deserialize<'de>>() -> &'static [&'static str] {
     assert!(T::deserialize(Spy(&mut fields)).is_err());
     assert!(!fields.is_empty());
     fields
+}
+
+#[test]
+fn xms_file_names_the_backend() {
+    let directory = tempfile::tempdir().expect("dir");
+    let file = directory.path().join("xm-config.xml");
+    let write = |text: &str| std::fs::write(&file, text).expect("write");
+    write("<xm><server type='Xen-API' uri='http://h:9363/' username='me' password='pw'/></xm>");
+    let text = "[backends.old]\nxm_config = \"xm-config.xml\"\nauth = \"users\"";
+    let config = Config::parse(text, &directory.path().join("xengate.toml")).expect("config");
+    let old = &config.backends["old"];
+    assert_eq!((old.kind, &*old.uris), (Kind::Xend, &["http://h:9363/".to_owned()][..]));
+    assert_eq!(old.auth, Some(PasswordCheck::Users));
+    assert_eq!(old.service_username.as_deref(), Some("me"));
+    let password = old.service_password.as_ref().expect("a password").read().expect("readable");
+    assert_eq!(secrecy::ExposeSecret::expose_secret(&password), "pw");
+
+    let config = Config::with_xm_config(&file).expect("config");
+    assert_eq!(config.backends["xend"].auth, Some(PasswordCheck::Backend));
+    write("<xm>\n<server type='LegacyXMLRPC' uri='httpu:///run/xend/xmlrpc.sock'/></xm>");
+    let config = Config::with_xm_config(&file).expect("config");
+    assert_eq!((config.backends["xend"].kind, config.backends["xend"].auth), (Kind::Legacy, None));
+    write("<xm>\n<server type='?' uri='x'/></xm>");
+    let said = Config::with_xm_config(&file).expect_err("no type").to_string();
+    assert!(said.starts_with("--xm-config ") && said.contains("xm-config.xml:2: "), "{said}");
+    write("<xm><server type='Xen-API' uri='http://me:pw@h/'/></xm>");
+    assert!(Config::with_xm_config(&file).expect_err("a password").to_string().contains("its uri"));
+}
+
+#[test]
+fn unix_sockets_are_written_in_several_ways() {
+    for uri in ["unix:/run/x", "unix:///run/x", "httpu:///run/x"] {
+        assert!(parse(&format!("[backends.a]\nuri = \"{uri}\"")).is_ok(), "{uri}");
+    }
+    for uri in ["unix:", "unix:/", "unix:run/x", "httpu://run/x", "httpu:/run/x"] {
+        assert!(parse(&format!("[backends.a]\nuri = \"{uri}\"")).is_err(), "{uri}");
+    }
 }

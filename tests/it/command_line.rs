@@ -242,3 +242,45 @@ fn a_simulated_xend_says_where_both_its_interfaces_are() {
     assert!(legacy.1.starts_with("http://127.0.0.1:") && legacy.1 != api, "{rest}");
     assert_eq!(code, Some(0));
 }
+
+fn run_with_input(arguments: &[&str], input: &str) -> Output {
+    let mut command = xengate(arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("it starts");
+    let mut stdin = child.stdin.take().expect("piped");
+    stdin.write_all(input.as_bytes()).expect("it reads");
+    drop(stdin);
+    child.wait_with_output().expect("its output")
+}
+
+#[test]
+fn a_password_is_hashed_and_the_hash_makes_a_user() {
+    let output = run_with_input(&["hash-password"], "correct horse\n");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let hash = text(&output.stdout).trim_end();
+    assert!(hash.starts_with("$argon2id$") && !hash.contains('\n'), "{hash}");
+    assert!(!text(&output.stderr).contains("correct"), "{}", text(&output.stderr));
+    assert_eq!(run_with_input(&["hash-password"], "\n").status.code(), Some(1), "no password");
+
+    let directory = tempfile::tempdir().expect("dir");
+    let file = directory.path().join("xengate.toml");
+    for (role, hash, place) in [
+        ("vm-operator", hash, None),
+        ("root", hash, Some(":6:1: users[0].role: ")),
+        ("vm-operator", "$argon2id$v=19$nonsense", Some(":5:1: users[0].password_hash: ")),
+    ] {
+        let config = format!(
+            "[backends.pool]\nuri = \"http://127.0.0.1\"\n[[users]]\nname = \"ann\"\n\
+             password_hash = \"{hash}\"\nrole = \"{role}\"\n"
+        );
+        std::fs::write(&file, config).expect("write");
+        let checked = run(&["check-config", &file.display().to_string()]);
+        match place {
+            None => assert_eq!(checked.status.code(), Some(0), "{}", text(&checked.stderr)),
+            Some(place) => {
+                let said = text(&checked.stderr);
+                assert!(checked.status.code() == Some(1) && said.contains(place), "{said}");
+            }
+        }
+    }
+}

@@ -146,7 +146,7 @@ async fn a_password_goes_only_where_somebody_said() {
 #[tokio::test]
 async fn a_default_that_is_no_backend_is_no_start() {
     let config = AuthConfig { default_backends: vec!["nowhere".into()], ..AuthConfig::default() };
-    let error = Authority::new(&config, Inventory::start(Vec::new()), BTreeMap::new());
+    let error = Authority::new(&config, &[], Inventory::start(Vec::new()), BTreeMap::new());
     assert!(matches!(error, Err(StartError::UnknownDefault(name)) if name == "nowhere"));
 }
 

@@ -28,7 +28,7 @@ fn authority_with(pools: &[(&str, &Pool)], config: &AuthConfig) -> Arc<Authority
             ((*name).to_owned(), Backend::new(name, &config).expect("a backend"))
         })
         .collect();
-    Authority::new(config, Inventory::start(Vec::new()), backends).expect("a gate")
+    Authority::new(config, &[], Inventory::start(Vec::new()), backends).expect("a gate")
 }
 
 fn authority(pools: &[(&str, &Pool)]) -> Arc<Authority> {

@@ -198,6 +198,7 @@ pub(super) const UNAVAILABLE: Failure = own(
     &[
         Code::Overloaded,
         Code::TooManySessions,
+        Code::LoginNotConfigured,
         Code::ShuttingDown,
         Code::BackendUnreachable,
         Code::BackendBusy,

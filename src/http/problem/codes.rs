@@ -67,6 +67,8 @@ pub enum Code {
     Overloaded,
     /// The gateway has as many sessions as it may.
     TooManySessions,
+    /// Nobody can log in until somebody changes a configuration.
+    LoginNotConfigured,
     /// The gateway is about to end.
     ShuttingDown,
     /// The backend cannot be reached.
@@ -115,6 +117,7 @@ impl Code {
         Self::BadReply,
         Self::Overloaded,
         Self::TooManySessions,
+        Self::LoginNotConfigured,
         Self::ShuttingDown,
         Self::BackendUnreachable,
         Self::BackendBusy,
@@ -220,6 +223,11 @@ impl Code {
                 "TOO_MANY_SESSIONS",
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The gateway has as many sessions as it may",
+            ),
+            Self::LoginNotConfigured => (
+                "LOGIN_NOT_CONFIGURED",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Nobody can log in as it is configured",
             ),
             Self::ShuttingDown => {
                 ("SHUTTING_DOWN", StatusCode::SERVICE_UNAVAILABLE, "The gateway is shutting down")

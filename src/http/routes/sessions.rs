@@ -189,6 +189,8 @@ fn refused(error: LoginError, shape: Shape) -> Problem {
         LoginError::BadReply { backends, retry_after } => Problem::new(Code::BadReply, detail)
             .with_params(backends.into_iter().map(|(name, _)| name))
             .retry_after(retry_after),
+        LoginError::NotConfigured { backends } => Problem::new(Code::LoginNotConfigured, detail)
+            .with_params(backends.into_iter().map(|(name, _)| name)),
         LoginError::Unreachable { backends, retry_after } => {
             Problem::new(Code::BackendUnreachable, detail)
                 .with_params(backends.into_iter().map(|(name, _)| name))

@@ -330,6 +330,11 @@ impl XendHandle {
         self.change(key, |machine| mode.clone_into(&mut machine.on_poweroff))
     }
 
+    /// Whether xend keeps a VM when it ends.
+    pub fn set_managed(&self, key: &str, managed: bool) -> bool {
+        self.change(key, |machine| machine.managed = managed)
+    }
+
     /// Renames a VM, whatever xend thinks of the name.
     pub fn rename(&self, key: &str, name: &str) -> bool {
         self.change(key, |machine| name.clone_into(&mut machine.name))

@@ -36,7 +36,7 @@ fn front(pools: &[(&str, &Pool)]) -> Front {
         })
         .collect();
     let (config, inventory) = (Arc::new(Config::default()), Inventory::start(Vec::new()));
-    let authority = Authority::new(&config.auth, Arc::clone(&inventory), backends);
+    let authority = Authority::new(&config.auth, &[], Arc::clone(&inventory), backends);
     let gateway = Gateway::new(Arc::clone(&config), inventory, authority.expect("a gate"));
     let gateway = Arc::new(gateway);
     let shell = Shell::new(router(Arc::clone(&gateway)), &config.limits, &config.cors);

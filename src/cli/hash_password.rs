@@ -1,0 +1,58 @@
+//! `xengate hash-password`.
+
+use std::io::{self, BufRead, IsTerminal};
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{Failed, say};
+use crate::auth;
+
+/// The longest password that a login takes, in bytes, and room for the end of its line.
+const LONGEST_LINE: u64 = 1024 + 2;
+
+pub(super) fn run() -> Result<(), Failed> {
+    let password = if io::stdin().is_terminal() { ask()? } else { first_line(io::stdin().lock())? };
+    if password.expose_secret().is_empty() {
+        return Err(Failed::NoPassword);
+    }
+    say(auth::hash(&password)?);
+    Ok(())
+}
+
+/// Asks twice, without an echo: nobody sees what was typed.
+fn ask() -> Result<SecretString, Failed> {
+    let prompt = |text| rpassword::prompt_password(text).map(SecretString::from);
+    let password = prompt("Password: ").map_err(Failed::Password)?;
+    let again = prompt("Again: ").map_err(Failed::Password)?;
+    if password.expose_secret() != again.expose_secret() {
+        return Err(Failed::PasswordsDiffer);
+    }
+    Ok(password)
+}
+
+fn first_line(input: impl BufRead) -> Result<SecretString, Failed> {
+    let mut line = String::new();
+    input.take(LONGEST_LINE).read_line(&mut line).map_err(Failed::Password)?;
+    let end = line.trim_end_matches(['\r', '\n']).len();
+    line.truncate(end);
+    Ok(SecretString::from(line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_password_is_the_first_line() {
+        for (input, want) in [
+            ("pa ss\n", "pa ss"),
+            ("pass\r\nmore\n", "pass"),
+            ("pass", "pass"),
+            ("", ""),
+            ("\n", ""),
+        ] {
+            let read = first_line(input.as_bytes()).expect("a line");
+            assert_eq!(read.expose_secret(), want);
+        }
+    }
+}
