@@ -71,15 +71,25 @@ pub(super) fn domain(machine: &Machine, world: &World, now: Duration, devices: b
 fn image(machine: &Machine) -> Value {
     let mut items: Vec<Value> = vec![if machine.hvm { "hvm" } else { "linux" }.into()];
     if machine.hvm {
-        let flags = ["xen_platform_pci", "timer_mode", "apic", "vpt_align", "pae", "acpi", "vnc"];
         items.extend([
             pair("kernel", ""),
             pair("superpages", 0),
+            pair("hpet", 0),
             pair("loader", "/usr/lib/xen/boot/hvmloader"),
+            pair("xen_platform_pci", 1),
+            pair("rtc_timeoffset", 0),
+            pair("timer_mode", 1),
+            pair("apic", 1),
+            pair("vpt_align", 1),
+            pair("boot", "cd"),
+            pair("pae", 1),
+            pair("viridian", 0),
+            pair("acpi", 1),
+            pair("vnc", 1),
+            pair("nomigrate", 0),
+            pair("tsc_mode", 0),
+            pair("device_model", "/usr/lib/xen/bin/qemu-dm"),
         ]);
-        items.extend(flags.map(|flag| pair(flag, 1)));
-        items.extend([pair("boot", "cd"), pair("device_model", "/usr/lib/xen/bin/qemu-dm")]);
-        items.extend([pair("nomigrate", 0), pair("tsc_mode", 0)]);
         return Value::List(items);
     }
     items.push(pair("kernel", machine.kernel.as_str()));

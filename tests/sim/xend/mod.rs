@@ -3,7 +3,6 @@
 mod dialects;
 mod life;
 mod manners;
-mod recorded;
 
 use std::net::SocketAddr;
 use std::time::Duration;
