@@ -15,6 +15,7 @@ SECONDS_EACH=${SECONDS_EACH:-4}
 CONNECTIONS=16
 PACE=25000000
 CHANGES=36000
+SUBSCRIBERS=1000
 
 missing=()
 for tool in cargo wrk curl awk sed; do
@@ -28,7 +29,7 @@ fi
 command -v valgrind >/dev/null ||
     echo "no valgrind: benches/instructions.sh, which counts instructions, would need it" >&2
 
-cargo build --release --locked --bin xengate --example bare --example pool
+cargo build --release --locked --bin xengate --example bare --example pool --example subscribers
 target=${CARGO_TARGET_DIR:-target}/release
 work=$(mktemp -d)
 children=()
@@ -266,12 +267,48 @@ settled() {
     done
 }
 
+# events N RATE MUST: a thousand subscribers, N changes, so many a second.
+events() {
+    local count=$1 rate=$2 must=$3 before cpu deliveries
+    "$target/examples/subscribers" "${URL_serve#http://}" "$TOKEN" "$SUBSCRIBERS" "$count" \
+        >"$work/subscribers.out" 2>"$work/subscribers.err" </dev/null &
+    begun subscribers $!
+    before=$(ticks "$PID_serve")
+    tell "change $count $rate"
+    wait "$PID_subscribers"
+    cpu=$(awk "BEGIN { print $(ticks "$PID_serve") - $before }")
+    deliveries=$(sed -n 's/^deliveries \([0-9]*\).*/\1/p' "$work/subscribers.out")
+    row "change → event, $SUBSCRIBERS subscribers, $rate changes/s" \
+        "$(sed -n 's/^\(p50.*\)/\1/p' "$work/subscribers.out")" \
+        "$(sed -n 's/^deliveries [0-9]* \(lost [0-9]*\).*/\1/p' "$work/subscribers.out")" "-" \
+        "$(awk "BEGIN { printf \"%.1f µs/delivery\", 1000 * $cpu / $deliveries }")" "$must"
+}
+
+event_rows() {
+    pool 1000
+    cat >"$work/events.toml" <<END
+listen = "127.0.0.1:0"
+[limits]
+$EVENT_LIMITS
+[backends.pool]
+uri = "$URL_pool"
+END
+    start serve "$target/xengate" serve --config "$work/events.toml"
+    login
+    until_mirrored
+    events 200 10 "p99 ≤ 70 ms (the pool gathers changes for 50), none lost"
+    events 1000 100 "told"
+    end serve
+    pool_end
+}
+
 # About a tenth: VMs with 3 virtual processors, in the pool that the simulator makes.
 FILTER=${FILTER:-'VCPUs_max%20%3D%203'}
 
 vms_rows 1000 yes
 vms_rows 10000 no
 mirror_rows 10000
+event_rows
 
 echo
 echo "$(git rev-parse --short HEAD 2>/dev/null || echo '?'), $(nproc) processors," \

@@ -19,6 +19,7 @@ mod roles;
 mod store;
 mod sync;
 mod value;
+mod workbench;
 
 pub use date::instant;
 pub use document::of_document;
@@ -29,6 +30,7 @@ pub use record::Record;
 pub use refs::Target;
 pub use revision::Revisions;
 pub use store::{Change, Object, Snapshot, Table, View};
+pub use workbench::Workbench;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
