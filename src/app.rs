@@ -93,7 +93,8 @@ impl App {
         let gateway = Gateway::new(config.clone(), inventory, authority, telemetry.clone());
         let gateway = Arc::new(gateway);
         let routes = routes.answered_by(gateway.clone());
-        let shell = Shell::new(routes, &config.limits, &config.cors, telemetry.clone());
+        let bodies = gateway.bodies.clone();
+        let shell = Shell::new(routes, &config.limits, &config.cors, bodies, telemetry.clone());
         shell.trust(&config.trusted_proxies);
         let server =
             Server { listener, tls: acceptor, shell, limits: config.limits.clone(), telemetry };

@@ -53,7 +53,7 @@ enum Command {
     /// Ask the gateway of this machine how it is: exit status 0 when it is well, 1 when not.
     Healthcheck(Healthcheck),
     /// Run a simulated pool alone, for whoever writes clients of the Xen-API.
-    Sim(Simulated),
+    Sim(Alone),
     /// Hash a password for [[users]]: the password from standard input or a prompt, the hash on
     /// standard output.
     HashPassword,
@@ -117,6 +117,17 @@ struct Simulated {
     still: bool,
 }
 
+#[derive(Debug, Args)]
+struct Alone {
+    #[command(flatten)]
+    simulated: Simulated,
+
+    /// A xend of old instead, with both of its interfaces; --listen is where the Xen-API one
+    /// listens.
+    #[arg(long)]
+    xend: bool,
+}
+
 impl Simulated {
     fn listen_or(&self, port: u16) -> SocketAddr {
         self.listen.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
@@ -162,7 +173,8 @@ pub fn run() -> ExitCode {
         Command::Serve(serve) => on_runtime(serve::run(serve)),
         Command::Demo(demo) => on_runtime(demo::run(demo)),
         Command::Healthcheck(check) => on_runtime(healthcheck::run(check)),
-        Command::Sim(sim) => on_runtime(simulate::run(sim)),
+        Command::Sim(sim) if sim.xend => on_runtime(simulate::run_xend(sim.simulated)),
+        Command::Sim(sim) => on_runtime(simulate::run(sim.simulated)),
         Command::CheckConfig { file } => check::run(&file).map(|()| say("ok")),
         Command::HashPassword => hash_password::run(),
         Command::Openapi => {

@@ -4,6 +4,7 @@
 //! One function instead of a tower of layers: each layer would cost a box and a future per request,
 //! and the order of these steps is easier to read than to compose.
 
+mod encode;
 mod outgoing;
 mod panics;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use tokio::time::Instant;
 use tower::Service;
 use tower_http::cors::Cors;
 
+use super::bodies::{Bodies, Shared as SharedBody};
 use super::cors;
 use super::problem::{Code, Problem};
 use super::reading::Reading;
@@ -37,6 +39,7 @@ use crate::config;
 pub use outgoing::{Embedded, Unsent};
 pub use panics::log_panics;
 
+use encode::{Wish, encode};
 pub(super) use outgoing::Room;
 use outgoing::{NoRoom, Outgoing, Share};
 
@@ -81,6 +84,7 @@ struct Shared {
     request_timeout: Duration,
     running: Arc<Semaphore>,
     room: Room,
+    bodies: Arc<Bodies>,
     telemetry: Arc<Telemetry>,
     reading: Arc<Reading>,
 }
@@ -91,6 +95,7 @@ impl Shell {
         routes: Router,
         limits: &config::Limits,
         cors: &config::Cors,
+        bodies: Arc<Bodies>,
         telemetry: Arc<Telemetry>,
     ) -> Self {
         let running = Arc::new(Semaphore::new(limits.max_concurrent_requests));
@@ -108,6 +113,7 @@ impl Shell {
             running,
             room,
             telemetry,
+            bodies,
             reading: Arc::default(),
         };
         let nobody = SocketAddr::from(([0, 0, 0, 0], 0));
@@ -218,7 +224,12 @@ impl Shared {
         if always || response.extensions().get::<Embedded>().is_some() {
             return Ok(None);
         }
-        self.room.take(response.body()).map_err(|NoRoom| {
+        let take = || self.room.take(response.body());
+        let share = match response.extensions().get::<Arc<SharedBody>>() {
+            Some(body) => body.share(take),
+            None => take().map(|share| share.map(Arc::new)),
+        };
+        share.map_err(|NoRoom| {
             self.telemetry.refused.unsent.inc();
             Problem::new(Code::Overloaded, "too many answers have not been taken by their clients")
         })
@@ -229,11 +240,15 @@ impl Shared {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: std::error::Error + Send + Sync,
     {
+        let wish = Wish::of(&request);
         let mut request = request.map(|body| self.limited(body));
         let (request_id, reading) = (id.clone(), self.reading.clone());
         request.extensions_mut().insert(Arrival { peer, request_id, reading });
         let mut routes = self.routes.clone();
-        let answer = async { Service::call(&mut routes, request).await };
+        let answer = async {
+            let response = Service::call(&mut routes, request).await?;
+            Ok::<_, Infallible>(encode(&self.bodies, wish, response).await)
+        };
         match panics::caught(tokio::time::timeout(self.request_timeout, answer)).await {
             Ok(Ok(Ok(response))) => response,
             Ok(Err(_elapsed)) => {

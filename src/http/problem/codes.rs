@@ -39,6 +39,8 @@ pub enum Code {
     AmbiguousUuid,
     /// A revision of an earlier run of the gateway.
     ForeignRevision,
+    /// A cursor that goes on in an order which is not kept any more.
+    CursorExpired,
     /// The object is not the version that `If-Match` names.
     PreconditionFailed,
     /// The body is larger than the gateway takes.
@@ -87,6 +89,8 @@ pub enum Code {
     BackendNotReady,
     /// The backend took too long.
     BackendTimeout,
+    /// Reads have not come to the revision that is asked for.
+    RevisionNotReached,
     /// The request took too long.
     RequestTimeout,
 }
@@ -111,6 +115,7 @@ impl Code {
         Self::NotAcceptable,
         Self::AmbiguousUuid,
         Self::ForeignRevision,
+        Self::CursorExpired,
         Self::PreconditionFailed,
         Self::BodyTooLarge,
         Self::UnsupportedMediaType,
@@ -135,6 +140,7 @@ impl Code {
         Self::BackendBusy,
         Self::BackendNotReady,
         Self::BackendTimeout,
+        Self::RevisionNotReached,
         Self::RequestTimeout,
     ];
 
@@ -182,8 +188,9 @@ impl Code {
             Self::AmbiguousUuid => {
                 ("AMBIGUOUS_UUID", StatusCode::CONFLICT, "Several backends have this uuid")
             }
+            Self::CursorExpired => ("CURSOR_EXPIRED", StatusCode::GONE, "The cursor has expired"),
             Self::ForeignRevision => (
-                "FOREIGN_REVISION",
+                "REVISION_OF_ANOTHER_BOOT",
                 StatusCode::CONFLICT,
                 "A revision of an earlier run of the gateway",
             ),
@@ -278,6 +285,11 @@ impl Code {
             Self::BackendTimeout => {
                 ("BACKEND_TIMEOUT", StatusCode::GATEWAY_TIMEOUT, "The backend took too long")
             }
+            Self::RevisionNotReached => (
+                "REVISION_NOT_REACHED",
+                StatusCode::GATEWAY_TIMEOUT,
+                "Reads have not come to this revision",
+            ),
             Self::RequestTimeout => {
                 ("REQUEST_TIMEOUT", StatusCode::GATEWAY_TIMEOUT, "The request took too long")
             }
@@ -315,6 +327,7 @@ impl Code {
                 | Self::BackendBusy
                 | Self::BackendNotReady
                 | Self::BackendTimeout
+                | Self::RevisionNotReached
                 | Self::RequestTimeout
         )
     }

@@ -42,8 +42,9 @@ fn front(pools: &[(&str, &Pool)]) -> Front {
     let telemetry = Telemetry::new(routes.paths());
     let gateway = Gateway::new(Arc::clone(&config), inventory, authority, telemetry.clone());
     let gateway = Arc::new(gateway);
+    let bodies = gateway.bodies.clone();
     let routes = routes.answered_by(Arc::clone(&gateway));
-    let shell = Shell::new(routes, &config.limits, &config.cors, telemetry);
+    let shell = Shell::new(routes, &config.limits, &config.cors, bodies, telemetry);
     Front { gateway, shell }
 }
 
