@@ -123,6 +123,7 @@ impl Running {
             tracing::error!(%error, "the server did not end as it should");
         }
         self.gateway.tasks.shutdown().await;
+        self.gateway.metrics.shutdown().await;
         self.gateway.authority.shutdown().await;
         self.gateway.inventory.shutdown().await;
     }

@@ -9,6 +9,7 @@ pub mod answer;
 pub mod collections;
 mod cors;
 pub mod extract;
+pub mod measured;
 pub mod openapi;
 pub mod page;
 pub mod problem;
@@ -30,6 +31,7 @@ use uuid::Uuid;
 use crate::auth::Authority;
 use crate::config::Config;
 use crate::inventory::Inventory;
+use crate::metrics::Metrics;
 use crate::ops::Tasks;
 
 /// What routes work with; their state is an `Arc` of it.
@@ -39,6 +41,8 @@ pub struct Gateway {
     pub config: Arc<Config>,
     /// The mirrors of the backends.
     pub inventory: Arc<Inventory>,
+    /// What the backends' hosts measure.
+    pub metrics: Arc<Metrics>,
     /// Who may pass.
     pub authority: Arc<Authority>,
     /// What the gateway has started on the backends.
@@ -57,6 +61,7 @@ impl Gateway {
         Self {
             config,
             inventory,
+            metrics: Arc::default(),
             authority,
             tasks: Tasks::new(),
             boot_id,

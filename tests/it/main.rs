@@ -9,6 +9,7 @@ mod conformance;
 mod coverage;
 mod floors;
 mod lab;
+mod metrics;
 mod ops;
 mod replay;
 mod sessions;

@@ -4,6 +4,7 @@ pub mod actions;
 pub mod backends;
 pub mod docs;
 pub mod health;
+pub mod metrics;
 pub mod objects;
 pub mod permissions;
 pub mod read_through;

@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::response::Response;
 use uuid::Uuid;
 
+use super::metrics::samples_of;
 use super::objects::ObjectQuery;
 use crate::auth::Caller;
 use crate::datamodel::datamodel;
@@ -16,7 +17,8 @@ use crate::http::representation::{json, with_member};
 use crate::http::scope::{Scope, mark};
 use crate::inventory::{Object, Snapshot};
 
-/// The VM's VM_metrics record, with its VM_guest_metrics record as `guest`.
+/// The VM's VM_metrics record, with its VM_guest_metrics record as `guest` and the newest of what
+/// its host measures as `samples`.
 pub async fn metrics(
     State(gateway): State<Arc<Gateway>>,
     caller: Caller,
@@ -33,13 +35,16 @@ pub async fn metrics(
     };
     let guest = referred(snapshot, object, "guest_metrics", "VM_guest_metrics");
     let guest = guest.map_or(&b"null"[..], |guest| guest.record().json());
-    let mut response = json(with_member(metrics.record().json(), "guest", guest));
+    let (samples, sampling) = samples_of(&gateway, &caller, reading, object).await;
+    let record = with_member(metrics.record().json(), "guest", guest);
+    let record = with_member(&record, "samples", &samples);
+    let mut response = json(with_member(&record, "sampling", &sampling));
     mark(&mut response, std::iter::once((object.backend(), reading)));
     Ok(response)
 }
 
 /// The object that a ref field of `object` names.
-fn referred<'a>(
+pub(super) fn referred<'a>(
     snapshot: &'a Snapshot,
     object: &Object,
     field: &str,
