@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a host may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
-/// How old the newest samples may be.
+/// How old the newest samples may be; half of it once the host is known to be in trouble.
 const FRESH: Duration = Duration::from_secs(20);
 
 /// How many steps the first question looks back, and how many an answer may lag behind for one of
@@ -117,8 +117,9 @@ struct Standing {
 impl Standing {
     /// What can be said now; nothing as long as it is worth waiting for more.
     fn answer(&self, now: Instant) -> Option<Result<Arc<HostSamples>, Trouble>> {
+        let good_for = if self.trouble.is_some() { FRESH / 2 } else { FRESH };
         match (&self.samples, &self.trouble) {
-            (Some(samples), _) if now < samples.received + FRESH => Some(Ok(samples.clone())),
+            (Some(samples), _) if now < samples.received + good_for => Some(Ok(samples.clone())),
             (_, Some(trouble)) => Some(Err(trouble.clone())),
             _ if self.asked.is_some_and(|asked| now >= asked + PATIENCE) => {
                 Some(Err(Trouble::Slow))
@@ -232,8 +233,6 @@ impl Feed {
             });
             sleep_until(begun + STEP).await;
         }
-        // What was known is not worth keeping for who comes back later.
-        self.standing.send_replace(Standing::default());
     }
 
     /// Whether somebody is interested; if not, the next who is starts anew.
@@ -242,6 +241,8 @@ impl Feed {
         let wanted = interest.until.is_some_and(|until| Instant::now() < until);
         if !wanted {
             *interest = Interest::default();
+            // What was known is not worth keeping for who comes back later.
+            self.standing.send_replace(Standing::default());
         }
         wanted
     }

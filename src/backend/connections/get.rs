@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{HOST, LOCATION, USER_AGENT};
-use http::{HeaderValue, Request, StatusCode};
+use http::{HeaderValue, Request};
 use http_body_util::Full;
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
@@ -119,10 +119,10 @@ async fn received(
             return Err(BadReply { status: None, fault: Fault::NotHttp, read: 0 }.into());
         }
     };
-    if response.status() == StatusCode::FOUND {
+    if response.status() == http::StatusCode::FOUND {
         let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
         let location = location.ok_or(BadReply {
-            status: Some(StatusCode::FOUND.as_u16()),
+            status: Some(302),
             fault: Fault::Unfit("it refers to nowhere"),
             read: 0,
         })?;
