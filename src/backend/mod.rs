@@ -79,6 +79,31 @@ pub struct EventFrame {
     pub valid_ref_counts: BTreeMap<String, u64>,
 }
 
+/// What not every kind of backend can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Capability {
+    /// It tells of changes as they happen.
+    Events,
+    /// It carries calls out in the background, as tasks.
+    Tasks,
+    /// Its users have roles, which say who may do what.
+    Roles,
+}
+
+impl Capability {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Events, Self::Tasks, Self::Roles];
+
+    /// `events`, `tasks`, `roles`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::Tasks => "tasks",
+            Self::Roles => "roles",
+        }
+    }
+}
+
 /// What is known about a backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
@@ -207,6 +232,13 @@ impl Backend {
             match &self.way {
                 Way::Xapi(xapi) => xapi.logout(session.reference()).await,
             }
+        }
+    }
+
+    /// What its kind can do.
+    pub fn capabilities(&self) -> &'static [Capability] {
+        match &self.way {
+            Way::Xapi(_) => &Capability::ALL,
         }
     }
 

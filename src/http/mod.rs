@@ -13,6 +13,7 @@ pub mod measured;
 pub mod openapi;
 pub mod page;
 pub mod problem;
+pub mod reading;
 pub mod relations;
 pub mod representation;
 pub mod request_id;

@@ -29,6 +29,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/sessions/current/backends", post(sessions::add_backends))
         .route("/backends", get(backends::list))
         .merge(collections())
+        .merge(calls_only())
         .route("/tasks/{uuid}/actions/cancel", post(tasks::cancel))
         .route("/sessions/current/permissions", get(permissions::list))
         .merge(related())
@@ -96,6 +97,14 @@ fn measured() -> Router<Arc<Gateway>> {
             .route(&path(""), live.layer(this))
             .route(&path("/sources"), get(metrics::sources).layer(this))
             .route(&path("/history"), get(metrics::history).layer(this))
+    })
+}
+
+/// The calls of classes that have nothing else.
+fn calls_only() -> Router<Arc<Gateway>> {
+    collections::calls_only().iter().fold(Router::new(), |router, collection| {
+        let action = post(actions::of_collection).layer(Extension(collection));
+        router.route(&format!("/{}/actions/{{call}}", collection.path), action)
     })
 }
 

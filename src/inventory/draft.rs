@@ -103,6 +103,12 @@ impl Draft {
         }
     }
 
+    /// Takes word of what a ref names that no event tells of.
+    pub(super) fn learn(&mut self, name: &str, target: Target, refs: &mut RefIndex) {
+        let id = refs.intern(name);
+        self.dirty.extend(refs.set_target(id, Some(target)));
+    }
+
     fn put(&mut self, class: &Class, id: RefId, mut encoded: Encoded, refs: &mut RefIndex) {
         self.gone.remove(&id);
         let target = (class.id, encoded.uuid);

@@ -9,13 +9,16 @@ mod draft;
 mod encode;
 mod json;
 mod mirror;
+pub mod query;
 mod record;
 mod refs;
 mod revision;
+mod roles;
 mod store;
 mod sync;
 mod value;
 
+pub use date::instant;
 pub use draft::is_mirrored;
 pub use mirror::{Mirror, MirrorState, NotReady, Reading, Status};
 pub use record::Record;

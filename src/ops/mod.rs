@@ -22,7 +22,7 @@ mod read_through;
 mod tasks;
 mod typed;
 
-pub use capability::Version;
+pub use capability::{Lacking, Version};
 pub use error::{Failure, OpError};
 pub use lookup::{Known, Lookup};
 pub use reach::{Done, Reach, Settled, Touched};

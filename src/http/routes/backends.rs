@@ -14,6 +14,7 @@ use crate::http::extract::{AcceptsJson, NoQuery};
 use crate::http::problem::Problem;
 use crate::http::representation::json;
 use crate::inventory::{Mirror, Object, Snapshot, is_mirrored};
+use crate::ops::{Lacking, Version};
 
 /// All backends.
 #[derive(Debug, Serialize)]
@@ -47,6 +48,10 @@ pub struct BackendView {
     pub api_version: Option<String>,
     /// The pool's uuid.
     pub pool: Option<String>,
+    /// What its kind can do: `events`, `tasks`, `roles`.
+    pub capabilities: Vec<&'static str>,
+    /// What its version has not.
+    pub lacks: Option<Lacking>,
     /// How many objects of each class are mirrored; classes without any are left out.
     pub objects: Option<BTreeMap<&'static str, usize>>,
 }
@@ -75,6 +80,7 @@ impl BackendView {
         let snapshot = reading.as_ref().map(|reading| &*reading.snapshot);
         let facts = snapshot.and_then(coordinator).map(|host| Facts::of(host));
         let facts = facts.unwrap_or_default();
+        let capabilities = mirror.backend().capabilities().iter();
         Self {
             name: mirror.name().to_owned(),
             kind: mirror.backend().description().kind,
@@ -86,6 +92,8 @@ impl BackendView {
             version: facts.version,
             api_version: facts.api_version,
             pool: snapshot.and_then(pool).map(|pool| pool.uuid().to_string()),
+            capabilities: capabilities.map(|capability| capability.name()).collect(),
+            lacks: snapshot.map(|snapshot| Version::of(snapshot).lacking()),
             objects: snapshot.map(counts),
         }
     }
