@@ -12,6 +12,9 @@ const WIDTH: u32 = 960;
 const TITLE: u32 = 58;
 const PANEL: u32 = 250;
 
+/// Where the lines begin.
+const LEFT: i32 = 92;
+
 /// Panels and lines that a plot has at most.
 const MOST_PANELS: usize = 6;
 const MOST_LINES: usize = 24;
@@ -143,7 +146,9 @@ fn panel(
         _ => low + 1.0,
     };
     let (from, to) = history.range;
-    let mut chart = ChartBuilder::on(area)
+    let (strip, area) = area.split_vertically(legend(None, lines)?);
+    legend(Some(&strip), lines)?;
+    let mut chart = ChartBuilder::on(&area)
         .margin(8)
         .margin_right(24)
         .x_label_area_size(30)
@@ -157,36 +162,46 @@ fn panel(
         .y_labels(6)
         .y_label_formatter(&marks)
         .y_desc(unit.name().unwrap_or("unknown unit"))
-        .label_style(text.clone())
+        .label_style(text)
         .axis_desc_style(("sans-serif", 12).into_font().color(&FAINT))
         .axis_style(FAINT)
         .bold_line_style(GRID)
         .light_line_style(TRANSPARENT)
         .draw()?;
     for (line, colour) in lines.iter().zip(LINES.iter().cycle()) {
-        let style = colour.stroke_width(2);
-        let mut runs = line.runs.iter();
-        // The first of them is named, drawn or not.
-        let first = runs.next().cloned().unwrap_or_default();
-        chart
-            .draw_series(LineSeries::new(first, style))?
-            .label(cut(line.name, 40))
-            .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 16, y)], style));
-        for run in runs {
-            chart.draw_series(LineSeries::new(run.iter().copied(), style))?;
+        for run in &line.runs {
+            chart.draw_series(LineSeries::new(run.iter().copied(), colour.stroke_width(2)))?;
         }
         // A run of one point has no length.
         let points = line.runs.iter().filter(|run| run.len() == 1).flatten();
         chart.draw_series(points.map(|point| Circle::new(*point, 2, colour.filled())))?;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .background_style(PAPER.mix(0.8))
-        .border_style(GRID)
-        .label_font(text)
-        .draw()?;
     Ok(())
+}
+
+/// The names of lines above them, in as many rows as it takes. How high that is; drawn where there
+/// is an area to draw it on.
+fn legend(area: Option<&Area<'_>>, lines: &[Line<'_>]) -> Result<u32, PlotError> {
+    /// What a character takes, about, and what stands around a name.
+    const CHARACTER: i32 = 7;
+    const AROUND: i32 = 44;
+    const ROW: i32 = 18;
+    let (mut x, mut y) = (LEFT, 0);
+    let text = ("sans-serif", 12).into_font().color(&INK);
+    for (line, colour) in lines.iter().zip(LINES.iter().cycle()) {
+        let name = cut(line.name, 40);
+        let width = i32::try_from(name.chars().count()).unwrap_or(40) * CHARACTER + AROUND;
+        if x > LEFT && x + width > WIDTH as i32 {
+            (x, y) = (LEFT, y + ROW);
+        }
+        if let Some(area) = area {
+            let mark = vec![(x, y + 9), (x + 18, y + 9)];
+            area.draw(&PathElement::new(mark, colour.stroke_width(3)))?;
+            area.draw(&Text::new(name, (x + 24, y + 3), text.clone()))?;
+        }
+        x += width;
+    }
+    Ok(u32::try_from(y + ROW).unwrap_or_default())
 }
 
 /// So many characters, without those that XML cannot hold.

@@ -85,23 +85,23 @@ impl ValueFormatter<i64> for TimeAxis {
 pub(super) fn label(unit: Unit, value: f64) -> String {
     match unit {
         Unit::Fraction => format!("{} %", short(value * 100.0)),
-        Unit::Bytes => format!("{}B", prefixed(value, 1024.0, &["", "Ki", "Mi", "Gi", "Ti", "Pi"])),
-        Unit::BytesPerSecond => {
-            format!("{}B/s", prefixed(value, 1024.0, &["", "Ki", "Mi", "Gi", "Ti", "Pi"]))
-        }
+        Unit::Bytes => format!("{}B", prefixed(value)),
+        Unit::BytesPerSecond => format!("{}B/s", prefixed(value)),
         Unit::Seconds if value != 0.0 && value.abs() < 1e-3 => format!("{} µs", short(value * 1e6)),
         Unit::Seconds if value != 0.0 && value.abs() < 1.0 => format!("{} ms", short(value * 1e3)),
         Unit::Seconds => format!("{} s", short(value)),
-        _ => prefixed(value, 1000.0, &["", "k", "M", "G", "T", "P"]).trim_end().to_owned(),
+        _ => prefixed(value).trim_end().to_owned(),
     }
 }
 
-fn prefixed(value: f64, base: f64, prefixes: &[&str]) -> String {
+/// Thousands, because marks stand at round numbers of ten.
+fn prefixed(value: f64) -> String {
+    const PREFIXES: [&str; 6] = ["", "k", "M", "G", "T", "P"];
     let (mut value, mut place) = (value, 0);
-    while value.abs() >= base && place + 1 < prefixes.len() {
-        (value, place) = (value / base, place + 1);
+    while value.abs() >= 1000.0 && place + 1 < PREFIXES.len() {
+        (value, place) = (value / 1000.0, place + 1);
     }
-    format!("{} {}", short(value), prefixes[place])
+    format!("{} {}", short(value), PREFIXES[place])
 }
 
 /// At most three digits that matter.
@@ -128,9 +128,9 @@ mod tests {
     fn values_are_short() {
         for (unit, value, wanted) in [
             (Unit::Fraction, 0.5, "50 %"),
-            (Unit::Bytes, 1536.0, "1.5 KiB"),
+            (Unit::Bytes, 1500.0, "1.5 kB"),
             (Unit::BytesPerSecond, 0.0, "0 B/s"),
-            (Unit::BytesPerSecond, 2_097_152.0, "2 MiB/s"),
+            (Unit::BytesPerSecond, 2e6, "2 MB/s"),
             (Unit::Seconds, 0.000_25, "250 µs"),
             (Unit::Seconds, 0.05, "50 ms"),
             (Unit::RequestsPerSecond, 1500.0, "1.5 k"),

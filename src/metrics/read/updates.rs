@@ -133,53 +133,59 @@ impl Draft {
             .collect();
         let unusable = read - rows.len();
         rows.sort_by_key(|(time, _)| std::cmp::Reverse(*time));
-        rows.dedup_by(|later, kept| {
-            let same = later.0 == kept.0;
-            if same {
-                agree(&mut self.values, kept.1, later.1, width);
-            }
-            same
-        });
+        self.join_rows(&mut rows);
         self.join_columns(&rows);
         let step = self.step.or_else(|| difference(&rows)).unwrap_or(5);
         let Self { end, columns, values, .. } = self;
         Ok(Updates { step, end, columns, unusable, rows, values })
     }
 
-    /// A column that comes twice counts once, with what both say.
-    fn join_columns(&mut self, rows: &[(i64, usize)]) {
-        let mut first: HashMap<(Cf, Key, &Arc<str>), usize> =
-            HashMap::with_capacity(self.columns.len());
-        let mut twice = Vec::new();
-        for (place, column) in self.columns.iter().enumerate() {
-            let Some(Column { cf, key, source }) = column else { continue };
-            match first.entry((*cf, *key, source)) {
-                std::collections::hash_map::Entry::Vacant(vacant) => _ = vacant.insert(place),
-                std::collections::hash_map::Entry::Occupied(known) => {
-                    twice.push((*known.get(), place));
-                }
+    /// A time that comes more than once counts once, with what all its rows agree on.
+    fn join_rows(&mut self, rows: &mut Vec<(i64, usize)>) {
+        for same in rows.chunk_by(|one, other| one.0 == other.0).filter(|same| same.len() > 1) {
+            let first = same[0].1;
+            for place in 0..self.columns.len() {
+                let all = same.iter().map(|(_, at)| self.values[at + place]);
+                self.values[first + place] = consensus(all);
             }
         }
-        for (kept, place) in twice {
-            for (_, at) in rows {
-                agree(&mut self.values, at + kept, at + place, 1);
+        rows.dedup_by_key(|(time, _)| *time);
+    }
+
+    /// The same for columns.
+    fn join_columns(&mut self, rows: &[(i64, usize)]) {
+        let mut places: HashMap<(Cf, Key, &Arc<str>), Vec<usize>> =
+            HashMap::with_capacity(self.columns.len());
+        for (place, column) in self.columns.iter().enumerate() {
+            if let Some(Column { cf, key, source }) = column {
+                places.entry((*cf, *key, source)).or_default().push(place);
             }
-            self.columns[place] = None;
+        }
+        let several: Vec<Vec<usize>> =
+            places.into_values().filter(|places| places.len() > 1).collect();
+        for same in several {
+            for (_, at) in rows {
+                let all = same.iter().map(|place| self.values[at + place]);
+                self.values[at + same[0]] = consensus(all);
+            }
+            for place in &same[1..] {
+                self.columns[*place] = None;
+            }
         }
     }
 }
 
-/// Two accounts of the same values become one: where they contradict each other nothing is known.
-fn agree(values: &mut [f64], kept: usize, other: usize, width: usize) {
-    for place in 0..width {
-        let (one, two) = (values[kept + place], values[other + place]);
-        values[kept + place] = match (one.is_nan(), two.is_nan()) {
-            (true, _) => two,
-            (false, true) => one,
-            (false, false) if one == two => one,
-            (false, false) => f64::NAN,
-        };
+/// What several accounts of one value agree on; if they contradict each other, nothing is known.
+fn consensus(accounts: impl Iterator<Item = f64>) -> f64 {
+    let mut agreed = f64::NAN;
+    for value in accounts.filter(|value| !value.is_nan()) {
+        if agreed.is_nan() {
+            agreed = value;
+        } else if agreed != value {
+            return f64::NAN;
+        }
     }
+    agreed
 }
 
 /// The smallest difference between the times of rows, newest first.
