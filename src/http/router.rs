@@ -9,7 +9,7 @@ use super::Gateway;
 use super::collections::{self, Source, View};
 use super::relations::relations;
 use super::routes::{
-    actions, backends, docs, health, metrics, objects, permissions, read_through, related,
+    actions, backends, docs, events, health, metrics, objects, permissions, read_through, related,
     sessions, tasks, vms, writes,
 };
 use super::shell::{method_not_allowed, not_found};
@@ -28,6 +28,8 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/sessions/current", get(sessions::current).delete(sessions::end))
         .route("/sessions/current/backends", post(sessions::add_backends))
         .route("/backends", get(backends::list))
+        .route("/events", get(events::stream))
+        .route("/events/tickets", post(events::ticket))
         .merge(collections())
         .merge(calls_only())
         .route("/tasks/{uuid}/actions/cancel", post(tasks::cancel))

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::draft::Finished;
+use super::feed::Feed;
 use super::refs::{RefIndex, Target};
 use super::revision::Revisions;
 use super::store::Snapshot;
@@ -126,6 +127,7 @@ pub struct Mirror {
     pub(super) backend: Arc<Backend>,
     pub(super) service: Option<ServiceAccount>,
     revisions: Arc<Revisions>,
+    feed: Arc<Feed>,
     reading: ArcSwapOption<Reading>,
     status: watch::Sender<Status>,
     refs: RwLock<RefIndex>,
@@ -156,12 +158,14 @@ impl Mirror {
         backend: Arc<Backend>,
         service: Option<ServiceAccount>,
         revisions: Arc<Revisions>,
+        feed: Arc<Feed>,
     ) -> Self {
         let status = Status::well(MirrorState::Waiting);
         Self {
             backend,
             service,
             revisions,
+            feed,
             reading: ArcSwapOption::empty(),
             status: watch::Sender::new(status),
             refs: RwLock::default(),
@@ -292,19 +296,26 @@ impl Mirror {
         if let Some(refs) = fresh_refs {
             *self.refs.write() = refs;
         }
-        let publish = |snapshot| {
-            let reading = Reading { snapshot: Arc::new(snapshot), stale_since: None };
+        let publish = |snapshot: &Arc<Snapshot>| {
+            let reading = Reading { snapshot: snapshot.clone(), stale_since: None };
             self.reading.store(Some(Arc::new(reading)));
         };
-        if finished.changes.is_empty() && self.reading.load().is_some() {
-            // Nothing that clients see has changed; what shows which refs may have.
-            publish(finished.snapshot);
-        } else {
-            self.revisions.next(|revision| {
+        let before = self.reading().map(|reading| reading.snapshot.clone());
+        match before {
+            Some(_) if finished.changes.is_empty() => {
+                // Nothing that clients see has changed; what shows which refs may have.
+                let snapshot = Arc::new(finished.snapshot);
+                publish(&snapshot);
+                self.feed.replaced(self.name(), snapshot);
+            }
+            before => self.revisions.next(|revision| {
                 finished.snapshot.stamp(revision, &finished.changes);
-                publish(finished.snapshot);
+                let snapshot = Arc::new(finished.snapshot);
+                publish(&snapshot);
+                let before = before.unwrap_or_else(|| Arc::new(Snapshot::empty()));
+                self.feed.changed(revision, self.name(), finished.changes, before, snapshot);
                 self.changed.send_replace(revision);
-            });
+            }),
         }
         self.set_status(Status::well(MirrorState::Live));
     }
@@ -350,8 +361,11 @@ impl Mirror {
 
     /// Forgets everything: nobody has been there for long.
     pub(super) fn forget(&self) {
-        self.reading.store(None);
+        let held = self.reading.swap(None).is_some();
         *self.refs.write() = RefIndex::default();
+        if held {
+            self.feed.forgot(self.name());
+        }
     }
 
     fn set_stale_since(&self, since: Option<Instant>) {
@@ -363,14 +377,19 @@ impl Mirror {
     }
 
     fn set_status(&self, next: Status) {
+        let mut news = None;
         self.status.send_if_modified(|status| {
             let modified = *status != next;
             if status.state != next.state {
                 let reason = next.reason.as_deref().unwrap_or("-");
                 tracing::info!(backend = self.name(), state = next.state.name(), reason, "mirror");
+                news = Some(next.clone());
             }
             *status = next;
             modified
         });
+        if let Some(status) = news {
+            self.feed.stands(self.name(), status);
+        }
     }
 }
