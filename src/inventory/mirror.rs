@@ -81,6 +81,8 @@ pub(super) enum Loss {
 /// What is mirrored now.
 #[derive(Debug)]
 pub struct Reading {
+    /// The name of the backend.
+    pub backend: Arc<str>,
     /// The objects.
     pub snapshot: Arc<Snapshot>,
     /// Since when changes no longer arrive; `None` while they do.
@@ -124,6 +126,7 @@ pub(super) struct ServiceAccount {
 /// The live mirror of one backend. One task writes it, everyone reads it without locks.
 #[derive(Debug)]
 pub struct Mirror {
+    name: Arc<str>,
     pub(super) backend: Arc<Backend>,
     pub(super) service: Option<ServiceAccount>,
     revisions: Arc<Revisions>,
@@ -162,6 +165,7 @@ impl Mirror {
     ) -> Self {
         let status = Status::well(MirrorState::Waiting);
         Self {
+            name: backend.name().into(),
             backend,
             service,
             revisions,
@@ -178,7 +182,7 @@ impl Mirror {
 
     /// The backend's name.
     pub fn name(&self) -> &str {
-        self.backend.name()
+        &self.name
     }
 
     /// The backend it mirrors.
@@ -297,8 +301,7 @@ impl Mirror {
             *self.refs.write() = refs;
         }
         let publish = |snapshot: &Arc<Snapshot>| {
-            let reading = Reading { snapshot: snapshot.clone(), stale_since: None };
-            self.reading.store(Some(Arc::new(reading)));
+            self.show(snapshot.clone(), None);
         };
         let before = self.reading().map(|reading| reading.snapshot.clone());
         match before {
@@ -371,9 +374,13 @@ impl Mirror {
     fn set_stale_since(&self, since: Option<Instant>) {
         let Some(reading) = self.reading() else { return };
         if reading.stale_since.is_some() != since.is_some() {
-            let snapshot = reading.snapshot.clone();
-            self.reading.store(Some(Arc::new(Reading { snapshot, stale_since: since })));
+            self.show(reading.snapshot.clone(), since);
         }
+    }
+
+    fn show(&self, snapshot: Arc<Snapshot>, stale_since: Option<Instant>) {
+        let reading = Reading { backend: self.name.clone(), snapshot, stale_since };
+        self.reading.store(Some(Arc::new(reading)));
     }
 
     fn set_status(&self, next: Status) {

@@ -26,4 +26,4 @@ pub use capability::{Lacking, Version};
 pub use error::{Failure, OpError};
 pub use lookup::{Known, Lookup};
 pub use reach::{Done, Reach, Settled, Touched};
-pub use tasks::{Left, Status, TaskView, Tasks};
+pub use tasks::{Left, Status, TaskVersion, TaskView, Tasks};

@@ -1,5 +1,6 @@
 //! A history as JSON, CSV and NDJSON.
 
+use csv::{Terminator, WriterBuilder};
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
@@ -60,25 +61,23 @@ impl History<'_> {
 
     /// A line of names, then one for each row; nothing where a value is not known.
     pub fn csv(&self) -> Vec<u8> {
-        let mut out = String::from("time");
-        for pick in self.picks {
-            out.push(',');
-            push_cell(&mut out, &pick.meaning.name);
-        }
-        out.push_str("\r\n");
+        let mut writer = WriterBuilder::new().terminator(Terminator::CRLF).from_writer(Vec::new());
+        let mut write = |time: String, cells: &mut dyn Iterator<Item = String>| {
+            let record = std::iter::once(time).chain(cells);
+            writer
+                .write_record(record.collect::<Vec<_>>())
+                .expect("rows have a cell for each name");
+        };
+        write("time".to_owned(), &mut self.picks.iter().map(|pick| name_cell(&pick.meaning.name)));
         for (time, row) in self.rows() {
-            out.push_str(&Time(*time, self.instants).text());
-            for value in self.values(row) {
-                out.push(',');
-                if is_whole(value) {
-                    out.push_str(&(value as i64).to_string());
-                } else if value.is_finite() {
-                    out.push_str(&value.to_string());
-                }
-            }
-            out.push_str("\r\n");
+            let cell = |value: f64| match value {
+                value if is_whole(value) => (value as i64).to_string(),
+                value if value.is_finite() => value.to_string(),
+                _ => String::new(),
+            };
+            write(Time(*time, self.instants).text(), &mut self.values(row).map(cell));
         }
-        out.into_bytes()
+        writer.into_inner().expect("writing to memory cannot fail")
     }
 
     /// An object for each row.
@@ -93,16 +92,12 @@ impl History<'_> {
     }
 }
 
-/// A name as a cell; what a spreadsheet would take for a formula is none.
-fn push_cell(out: &mut String, text: &str) {
-    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    if formula || text.contains(['"', ',', '\n', '\r']) {
-        out.push('"');
-        out.push_str(if formula { "'" } else { "" });
-        out.push_str(&text.replace('"', "\"\""));
-        out.push('"');
+/// A name as a cell; what a spreadsheet would take for a formula gets an apostrophe before it.
+fn name_cell(name: &str) -> String {
+    if name.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+        format!("'{name}")
     } else {
-        out.push_str(text);
+        name.to_owned()
     }
 }
 

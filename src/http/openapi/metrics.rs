@@ -48,6 +48,13 @@ pub(super) fn operations(
     ]
 }
 
+/// What every one of them takes.
+fn of_object(parts: &mut Parts) -> Vec<Ref> {
+    let mut all = parameters::of_object(parts);
+    all.extend(parameters::of_versions(parts));
+    all
+}
+
 /// `VM`, `host`, `SR`: as they stand in operation ids.
 fn noun(class: &Class) -> String {
     component_name(&class.name)
@@ -83,7 +90,7 @@ fn live(parts: &mut Parts, collection: &Collection, class: &Class) -> Operation 
              asks; the first to ask waits for them, a few seconds at most. What is not known is \
              null, and `sampling.reason` says why."
         )),
-        parameters: parameters::of_object(parts),
+        parameters: of_object(parts),
         responses: mirrored(parts, found, &[failures::NOT_FOUND, failures::AMBIGUOUS]),
         ..Operation::own(
             HttpMethod::Get,
@@ -228,7 +235,7 @@ fn sources(parts: &mut Parts, collection: &Collection, class: &Class) -> Operati
     Operation {
         access: access_to_all(&calls),
         calls,
-        parameters: parameters::of_object(parts),
+        parameters: of_object(parts),
         responses: mirrored(parts, found, &OF_HOST),
         ..Operation::own(
             HttpMethod::Get,
@@ -247,7 +254,7 @@ fn history(parts: &mut Parts, collection: &Collection, class: &Class) -> Operati
         let name = media.name().split(';').next().unwrap_or_default();
         found = found.content(name, ContentBuilder::new().schema(Some(string())).build());
     }
-    let mut all = parameters::of_object(parts);
+    let mut all = of_object(parts);
     all.extend(parameters_of_history(parts));
     let calls = vec![format!("{}.query_data_source", class.name)];
     Operation {

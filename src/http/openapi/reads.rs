@@ -1,13 +1,12 @@
 //! Operations that read collections: lists, single objects and their sub-resources.
 
 use utoipa::openapi::path::HttpMethod;
-use utoipa::openapi::{RefOr, Response, ResponseBuilder};
+use utoipa::openapi::{Ref, RefOr, Response, ResponseBuilder};
 
 use super::answers;
 use super::failures::{self, Failure};
 use super::operation::{Operation, access_to_all};
 use super::parts::Parts;
-use super::shapes::Shape;
 use super::{naming, parameters, records};
 use crate::datamodel::Class;
 use crate::http::collections::{Collection, Source, View};
@@ -44,13 +43,19 @@ fn list(parts: &mut Parts, collection: &Collection, class: &Class) -> Operation 
     // A class without that call is listed from its events all the same.
     let call = class.call("get_all_records").or_else(|| class.call("get_record"));
     let calls: Vec<_> = call.map(|call| call.wire_name.clone()).into_iter().collect();
+    let expands = collection.source == Source::Mirror;
+    let mut parameters = parameters::of_list(parts, expands);
+    parameters.extend(versions(parts, collection));
     Operation {
         access: access_to_all(&calls),
         calls,
         description: description.map(str::to_owned),
         deprecated: records::is_deprecated(class),
-        parameters: parameters::of_list(parts),
-        responses: responses(parts, collection, &page, body, &[failures::UNKNOWN_BACKEND]),
+        parameters,
+        responses: {
+            let found = answers::page(parts, &page, body);
+            responses(parts, collection, found, &LIST_FAILURES)
+        },
         ..Operation::own(
             HttpMethod::Get,
             &format!("/{}", collection.path),
@@ -76,6 +81,8 @@ fn object(parts: &mut Parts, collection: &Collection, class: &Class) -> Operatio
     if name == "task" {
         parameters.push(parameters::wait(parts));
     }
+    parameters.extend(parameters::of_record(parts, collection.source == Source::Mirror));
+    parameters.extend(versions(parts, collection));
     let calls = vec![format!("{}.get_record", class.name)];
     Operation {
         access: access_to_all(&calls),
@@ -83,7 +90,10 @@ fn object(parts: &mut Parts, collection: &Collection, class: &Class) -> Operatio
         description: description.map(str::to_owned),
         deprecated: records::is_deprecated(class),
         parameters,
-        responses: responses(parts, collection, "The record.", body, &OBJECT_FAILURES),
+        responses: {
+            let found = answers::answer(parts, "The record.", Some(body));
+            responses(parts, collection, found, &OBJECT_FAILURES)
+        },
         ..Operation::own(
             HttpMethod::Get,
             &format!("/{}/{{uuid}}", collection.path),
@@ -95,18 +105,31 @@ fn object(parts: &mut Parts, collection: &Collection, class: &Class) -> Operatio
 }
 
 const OBJECT_FAILURES: [Failure; 2] = [failures::NOT_FOUND, failures::AMBIGUOUS];
+const LIST_FAILURES: [Failure; 3] =
+    [failures::UNKNOWN_BACKEND, failures::ANOTHER_BOOT, failures::EXPIRED];
+
+/// How new an answer must be, and what the client has, where answers have versions.
+fn versions(parts: &mut Parts, collection: &Collection) -> Vec<Ref> {
+    match collection.source {
+        Source::Mirror => parameters::of_versions(parts),
+        Source::ReadThrough => vec![parameters::min_revision(parts)],
+    }
+}
 
 fn responses(
     parts: &mut Parts,
     collection: &Collection,
-    description: &str,
-    body: Shape,
+    found: ResponseBuilder,
     more: &[Failure],
 ) -> Vec<(u16, RefOr<Response>)> {
-    let found = answers::answer(parts, description, Some(body));
     match collection.source {
         Source::Mirror => mirrored(parts, found, more),
-        Source::ReadThrough => answers::with(parts, (200, found.build()), &failures::OF_CALL),
+        Source::ReadThrough => {
+            let found = answers::revision(parts, found).build();
+            let expired = more.iter().filter(|failure| failure.status() == 410).copied();
+            let failures: Vec<Failure> = failures::OF_CALL.into_iter().chain(expired).collect();
+            answers::with(parts, (200, found), &failures)
+        }
     }
 }
 
@@ -116,9 +139,12 @@ pub(super) fn mirrored(
     found: ResponseBuilder,
     more: &[Failure],
 ) -> Vec<(u16, RefOr<Response>)> {
+    let found = answers::versions(parts, found);
     let found = answers::freshness(parts, found).build();
     let failures = [&failures::OF_SESSION[..], &failures::OF_MIRROR, more].concat();
-    answers::with(parts, (200, found), &failures)
+    let mut responses = answers::with(parts, (200, found), &failures);
+    responses.push(answers::not_modified(parts));
+    responses
 }
 
 /// What one object and several are called: `GPU group`, `GPU groups`.

@@ -18,7 +18,9 @@ use crate::http::extract::{AcceptsJson, ObjectUuid, Query};
 use crate::http::measured::{History, Instants, Media, Selection, bound, plot, samples_json};
 use crate::http::problem::{Code, Problem};
 use crate::http::representation::{json, with_member};
-use crate::http::scope::{Scope, mark};
+use crate::http::revision::{Revision, reached};
+use crate::http::scope::Scope;
+use crate::http::validators::{Stamp, Validators};
 use crate::inventory::{Object, Reading};
 use crate::metrics::{Asked, Bound, Cf, Owner, Samples, Subject, Trouble, meaning};
 
@@ -44,6 +46,8 @@ fn plotted(owner: Owner) -> &'static str {
 pub struct HistoryQuery {
     /// The backend that has the object, where several have one of its uuid.
     pub backend: Option<String>,
+    /// What the answer must show at least.
+    pub min_revision: Option<Revision>,
     /// Where it begins.
     pub from: Option<String>,
     /// Where it ends.
@@ -115,8 +119,10 @@ pub async fn live(
     caller: Caller,
     ObjectUuid(uuid): ObjectUuid,
     _: AcceptsJson,
+    validators: Validators,
     Query(query): Query<ObjectQuery>,
 ) -> Result<Response, Problem> {
+    reached(&gateway, query.min_revision.as_ref()).await?;
     let scope = Scope::of(&gateway, &caller, query.backend.as_deref()).await?;
     let class = class_of(collection);
     let (reading, object) = scope.object(class.id, uuid)?;
@@ -131,8 +137,10 @@ pub async fn live(
     let record = record.unwrap_or_else(|| identity(object));
     let (samples, sampling) = samples_of(&gateway, &caller, reading, object).await;
     let record = with_member(&record, "samples", &samples);
-    let mut response = json(with_member(&record, "sampling", &sampling));
-    mark(&mut response, std::iter::once((object.backend(), reading)));
+    let body = with_member(&record, "sampling", &sampling);
+    let etag = Stamp::of_object(reading, object).shaped(&body).etag(&gateway);
+    let mut response = validators.answer(&etag, || json(body))?;
+    scope.mark_one(&mut response, object.backend(), reading);
     Ok(response)
 }
 
@@ -173,8 +181,10 @@ pub async fn sources(
     caller: Caller,
     ObjectUuid(uuid): ObjectUuid,
     _: AcceptsJson,
+    validators: Validators,
     Query(query): Query<ObjectQuery>,
 ) -> Result<Response, Problem> {
+    reached(&gateway, query.min_revision.as_ref()).await?;
     let scope = Scope::of(&gateway, &caller, query.backend.as_deref()).await?;
     let (reading, object) = scope.object(class_of(collection).id, uuid)?;
     let subject = subject_of(reading, object)?;
@@ -194,8 +204,9 @@ pub async fn sources(
         })
         .collect();
     let body = serde_json::json!({"total": items.len(), "items": items}).to_string();
-    let mut response = json(body);
-    mark(&mut response, std::iter::once((object.backend(), reading)));
+    let etag = Stamp::of_object(reading, object).shaped(&body).etag(&gateway);
+    let mut response = validators.answer(&etag, || json(body))?;
+    scope.mark_one(&mut response, object.backend(), reading);
     Ok(response)
 }
 
@@ -220,10 +231,12 @@ pub async fn history(
     caller: Caller,
     ObjectUuid(uuid): ObjectUuid,
     headers: HeaderMap,
+    validators: Validators,
     Query(query): Query<HistoryQuery>,
 ) -> Result<Response, Problem> {
     let media = Media::accepted(&headers)?;
     let wanted = query.check()?;
+    reached(&gateway, query.min_revision.as_ref()).await?;
     let scope = Scope::of(&gateway, &caller, query.backend.as_deref()).await?;
     let class = class_of(collection);
     let (reading, object) = scope.object(class.id, uuid)?;
@@ -264,14 +277,17 @@ pub async fn history(
                 .into_bytes()
         }
     };
-    let mut response = Body::from(body).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, media.value());
-    headers.insert(header::VARY, HeaderValue::from_static("Accept"));
-    if media == Media::Svg {
-        headers.insert(header::CONTENT_SECURITY_POLICY, PLOT_POLICY);
-    }
-    mark(&mut response, std::iter::once((object.backend(), reading)));
+    let etag = Stamp::of_object(reading, object).shaped(&body).shaped(&media.name());
+    let mut response = validators.answer(&etag.etag(&gateway), || {
+        let mut response = Body::from(body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, media.value());
+        if media == Media::Svg {
+            headers.insert(header::CONTENT_SECURITY_POLICY, PLOT_POLICY);
+        }
+        response
+    })?;
+    scope.mark_one(&mut response, object.backend(), reading);
     Ok(response)
 }
 

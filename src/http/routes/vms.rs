@@ -14,7 +14,9 @@ use crate::http::Gateway;
 use crate::http::extract::{AcceptsJson, ObjectUuid, Query};
 use crate::http::problem::{Code, Problem};
 use crate::http::representation::{json, with_member};
-use crate::http::scope::{Scope, mark};
+use crate::http::revision::reached;
+use crate::http::scope::Scope;
+use crate::http::validators::{Stamp, Validators};
 use crate::inventory::{Object, Snapshot};
 
 /// The VM's VM_metrics record, with its VM_guest_metrics record as `guest` and the newest of what
@@ -24,8 +26,10 @@ pub async fn metrics(
     caller: Caller,
     ObjectUuid(uuid): ObjectUuid,
     _: AcceptsJson,
+    validators: Validators,
     Query(query): Query<ObjectQuery>,
 ) -> Result<Response, Problem> {
+    reached(&gateway, query.min_revision.as_ref()).await?;
     let scope = Scope::of(&gateway, &caller, query.backend.as_deref()).await?;
     let vm = datamodel().class("VM").expect("the Xen-API has VMs");
     let (reading, object) = scope.object(vm.id, uuid)?;
@@ -34,12 +38,19 @@ pub async fn metrics(
         return Err(Problem::new(Code::NotFound, "this VM has no metrics"));
     };
     let guest = referred(snapshot, object, "guest_metrics", "VM_guest_metrics");
-    let guest = guest.map_or(&b"null"[..], |guest| guest.record().json());
     let (samples, sampling) = samples_of(&gateway, &caller, reading, object).await;
-    let record = with_member(metrics.record().json(), "guest", guest);
-    let record = with_member(&record, "samples", &samples);
-    let mut response = json(with_member(&record, "sampling", &sampling));
-    mark(&mut response, std::iter::once((object.backend(), reading)));
+    let etag = Stamp::of_object(reading, metrics)
+        .also(guest.map(|guest| &**guest))
+        .shaped(&samples)
+        .shaped(&sampling)
+        .etag(&gateway);
+    let mut response = validators.answer(&etag, || {
+        let guest = guest.map_or(&b"null"[..], |guest| guest.record().json());
+        let record = with_member(metrics.record().json(), "guest", guest);
+        let record = with_member(&record, "samples", &samples);
+        json(with_member(&record, "sampling", &sampling))
+    })?;
+    scope.mark_one(&mut response, object.backend(), reading);
     Ok(response)
 }
 
