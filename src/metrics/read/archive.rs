@@ -82,8 +82,11 @@ pub(super) struct ArchiveDraft {
     /// Where each row of the archive at hand begins.
     rows: Vec<usize>,
     values: Vec<f64>,
-    rras: Vec<(Option<Cf>, Option<i64>, Vec<usize>, Vec<f64>)>,
+    rras: Vec<RraDraft>,
 }
+
+/// One archive: its function, its steps per row, where its rows begin, and their values.
+type RraDraft = (Option<Cf>, Option<i64>, Vec<usize>, Vec<f64>);
 
 impl ArchiveDraft {
     /// A source is whole.
