@@ -5,6 +5,7 @@
 
 mod connections;
 mod error;
+mod rrd;
 mod session;
 mod tally;
 mod xapi;
@@ -20,6 +21,7 @@ pub use error::{
     BackendError, BadReply, Busy, CallError, Fault, Phase, Reason, Unguarded, Unreachable,
     Unsendable,
 };
+pub use rrd::{Handler, RrdRequest};
 pub use session::{Access, Permissions, Session};
 pub use tally::CallCounts;
 
@@ -200,6 +202,18 @@ impl Backend {
         self.tally.begin("event.from").end(match &self.way {
             Way::Xapi(xapi) => xapi.events(session, token, timeout, each).await,
         })
+    }
+
+    /// What a host has measured, as its RRD daemon answers it.
+    pub async fn rrd(
+        &self,
+        session: &Session,
+        request: &RrdRequest<'_>,
+    ) -> Result<Vec<u8>, CallError> {
+        self.own(session)?;
+        match &self.way {
+            Way::Xapi(xapi) => xapi.rrd(session, request).await,
+        }
     }
 
     /// Asks whether the session is still good, in a call that costs next to nothing.

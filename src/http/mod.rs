@@ -15,6 +15,7 @@ pub mod exposition;
 pub mod extract;
 pub mod formats;
 pub mod listing;
+pub mod measured;
 pub mod openapi;
 pub mod page;
 pub mod pins;
@@ -42,6 +43,7 @@ use self::bodies::Bodies;
 use crate::auth::Authority;
 use crate::config::Config;
 use crate::inventory::Inventory;
+use crate::metrics::Metrics;
 use crate::ops::Tasks;
 use events::Events;
 use telemetry::Telemetry;
@@ -56,6 +58,8 @@ pub struct Gateway {
     pub config: Arc<Config>,
     /// The mirrors of the backends.
     pub inventory: Arc<Inventory>,
+    /// What the backends' hosts measure.
+    pub metrics: Arc<Metrics>,
     /// Who may pass.
     pub authority: Arc<Authority>,
     /// What the gateway has started on the backends.
@@ -96,6 +100,7 @@ impl Gateway {
         Self {
             config,
             inventory,
+            metrics: Arc::default(),
             authority,
             tasks: Tasks::new(),
             telemetry,

@@ -9,8 +9,8 @@ use super::Gateway;
 use super::collections::{self, Source, View};
 use super::relations::relations;
 use super::routes::{
-    actions, backends, docs, events, health, objects, permissions, read_through, related, scrape,
-    sessions, tasks, vms, writes,
+    actions, backends, docs, events, health, metrics, objects, permissions, read_through, related,
+    scrape, sessions, tasks, vms, writes,
 };
 use super::shell::{method_not_allowed, not_found};
 use crate::datamodel::datamodel;
@@ -74,7 +74,7 @@ pub fn routes() -> Routes {
         .route("/tasks/{uuid}/actions/cancel", post(tasks::cancel))
         .route("/sessions/current/permissions", get(permissions::list))
         .merge(related())
-        .route("/vms/{uuid}/metrics", get(vms::metrics))
+        .merge(measured())
 }
 
 /// The collections: every class that has objects, with what the datamodel lets clients do to them.
@@ -120,6 +120,21 @@ fn collections() -> Routes {
             router = router.route(&path("/actions/{call}"), action);
         }
         router
+    })
+}
+
+/// What is measured: samples, sources and histories.
+fn measured() -> Routes {
+    ["vms", "hosts", "srs"].iter().fold(Routes::default(), |router, path| {
+        let collection = collections::collections().iter().find(|one| one.path == *path);
+        let collection = collection.expect("VMs, hosts and SRs have collections");
+        let this = Extension(collection);
+        let live = if *path == "vms" { get(vms::metrics) } else { get(metrics::live) };
+        let path = |rest: &str| format!("/{path}/{{uuid}}/metrics{rest}");
+        router
+            .route(&path(""), live.layer(this))
+            .route(&path("/sources"), get(metrics::sources).layer(this))
+            .route(&path("/history"), get(metrics::history).layer(this))
     })
 }
 
