@@ -211,9 +211,9 @@ impl Backend {
         request: &RrdRequest<'_>,
     ) -> Result<Vec<u8>, CallError> {
         self.own(session)?;
-        match &self.way {
+        self.tally.begin(request.handler.path()).end(match &self.way {
             Way::Xapi(xapi) => xapi.rrd(session, request).await,
-        }
+        })
     }
 
     /// Asks whether the session is still good, in a call that costs next to nothing.

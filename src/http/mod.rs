@@ -13,6 +13,7 @@ mod cors;
 pub mod events;
 pub mod exposition;
 pub mod extract;
+pub mod fleet;
 pub mod formats;
 pub mod listing;
 pub mod measured;

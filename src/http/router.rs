@@ -63,6 +63,7 @@ pub fn routes() -> Routes {
         .route("/readyz", get(health::readyz))
         .merge(docs::routes())
         .route("/metrics", get(scrape::own))
+        .route("/metrics/xen", get(scrape::fleet))
         .route("/sessions", post(sessions::create))
         .route("/sessions/current", get(sessions::current).delete(sessions::end))
         .route("/sessions/current/backends", post(sessions::add_backends))

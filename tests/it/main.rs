@@ -10,6 +10,7 @@ mod conformance;
 mod coverage;
 mod events;
 mod exposition;
+mod fleet;
 mod floors;
 mod formats;
 mod lab;

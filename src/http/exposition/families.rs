@@ -3,15 +3,13 @@
 use std::fmt;
 
 use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, MetricEncoder, NoLabelSet,
+    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet, MetricEncoder,
+    NoLabelSet,
 };
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::exemplar::Exemplar;
 
 use crate::telemetry::Distribution;
-
-/// The labels of one series.
-pub type Labels<'a> = [(&'static str, &'a str)];
 
 /// Writes families of metrics.
 #[derive(Debug)]
@@ -69,7 +67,7 @@ impl<'a> Families<'a> {
 
     /// A gauge without labels.
     pub fn gauge(&mut self, name: &str, help: &str, value: impl EncodeGaugeValue) -> fmt::Result {
-        self.gauges(name, help, |series| series.gauge(&[], value))
+        self.family(name, help, MetricType::Gauge, |series| series.0.encode_gauge(&value))
     }
 
     /// A counter without labels.
@@ -79,7 +77,8 @@ impl<'a> Families<'a> {
         help: &str,
         value: impl EncodeCounterValue,
     ) -> fmt::Result {
-        self.counters(name, help, |series| series.counter(&[], value))
+        let none: Option<&Exemplar<NoLabelSet, f64>> = None;
+        self.family(name, help, MetricType::Counter, |series| series.0.encode_counter(&value, none))
     }
 
     fn family(
@@ -95,31 +94,33 @@ impl<'a> Families<'a> {
 
 impl Series<'_> {
     /// A gauge's value.
-    pub fn gauge(&mut self, labels: &Labels<'_>, value: impl EncodeGaugeValue) -> fmt::Result {
-        match labels {
-            [] => self.0.encode_gauge(&value),
-            labels => self.0.encode_family(&labels)?.encode_gauge(&value),
-        }
+    pub fn gauge(
+        &mut self,
+        labels: &impl EncodeLabelSet,
+        value: impl EncodeGaugeValue,
+    ) -> fmt::Result {
+        self.0.encode_family(labels)?.encode_gauge(&value)
     }
 
     /// A counter's value.
-    pub fn counter(&mut self, labels: &Labels<'_>, value: impl EncodeCounterValue) -> fmt::Result {
+    pub fn counter(
+        &mut self,
+        labels: &impl EncodeLabelSet,
+        value: impl EncodeCounterValue,
+    ) -> fmt::Result {
         let none: Option<&Exemplar<NoLabelSet, f64>> = None;
-        match labels {
-            [] => self.0.encode_counter(&value, none),
-            labels => self.0.encode_family(&labels)?.encode_counter(&value, none),
-        }
+        self.0.encode_family(labels)?.encode_counter(&value, none)
     }
 
     /// A histogram's buckets.
-    pub fn histogram(&mut self, labels: &Labels<'_>, took: &Distribution) -> fmt::Result {
-        let mut series = self.0.encode_family(&labels)?;
+    pub fn histogram(&mut self, labels: &impl EncodeLabelSet, took: &Distribution) -> fmt::Result {
+        let mut series = self.0.encode_family(labels)?;
         let buckets = took.bounded();
         series.encode_histogram::<NoLabelSet>(took.seconds, took.count(), &buckets, None)
     }
 
     /// What labels say.
-    pub fn info(&mut self, labels: &Labels<'_>) -> fmt::Result {
-        self.0.encode_info(&labels)
+    pub fn info(&mut self, labels: &impl EncodeLabelSet) -> fmt::Result {
+        self.0.encode_info(labels)
     }
 }

@@ -7,7 +7,7 @@ mod format;
 mod own;
 mod process;
 
-pub use families::{Families, Labels, Series};
+pub use families::{Families, Series};
 pub use format::Format;
 pub use own::Own;
 

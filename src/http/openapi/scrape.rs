@@ -13,7 +13,7 @@ use super::shapes::string;
 
 /// All of them.
 pub(super) fn operations(parts: &mut Parts) -> Vec<Operation> {
-    vec![own(parts)]
+    vec![own(parts), fleet(parts)]
 }
 
 /// How those prove themselves who scrape.
@@ -58,6 +58,33 @@ fn own(parts: &mut Parts) -> Operation {
             "getMetrics",
             "Metrics",
             "Read the gateway's own metrics",
+        )
+    }
+}
+
+fn fleet(parts: &mut Parts) -> Operation {
+    let text =
+        "The metrics: Prometheus' text format 0.0.4, or OpenMetrics 1.0 if that is accepted.";
+    let found = metrics(parts, text).build();
+    let refused = [failures::UNAUTHORIZED, failures::NOT_CONFIGURED, failures::OVERLOADED];
+    let mut responses = answers::with(parts, (200, found), &PUBLIC_FAILURES);
+    responses.extend(refused.iter().map(|failure| failure.response(parts)));
+    Operation {
+        access: Access::FleetScraper,
+        description: Some(
+            "VMs, hosts, SRs and pools of every backend that has a service account: `xen_vm_*`, \
+             `xen_host_*`, `xen_sr_*`, `xen_pool_*`, in base units, with the labels `uuid`, `name`, \
+             `host`, `pool`, `backend`, `power_state` and `tags`. `xen_backend_up` says which \
+             backends are there. What hosts measure costs one question to each host and no login."
+                .to_owned(),
+        ),
+        responses,
+        ..Operation::own(
+            HttpMethod::Get,
+            "/metrics/xen",
+            "getXenMetrics",
+            "Metrics",
+            "Read the pools' metrics",
         )
     }
 }

@@ -1,4 +1,4 @@
-//! `GET /metrics`: the gateway's own metrics.
+//! `GET /metrics`: the gateway's own metrics. `GET /metrics/xen`: those of the pools behind it.
 
 use std::sync::Arc;
 
@@ -7,8 +7,9 @@ use axum::response::Response;
 
 use crate::http::Gateway;
 use crate::http::exposition::{self, Format, Own};
-use crate::http::extract::{NoQuery, Scraper};
-use crate::http::problem::Problem;
+use crate::http::extract::{FleetScraper, NoQuery, Scraper};
+use crate::http::fleet::Fleet;
+use crate::http::problem::{Code, Problem};
 
 /// What the gateway counts about itself.
 pub async fn own(
@@ -18,4 +19,18 @@ pub async fn own(
     _: NoQuery,
 ) -> Result<Response, Problem> {
     exposition::write(Own(gateway), format)
+}
+
+/// What is known of the pools, and what their hosts measure.
+pub async fn fleet(
+    State(gateway): State<Arc<Gateway>>,
+    _: FleetScraper,
+    format: Format,
+    _: NoQuery,
+) -> Result<Response, Problem> {
+    let fleet = Fleet::gather(&gateway).await?;
+    // Thousands of VMs take long enough to be in others' way.
+    tokio::task::spawn_blocking(move || exposition::write(fleet, format))
+        .await
+        .map_err(|_| Problem::new(Code::Internal, "the metrics could not be written"))?
 }
