@@ -14,13 +14,29 @@ cd "$(dirname "$0")/.."
 say() { printf 'docker/check.sh: %s\n' "$*" >&2; }
 fail() { say "FAILED: $*"; exit 1; }
 
-# As root a real change of user too; else a namespace in which this user is root.
-if [ "$(id -u)" = 0 ] && chroot / /bin/true 2>/dev/null; then
-    in_root() { chroot --userspec=65532:65532 "$root" "$@"; }
-elif unshare --user --map-root-user chroot / /bin/true 2>/dev/null; then
-    in_root() { unshare --user --map-root-user chroot "$root" "$@"; }
+work=$(mktemp -d)
+root=$work/root
+mkdir -p "$root"/{dev,etc/{xengate,ssl/certs},var/lib/xengate}
+chmod 0755 "$work" "$root"
+chmod 0777 "$root/var/lib/xengate"
+touch "$root"/dev/{random,urandom}
+started=()
+cleanup() {
+    for pid in "${started[@]}"; do kill "$pid" 2>/dev/null || true; done
+    wait 2>/dev/null || true
+    rm -rf "$work"
+}
+trap cleanup EXIT
+
+# How a program runs in that directory: with the devices that it needs and every container has; as
+# root with a change of user too, else in a namespace in which this user is root.
+devices='for one in random urandom; do mount --bind "/dev/$one" "$0/dev/$one" || exit 1; done'
+if [ "$(id -u)" = 0 ] && unshare --mount sh -c "$devices; chroot --version >/dev/null" "$root" 2>/dev/null; then
+    enter=(unshare --mount sh -c "$devices; exec chroot --userspec=65532:65532 \"\$0\" \"\$@\"" "$root")
+elif unshare --user --map-root-user --mount sh -c "$devices; chroot / /bin/true" "$root" 2>/dev/null; then
+    enter=(unshare --user --map-root-user --mount sh -c "$devices; exec chroot \"\$0\" \"\$@\"" "$root")
 else
-    say "skipped: neither chroot nor unshare is permitted here"
+    say "skipped: namespaces, which stand in for a container here, are not permitted"
     exit 0
 fi
 
@@ -32,25 +48,13 @@ if [ -z "$binary" ]; then
     binary=$target/debug/xengate
 fi
 
-work=$(mktemp -d)
-started=()
-cleanup() {
-    for pid in "${started[@]}"; do kill "$pid" 2>/dev/null || true; done
-    wait 2>/dev/null || true
-    rm -rf "$work"
-}
-trap cleanup EXIT
-
 # The image: the program, its directory, the configuration's, and no more.
-root=$work/root
-mkdir -p "$root"/etc/{xengate,ssl/certs} "$root/var/lib/xengate"
 cp "$binary" "$root/xengate"
-chmod 0755 "$work" "$root" "$root/xengate"
-chmod 0777 "$root/var/lib/xengate"
+chmod 0755 "$root/xengate"
 if command -v ldd >/dev/null && ldd "$root/xengate" 2>/dev/null | grep -q '=>'; then
     fail "the binary is not static: $(ldd "$root/xengate" | head -1)"
 fi
-in_root /xengate --version >/dev/null || fail "it does not run in an empty root directory"
+"${enter[@]}" /xengate --version >/dev/null || fail "it does not run in an empty root directory"
 
 # Names: by a DNS server where one can be run, else by the hosts file that containers have too.
 how="/etc/hosts"
@@ -90,7 +94,7 @@ fi
 # Starts a program in the root directory; sets `address` to where its first line says it listens.
 start() {
     local out=$work/out.$RANDOM
-    in_root /xengate "$@" >"$out" 2>"$out.log" &
+    "${enter[@]}" /xengate "$@" >"$out" 2>"$out.log" &
     started+=($!)
     for _ in $(seq 300); do
         address=$(sed -n 's/.*listening on [a-z]*:\/\/\([0-9.:]*\).*/\1/p;1q' "$out")
@@ -144,11 +148,11 @@ gateway=$address
 until_has '"state":"live"' "$gateway" /readyz
 until_has 'swagger-ui' "$gateway" /docs/
 until_has '"openapi":"3.1' "$gateway" /openapi.json
-until_has 'process_resident_memory_bytes ' "$gateway" /metrics
+until_has 'process_start_time_seconds ' "$gateway" /metrics
 until_has 'xen_vm_memory_static_max_bytes{' "$gateway" /metrics/xen \
     "Authorization: Bearer a token for the pools' metrics"
-in_root /xengate healthcheck --ready --listen "$gateway" || fail "healthcheck of a gateway that is well"
-if in_root /xengate healthcheck --listen 127.0.0.1:1 2>/dev/null; then
+"${enter[@]}" /xengate healthcheck --ready --listen "$gateway" || fail "healthcheck of a gateway that is well"
+if "${enter[@]}" /xengate healthcheck --listen 127.0.0.1:1 2>/dev/null; then
     fail "healthcheck of a gateway that is not there"
 fi
 [ -s "$root/var/lib/xengate/token.key" ] || fail "no key was kept"
@@ -167,7 +171,7 @@ sed 's/^listen = .*/&\ntls = { cert_file = "cert.pem", key_file = "key.pem" }/; 
     "$root/etc/xengate/xengate.toml" >"$root/etc/xengate/tls.toml"
 start serve --config /etc/xengate/tls.toml
 secured=$address
-in_root /xengate healthcheck --config /etc/xengate/tls.toml --listen "$secured" ||
+"${enter[@]}" /xengate healthcheck --config /etc/xengate/tls.toml --listen "$secured" ||
     fail "healthcheck over TLS"
 # A gateway before that gateway: no pool, but one whose certificate is trusted or not.
 cat >"$root/etc/xengate/beyond.toml" <<TOML

@@ -172,7 +172,7 @@ async fn answers_with_the_same_bytes_take_their_room_once() {
     };
     let limits = Limits { max_unsent: 24 << 10, ..Limits::default() };
     let routes = routes().route("/list", get(list));
-    let shell = Shell::new(routes, &limits, &Cors::default(), bodies());
+    let shell = Shell::new(routes, &limits, &Cors::default(), bodies(), Telemetry::new([]));
     let unsent = Arc::<Unsent>::default();
     let open = async |path: &str| {
         let request = Request::get(path).body(Body::empty()).expect("a request");
