@@ -42,8 +42,9 @@ trap finish EXIT
 
 # start NAME COMMAND...: runs it until the end, its first line of output tells the address.
 start() {
-    local name=$1 line
+    local name=$1
     shift
+    rm -f "$work/$name.out"
     "$@" >"$work/$name.out" 2>"$work/$name.err" </dev/null &
     begun "$name" $!
 }
@@ -71,6 +72,7 @@ end() {
 
 # A pool that takes commands.
 pool() {
+    rm -f "$work/pool.out"
     mkfifo "$work/commands"
     "$target/examples/pool" 127.0.0.1:0 "$1" >"$work/pool.out" 2>"$work/pool.err" <"$work/commands" &
     local pid=$!
@@ -269,6 +271,7 @@ settled() {
 # events N RATE MUST: a thousand subscribers, N changes, so many a second.
 events() {
     local count=$1 rate=$2 must=$3 before cpu deliveries
+    rm -f "$work/subscribers.out"
     "$target/examples/subscribers" "${URL_serve#http://}" "$TOKEN" "$SUBSCRIBERS" "$count" \
         >"$work/subscribers.out" 2>"$work/subscribers.err" </dev/null &
     begun subscribers $!
