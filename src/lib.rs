@@ -19,6 +19,9 @@ pub mod backend;
 /// Floor 3: the live mirror of each backend: records, revisions, changes. Knows no axum, no token.
 pub mod inventory;
 
+/// Floor 3: what `xm list` prints of a backend's domains. Knows no backend, no mirror, no HTTP.
+pub mod xm;
+
 /// Floor 4: tokens, sessions, who may do what. Knows no route.
 pub mod auth;
 

@@ -17,6 +17,7 @@ mod properties;
 mod recordings;
 pub mod reply;
 pub mod split;
+pub mod sxp;
 mod words;
 pub mod xmlrpc;
 

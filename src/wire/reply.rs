@@ -57,7 +57,7 @@ impl fmt::Debug for Outcome<'_> {
 
 /// How deep a whole reply may be nested. Beyond it serde_json would refuse what it reads from the
 /// result anyway.
-const MAX_DEPTH: usize = 127;
+pub(in crate::wire) const MAX_DEPTH: usize = 127;
 
 /// Reads the envelope. The result is checked to be JSON but not built as a tree.
 pub fn read(dialect: Dialect, json: &[u8]) -> Result<Outcome<'_>, ReadError> {
@@ -85,7 +85,7 @@ pub fn read(dialect: Dialect, json: &[u8]) -> Result<Outcome<'_>, ReadError> {
 }
 
 /// serde_json's error quotes the body's own words, so only its place is taken from it.
-fn check<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, ReadError> {
+pub(in crate::wire) fn check<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, ReadError> {
     serde_json::from_slice(json).map_err(|error| match error.classify() {
         serde_json::error::Category::Eof => ReadError::Truncated { offset: json.len() as u64 },
         serde_json::error::Category::Data => ReadError::NotAReply("a member of the wrong type"),

@@ -12,6 +12,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("backend", 2),
     ("inventory", 3),
     ("metrics", 3),
+    ("xm", 3),
     ("auth", 4),
     ("ops", 4),
     ("http", 5),

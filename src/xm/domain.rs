@@ -1,0 +1,109 @@
+//! What xm knows of a domain.
+
+use super::vcpus::Vcpu;
+use crate::wire::sxp::Sxp;
+
+/// What xm knows of a domain. Numbers that are only printed are kept as their digits: xend's ints
+/// have no bounds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Domain {
+    /// Its name.
+    pub name: String,
+    /// Its domid; empty when it has none, because it is halted.
+    pub id: String,
+    /// Its uuid.
+    pub uuid: String,
+    /// Its power state, as the Xen-API names them.
+    pub power_state: String,
+    /// Its memory in MiB.
+    pub memory: String,
+    /// How many virtual CPUs are online, or configured when it is halted.
+    pub vcpus: String,
+    /// Its flags, as `-b----`; empty when it is halted.
+    pub flags: String,
+    /// Seconds of CPU time; a `-` is printed where that is not known.
+    pub cpu_time: Option<f64>,
+    /// Its security label.
+    pub label: String,
+    /// All that is known, for [`View::Long`](super::View::Long).
+    pub sxp: Sxp,
+    /// Its virtual CPUs, for [`View::Vcpus`](super::View::Vcpus).
+    pub vcpu_list: Vec<Vcpu>,
+}
+
+impl Domain {
+    /// What a domain's SXP says, as `xend.domain` gives it.
+    pub fn from_sxp(sxp: Sxp) -> Self {
+        let text = |name, default: &str| match sxp.value(name) {
+            Some(value) => value.to_python(),
+            None => default.to_owned(),
+        };
+        let label = text("security_label", "");
+        Domain {
+            name: text("name", "??"),
+            id: text("domid", ""),
+            uuid: text("uuid", ""),
+            power_state: power_state(&sxp).to_owned(),
+            memory: digits(&sxp, "memory").unwrap_or_else(zero),
+            // Those online when it is up, or those configured.
+            vcpus: digits(&sxp, "online_vcpus")
+                .or_else(|| digits(&sxp, "vcpus"))
+                .unwrap_or_else(zero),
+            flags: text("state", ""),
+            cpu_time: Some(sxp.double("cpu_time").unwrap_or(0.0)),
+            // xend quotes the label that it answers alone, and xm takes the first quote away.
+            label: label.strip_prefix('\'').unwrap_or(&label).to_owned(),
+            vcpu_list: Vec::new(),
+            sxp,
+        }
+    }
+
+    /// Adds what `xend.domain.getVCPUInfo` says of it.
+    pub fn set_vcpus(&mut self, info: &Sxp) {
+        self.vcpu_list = info.all("vcpu").enumerate().map(Vcpu::from_sxp).collect();
+    }
+}
+
+fn zero() -> String {
+    "0".to_owned()
+}
+
+/// A child's value as `%d` prints it after `int()`.
+pub(super) fn digits(sxp: &Sxp, name: &str) -> Option<String> {
+    let value = sxp.value(name)?;
+    if let Some(int) = value.as_int() {
+        return Some(int.to_string());
+    }
+    match value {
+        Sxp::Double(float) if float.is_finite() => Some(format!("{:.0}", float.trunc())),
+        // Beyond 64 bits.
+        Sxp::Text(text) => {
+            let text = text.trim_ascii();
+            let (sign, digits) = match text.strip_prefix('-') {
+                Some(digits) => ("-", digits),
+                None => ("", text.strip_prefix('+').unwrap_or(text)),
+            };
+            let is_int = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+            is_int.then(|| format!("{sign}{}", digits.trim_start_matches('0')))
+        }
+        _ => None,
+    }
+}
+
+/// The power state by xend's number for it, or by what else tells of it in older versions.
+fn power_state(sxp: &Sxp) -> &'static str {
+    const STATES: [&str; 7] =
+        ["Halted", "Paused", "Running", "Suspended", "Halted", "Crashed", "Unknown"];
+    if let Some(status) = sxp.int("status") {
+        let index = usize::try_from(status).unwrap_or(usize::MAX);
+        return STATES.get(index).copied().unwrap_or("Unknown");
+    }
+    let flags = sxp.text("state").unwrap_or_default();
+    match () {
+        () if sxp.value("domid").is_none() => "Halted",
+        () if flags.contains('c') => "Crashed",
+        () if flags.contains('s') => "Halted",
+        () if flags.contains('p') => "Paused",
+        () => "Running",
+    }
+}
