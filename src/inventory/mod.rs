@@ -5,10 +5,13 @@
 
 mod counts;
 mod date;
+mod demand;
 mod draft;
 mod encode;
 mod json;
+mod keep;
 mod mirror;
+mod poll;
 mod record;
 mod refs;
 mod revision;
@@ -56,7 +59,7 @@ impl Inventory {
             let service = config.service_username.clone().zip(config.service_password.clone());
             let service = service.map(|(username, password)| ServiceAccount { username, password });
             let mirror = Arc::new(Mirror::new(backend, service, revisions.clone()));
-            tasks.spawn(sync::keep(mirror.clone(), stop.clone()));
+            tasks.spawn(keep::keep(mirror.clone(), stop.clone()));
             mirrors.insert(mirror.name().to_owned(), mirror);
         }
         Arc::new(Self { mirrors, revisions, tasks: Mutex::new(tasks), stop })

@@ -1,7 +1,8 @@
 //! Connections to the hosts of one pool: kept open, bounded in number, with a deadline for every
 //! wait.
 //!
-//! This is HTTP and nothing more; what is said over it is [`super::xapi`]'s business.
+//! This is HTTP and nothing more; what is said over it is the business of [`super::xapi`] and
+//! [`super::xend`].
 
 mod body;
 mod dial;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderValue, Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -72,6 +73,8 @@ pub(crate) struct Post {
     pub(crate) path: &'static str,
     pub(crate) content_type: &'static str,
     pub(crate) body: Bytes,
+    /// Whether the connection is of no use after this.
+    pub(crate) close: bool,
 }
 
 /// How long a request and its reply may take.
@@ -294,7 +297,11 @@ async fn reply<'a>(
 fn request(endpoint: &Endpoint, post: &Post) -> Request<Full<Bytes>> {
     let host = HeaderValue::from_str(&endpoint.host_header())
         .expect("a host of letters, digits and a few marks");
-    Request::post(post.path)
+    let mut request = Request::post(post.path);
+    if post.close {
+        request = request.header(CONNECTION, HeaderValue::from_static("close"));
+    }
+    request
         .header(HOST, host)
         .header(USER_AGENT, HeaderValue::from_static(AGENT))
         .header(CONTENT_TYPE, HeaderValue::from_static(post.content_type))
