@@ -79,7 +79,9 @@ impl CallError {
     /// Whether the backend may have carried out the call although no result came back.
     pub fn maybe_done(&self) -> bool {
         match self {
-            Self::Failure(_) | Self::Busy(_) | Self::Unsendable(_) | Self::Misconfigured(_) => false,
+            Self::Failure(_) | Self::Busy(_) | Self::Unsendable(_) | Self::Misconfigured(_) => {
+                false
+            }
             Self::Timeout(phase) => *phase != Phase::Queue,
             Self::Unreachable(unreachable) => unreachable.is_lost(),
             Self::BadReply(_) => true,

@@ -30,16 +30,20 @@ pub(super) enum Identity {
 
 /// Finds out what listens at the addresses of `xapi`, whatever it is.
 pub(super) async fn identify(xapi: &Xapi) -> Result<Identity, CallError> {
-    let mut first = None;
+    let (mut first, mut silent) = (None, false);
     for host in xapi.candidates() {
         match identify_at(xapi, &host).await {
+            Ok(Identity::Silent) => silent = true,
             Ok(identity) => return Ok(identity),
             Err(error) => {
                 first.get_or_insert(error);
             }
         }
     }
-    Err(first.expect("there is at least one host"))
+    match (silent, first) {
+        (false, Some(error)) => Err(error),
+        _ => Ok(Identity::Silent),
+    }
 }
 
 async fn identify_at(xapi: &Xapi, host: &Arc<Endpoint>) -> Result<Identity, CallError> {

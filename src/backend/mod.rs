@@ -34,6 +34,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde_json::value::RawValue;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use crate::config::{BackendConfig, Kind, PasswordCheck};
 use crate::wire::Arg;
@@ -50,9 +51,21 @@ pub struct Backend {
     name: String,
     config: BackendConfig,
     way: OnceLock<Way>,
-    /// Finds out what listens there, if nobody said; one at a time.
-    unknown: Option<Mutex<Arc<Xapi>>>,
+    /// For finding out what listens there, if nobody said.
+    unknown: Option<Unknown>,
 }
+
+/// A backend of which nobody has said what it is.
+struct Unknown {
+    xapi: Arc<Xapi>,
+    /// What it is taken for while it says nothing: a supporter of XAPI's answers logins only.
+    assumed: Way,
+    /// Until when it is not asked again; one asks at a time.
+    silent: Mutex<Option<Instant>>,
+}
+
+/// How long a backend that says nothing is not asked again what it is.
+const SILENT_FOR: Duration = Duration::from_secs(60);
 
 /// How a pool is spoken to.
 enum Way {
@@ -126,13 +139,18 @@ impl Backend {
             Kind::Xapi => Some(Way::Xapi(Arc::new(Xapi::new(config)?))),
             kind @ (Kind::Xend | Kind::Legacy) => {
                 let uri = config.uris.first().ok_or(BackendError::NoUri)?;
-                let uri = Endpoint::parse(uri).map_err(|why| BackendError::Uri { place: 1, why })?;
+                let uri =
+                    Endpoint::parse(uri).map_err(|why| BackendError::Uri { place: 1, why })?;
                 Some(Way::of_xend(kind, config, Arc::new(uri))?)
             }
         };
         let unknown = match way {
             Some(_) => None,
-            None => Some(Mutex::new(Arc::new(Xapi::new(config)?))),
+            None => {
+                let xapi = Arc::new(Xapi::new(config)?);
+                let assumed = Way::Xapi(Arc::clone(&xapi));
+                Some(Unknown { xapi, assumed, silent: Mutex::default() })
+            }
         };
         let way = way.map_or_else(OnceLock::new, OnceLock::from);
         Ok(Arc::new(Self { name: name.to_owned(), config: config.clone(), way, unknown }))
@@ -149,13 +167,19 @@ impl Backend {
             return Ok(way);
         }
         let unknown = self.unknown.as_ref().expect("a way that is not there is unknown");
-        let xapi = unknown.lock().await;
+        let mut silent = unknown.silent.lock().await;
         if let Some(way) = self.way.get() {
             return Ok(way);
         }
-        let way = match identify(&xapi).await? {
-            Identity::Silent => return Err(CallError::Timeout(Phase::Reply)),
-            Identity::Xapi => Way::Xapi(Arc::clone(&xapi)),
+        if silent.is_some_and(|until| Instant::now() < until) {
+            return Ok(&unknown.assumed);
+        }
+        let way = match identify(&unknown.xapi).await? {
+            Identity::Silent => {
+                *silent = Some(Instant::now() + SILENT_FOR);
+                return Ok(&unknown.assumed);
+            }
+            Identity::Xapi => Way::Xapi(Arc::clone(&unknown.xapi)),
             Identity::Xend(kind, endpoint) => {
                 // It was set up as XAPI with the same settings, so this cannot fail either.
                 Way::of_xend(kind, &self.config, endpoint)

@@ -1,7 +1,10 @@
 //! What a backend gives that does not tell of changes: its records, whenever it is asked.
 
+use std::time::Duration;
+
 use super::{Backend, CallError, Session, Value, Way};
 use super::{Legacy, Xend, legacy, not_there};
+use crate::config::PasswordCheck;
 
 /// How the gateway learns of changes, and how what takes long is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +57,20 @@ impl Backend {
         }
     }
 
+    /// How long a guest may take to shut down or reboot.
+    pub fn guest_timeout(&self) -> Duration {
+        self.config.guest_timeout
+    }
+
+    /// Who checks passwords, as far as that is known.
+    pub fn known_password_check(&self) -> Option<PasswordCheck> {
+        match self.way.get()? {
+            Way::Xapi(_) => Some(PasswordCheck::Backend),
+            Way::Xend(xend) => Some(xend.password_check()),
+            Way::Legacy(_) => Some(PasswordCheck::Users),
+        }
+    }
+
     /// The classes that a poll of this pace reads.
     pub fn classes(&self, pace: Pace) -> &'static [&'static str] {
         match self.way.get() {
@@ -91,7 +108,16 @@ impl Backend {
             Way::Xapi(_) => Err(not_there("get_record")),
             Way::Legacy(legacy) if class == "VM" => legacy.domain(reference).await,
             Way::Legacy(_) => Ok(Vec::new()),
-            Way::Xend(xend) => Ok(vec![xend.record(session, class, reference).await?]),
+            Way::Xend(xend) => {
+                let found = xend.record(session, class, reference).await?;
+                // A VM that was started has other metrics than before.
+                let metrics = found.record.as_deref().filter(|_| class == "VM").and_then(metrics);
+                let mut all = vec![found];
+                if let Some(metrics) = metrics {
+                    all.push(xend.record(session, "VM_metrics", &metrics).await?);
+                }
+                Ok(all)
+            }
         }
     }
 
@@ -119,4 +145,14 @@ impl Way {
             Self::Xend(_) | Self::Legacy(_) => Nature::Polled,
         }
     }
+}
+
+/// The ref of a VM's metrics.
+fn metrics(vm: &str) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Metrics {
+        metrics: Option<String>,
+    }
+    let vm: Metrics = serde_json::from_str(vm).ok()?;
+    vm.metrics.filter(|reference| !reference.is_empty())
 }

@@ -122,7 +122,7 @@ mod tests {
         assert!(!demand.is_wanted());
         demand.note();
         assert!(demand.is_wanted());
-        tokio::time::advance(WANTED_FOR).await;
+        tokio::time::advance(WANTED_FOR + Duration::from_millis(1)).await;
         assert!(!demand.is_wanted());
     }
 

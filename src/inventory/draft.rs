@@ -132,12 +132,7 @@ impl Draft {
     }
 
     /// Takes it that those objects of a class are no more whose refs are not among these.
-    pub(super) fn keep_only(
-        &mut self,
-        class: &Class,
-        known: &HashSet<&str>,
-        refs: &mut RefIndex,
-    ) {
+    pub(super) fn keep_only(&mut self, class: &Class, known: &HashSet<&str>, refs: &mut RefIndex) {
         let table = self.snapshot.class(class.id);
         let missing = table.iter().filter(|object| !known.contains(&**object.reference()));
         let missing: Vec<Arc<str>> = missing.map(|object| object.reference().clone()).collect();

@@ -12,6 +12,8 @@ use uuid::Uuid;
 use super::encode::Sources;
 use super::record::Record;
 use crate::datamodel::{Class, ClassId, datamodel};
+use crate::wire::Limits;
+use crate::wire::sxp;
 
 /// An object of a backend.
 #[derive(Debug)]
@@ -46,6 +48,12 @@ impl Object {
     /// s-expression. It changes from poll to poll without a change of the object.
     pub fn raw(&self) -> Option<&Arc<str>> {
         self.raw.as_ref()
+    }
+
+    /// The backend's own form of it as the text of an s-expression.
+    pub fn sxp(&self) -> Option<String> {
+        let sxp = sxp::read(self.raw.as_deref()?.as_bytes(), Limits::default()).ok()?;
+        Some(sxp.pretty())
     }
 
     /// Its class.

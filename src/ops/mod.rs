@@ -21,6 +21,7 @@ mod reach;
 mod read_through;
 mod tasks;
 mod typed;
+mod waited;
 
 pub use capability::Version;
 pub use error::{Failure, OpError};

@@ -14,3 +14,4 @@ mod replay;
 mod sessions;
 mod vms;
 mod writes;
+mod xend;

@@ -100,12 +100,7 @@ pub(super) fn steps(
 
 /// Memory is what a domain may have at most, and what it has now. The order is such that the latter
 /// is never above the former.
-fn memory(
-    call: &str,
-    uuid: &str,
-    amounts: &[i64],
-    domain: &Sxp,
-) -> Result<Vec<Step>, CallError> {
+fn memory(call: &str, uuid: &str, amounts: &[i64], domain: &Sxp) -> Result<Vec<Step>, CallError> {
     let now = (domain.int("maxmem"), domain.int("memory"));
     let (old_most, old_target) = (now.0.unwrap_or_default(), now.1.unwrap_or_default());
     let (most, target) = match (call, amounts) {
@@ -185,7 +180,12 @@ mod tests {
         let limits = |static_max: i64, dynamic_max: i64| {
             sent(
                 "VM.set_memory_limits",
-                &[Arg::Int(0), Arg::Int(static_max * MIB), Arg::Int(0), Arg::Int(dynamic_max * MIB)],
+                &[
+                    Arg::Int(0),
+                    Arg::Int(static_max * MIB),
+                    Arg::Int(0),
+                    Arg::Int(dynamic_max * MIB),
+                ],
             )
         };
         let (most, target) = ("xend.domain.maxmem_set", "xend.domain.setMemoryTarget");

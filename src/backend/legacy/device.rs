@@ -83,15 +83,27 @@ mod tests {
     #[test]
     fn devices_keep_their_uuids_or_get_one_that_stays() {
         let vm = Uuid::from_u128(7);
-        let domain = json!(["domain",
-            ["device", ["vbd", ["uuid", "0f4e1da5-c62d-0f75-95e8-091b2f373cb7"], ["bootable", 0],
-                ["dev", "hdc:cdrom"], ["uname", "file:/iso/cd.iso"], ["mode", "r"]]],
+        let domain = json!([
+            "domain",
+            [
+                "device",
+                [
+                    "vbd",
+                    ["uuid", "0f4e1da5-c62d-0f75-95e8-091b2f373cb7"],
+                    ["bootable", 0],
+                    ["dev", "hdc:cdrom"],
+                    ["uname", "file:/iso/cd.iso"],
+                    ["mode", "r"]
+                ]
+            ],
             ["device", ["tap", ["dev", "xvda"], ["mode", "w!"]]],
             ["device", ["vif", ["mac", "m"], ["bridge", "xenbr0"]]],
             ["device", ["vif"]],
             ["device", ["vfb", ["vnc", "1"]]],
             ["device", ["console", ["protocol", "vt100"], ["location", "2"]]],
-            ["device", ["pci"]], ["device", "odd"]]);
+            ["device", ["pci"]],
+            ["device", "odd"]
+        ]);
         let domain = super::super::sxp::domain(&domain.to_string()).expect("a domain");
         let (found, again) = (devices(vm, &domain), devices(vm, &domain));
         let classes: Vec<&str> = found.iter().map(|device| device.class).collect();

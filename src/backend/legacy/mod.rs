@@ -94,7 +94,8 @@ impl Legacy {
         self.read(uuid, 0).await?;
         let within = self.line.call_timeout;
         let args = [Arg::from(uuid)];
-        let asked = self.line.ask(Use::Calls, "xend.domain.getVCPUInfo", &args, Retry::Read, within);
+        let asked =
+            self.line.ask(Use::Calls, "xend.domain.getVCPUInfo", &args, Retry::Read, within);
         asked.await.map_err(|error| told("VM.get_record", uuid, error))
     }
 
@@ -105,8 +106,8 @@ impl Legacy {
         let within = self.line.call_timeout;
         let asked = self.line.ask(Use::Calls, "xend.domain", &args, Retry::Read, within).await;
         let value = asked.map_err(|error| told("VM.get_record", uuid, error))?;
-        let domain = sxp::domain(value.get())
-            .ok_or_else(|| unfit("no domain", value.get().len()))?;
+        let domain =
+            sxp::domain(value.get()).ok_or_else(|| unfit("no domain", value.get().len()))?;
         let is_its = domain.text("uuid").map(|found| found.eq_ignore_ascii_case(uuid));
         match is_its {
             Some(true) => Ok((value, domain)),

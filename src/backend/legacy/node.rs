@@ -11,8 +11,18 @@ use crate::wire::sxp::Sxp;
 
 /// What of the information is about software, and what about processors.
 const SOFTWARE: [&str; 12] = [
-    "system", "host", "release", "version", "machine", "xen_major", "xen_minor", "xen_extra",
-    "xen_changeset", "cc_compiler", "cc_compile_date", "xend_config_format",
+    "system",
+    "host",
+    "release",
+    "version",
+    "machine",
+    "xen_major",
+    "xen_minor",
+    "xen_extra",
+    "xen_changeset",
+    "cc_compiler",
+    "cc_compile_date",
+    "xend_config_format",
 ];
 const PROCESSORS: [&str; 4] = ["nr_cpus", "nr_nodes", "cores_per_socket", "threads_per_core"];
 
@@ -32,9 +42,8 @@ pub(super) fn host(info: &Sxp) -> Vec<Found> {
         let map: Map<String, Value> = there.map(|(name, text)| (name, text.into())).collect();
         (!map.is_empty()).then_some(Value::Object(map))
     };
-    let capabilities = text("xen_caps").map(|caps| -> Value {
-        caps.split_whitespace().map(Value::from).collect()
-    });
+    let capabilities = text("xen_caps")
+        .map(|caps| -> Value { caps.split_whitespace().map(Value::from).collect() });
     let host = record([
         ("uuid", Some(uuid.to_string().into())),
         ("name_label", Some(name.as_str().into())),
@@ -45,7 +54,8 @@ pub(super) fn host(info: &Sxp) -> Vec<Found> {
         ("sched_policy", text("xen_scheduler").map(Value::from)),
         ("metrics", Some(metrics.to_string().into())),
     ]);
-    let bytes = |name: &str| value(name).and_then(Sxp::as_int).map(|mib| mib.saturating_mul(MIB).into());
+    let bytes =
+        |name: &str| value(name).and_then(Sxp::as_int).map(|mib| mib.saturating_mul(MIB).into());
     let memory = record([
         ("uuid", Some(metrics.to_string().into())),
         ("memory_total", bytes("total_memory")),
@@ -65,11 +75,18 @@ mod tests {
             let limits = crate::wire::Limits::default();
             crate::wire::sxp::read(json.to_string().as_bytes(), limits).expect("SXP")
         };
-        let info = read(json!([["host", "dom0"], ["nr_cpus", 4], ["total_memory", 4096],
-            ["free_memory", 1], ["xen_caps", "xen-3.0-x86_64 hvm-3.0-x86_32 "], ["xen_major", 4]]));
+        let info = read(json!([
+            ["host", "dom0"],
+            ["nr_cpus", 4],
+            ["total_memory", 4096],
+            ["free_memory", 1],
+            ["xen_caps", "xen-3.0-x86_64 hvm-3.0-x86_32 "],
+            ["xen_major", 4]
+        ]));
         let found = host(&info);
         assert_eq!((found[0].class, found[1].class), ("host", "host_metrics"));
-        let record: Value = serde_json::from_str(found[0].record.as_deref().expect("one")).expect("JSON");
+        let record: Value =
+            serde_json::from_str(found[0].record.as_deref().expect("one")).expect("JSON");
         assert_eq!(record["name_label"], "dom0");
         assert_eq!(record["cpu_configuration"], json!({"nr_cpus": "4"}));
         assert_eq!(record["capabilities"], json!(["xen-3.0-x86_64", "hvm-3.0-x86_32"]));

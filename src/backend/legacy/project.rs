@@ -152,12 +152,31 @@ mod tests {
 
     #[test]
     fn a_running_domain_is_a_vm_with_metrics_and_devices() {
-        let sxp = json!(["domain", ["domid", 8], ["vcpus", 2], ["uuid", UUID], ["name", "web01"],
-            ["maxmem", 512], ["memory", 256], ["cpu_time", 0.72], ["online_vcpus", 1],
-            ["start_time", 1_795_332_182.9], ["cpu_weight", 256], ["on_crash", "restart"],
-            ["image", ["linux", ["kernel", "/boot/k"], ["args", "ro"]]], ["status", 2],
+        let sxp = json!([
+            "domain",
+            ["domid", 8],
+            ["vcpus", 2],
+            ["uuid", UUID],
+            ["name", "web01"],
+            ["maxmem", 512],
+            ["memory", 256],
+            ["cpu_time", 0.72],
+            ["online_vcpus", 1],
+            ["start_time", 1_795_332_182.9],
+            ["cpu_weight", 256],
+            ["on_crash", "restart"],
+            ["image", ["linux", ["kernel", "/boot/k"], ["args", "ro"]]],
+            ["status", 2],
             ["state", "-b----"],
-            ["device", ["vif", ["mac", "00:16:3e:00:00:01"], ["uuid", "6456f7ac-7e89-b8b5-ea69-d3aadaced5e3"]]]]);
+            [
+                "device",
+                [
+                    "vif",
+                    ["mac", "00:16:3e:00:00:01"],
+                    ["uuid", "6456f7ac-7e89-b8b5-ea69-d3aadaced5e3"]
+                ]
+            ]
+        ]);
         let records = records(&sxp);
         let (class, vm) = &records[0];
         assert_eq!(*class, "VM");
@@ -192,8 +211,14 @@ mod tests {
 
     #[test]
     fn a_halted_domain_has_neither_a_domid_nor_memory_of_its_own() {
-        let sxp = json!(["domain", ["uuid", UUID], ["name", "h"], ["memory", 256], ["status", 0],
-            ["image", ["hvm", ["boot", "cd"]]]]);
+        let sxp = json!([
+            "domain",
+            ["uuid", UUID],
+            ["name", "h"],
+            ["memory", 256],
+            ["status", 0],
+            ["image", ["hvm", ["boot", "cd"]]]
+        ]);
         let records = records(&sxp);
         assert_eq!(records[0].1["domid"], -1);
         assert_eq!(records[0].1["HVM_boot_params"], json!({"order": "cd"}));

@@ -1,7 +1,7 @@
 //! What a domain's s-expression says, where its words are not the Xen-API's.
 
-use crate::wire::sxp::{self, Sxp};
 use crate::wire::Limits;
+use crate::wire::sxp::{self, Sxp};
 
 /// The domain in a JSON text, if it is one.
 pub(super) fn domain(json: &str) -> Option<Sxp> {

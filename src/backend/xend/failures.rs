@@ -100,7 +100,11 @@ mod tests {
             ("VM.clean_shutdown", "Domain cannot be shutdown", BAD_POWER_STATE),
             ("VM.clean_shutdown", "Domain 0 cannot be shutdown", "OPERATION_NOT_ALLOWED"),
             ("VM.pause", "Cannot pause privileged domain 0", "OPERATION_NOT_ALLOWED"),
-            ("VM.hard_shutdown", "Cannot destroy privileged domain Domain-0", "OPERATION_NOT_ALLOWED"),
+            (
+                "VM.hard_shutdown",
+                "Cannot destroy privileged domain Domain-0",
+                "OPERATION_NOT_ALLOWED",
+            ),
             (
                 "VM.set_name_label",
                 "VM name 'Domain-0' already exists as domain 0",
@@ -119,7 +123,11 @@ mod tests {
                 "OPERATION_NOT_ALLOWED",
             ),
             ("VM.clean_shutdown", "Invalid reason: bogus", "INVALID_VALUE"),
-            ("VM.add_to_other_config", "Failed to save configuration file to: /x", "INTERNAL_ERROR"),
+            (
+                "VM.add_to_other_config",
+                "Failed to save configuration file to: /x",
+                "INTERNAL_ERROR",
+            ),
             ("VM.x", "Invalid result None handling VM.x", "INTERNAL_ERROR"),
             ("VM.x", "", "INTERNAL_ERROR"),
         ] {

@@ -51,9 +51,8 @@ impl Guard {
                 if let Ok(session) = serde_json::from_str::<String>(session.get()) {
                     let session = [Arg::Secret(session.into())];
                     // It harms nobody if it stays.
-                    let _ = line
-                        .ask(Use::Login, "session.logout", &session, Retry::Read, within)
-                        .await;
+                    let _ =
+                        line.ask(Use::Login, "session.logout", &session, Retry::Read, within).await;
                 }
                 Err(Misconfigured::AcceptsAnything.into())
             }
@@ -92,5 +91,9 @@ async fn knows(line: &Line, session: &SecretString) -> Result<bool, CallError> {
 }
 
 fn made_up() -> SecretString {
-    SecretString::from(format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple()))
+    SecretString::from(format!(
+        "{}{}",
+        uuid::Uuid::new_v4().simple(),
+        uuid::Uuid::new_v4().simple()
+    ))
 }

@@ -43,8 +43,21 @@ const NOBODY: &str = "xengate";
 /// What changes by itself, and what hardly ever does.
 const QUICK: &[&str] = &["VM", "VM_metrics"];
 const SLOW: &[&str] = &[
-    "host", "host_metrics", "host_cpu", "network", "SR", "VDI", "VBD", "VIF", "console", "PBD", "PIF",
-    "VBD_metrics", "VIF_metrics", "PIF_metrics", "task",
+    "host",
+    "host_metrics",
+    "host_cpu",
+    "network",
+    "SR",
+    "VDI",
+    "VBD",
+    "VIF",
+    "console",
+    "PBD",
+    "PIF",
+    "VBD_metrics",
+    "VIF_metrics",
+    "PIF_metrics",
+    "task",
 ];
 
 /// A xend that speaks the Xen-API.
@@ -185,13 +198,7 @@ impl Xend {
     }
 
     /// The failure as XAPI would have it.
-    async fn told(
-        &self,
-        session: &Session,
-        call: &str,
-        args: &[Arg],
-        failure: Failure,
-    ) -> Failure {
+    async fn told(&self, session: &Session, call: &str, args: &[Arg], failure: Failure) -> Failure {
         let reference = calls::reference(args).unwrap_or_default().to_owned();
         let mut failure = proper(call, &reference, failure);
         if failure.code == BAD_POWER_STATE

@@ -24,6 +24,52 @@ impl<S: Sync> FromRequestParts<S> for AcceptsJson {
     }
 }
 
+/// What a client takes one object as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AcceptsObject {
+    /// JSON, as everybody does who does not say otherwise.
+    Json,
+    /// The s-expression that xend describes a domain in.
+    Sxp,
+}
+
+/// The media type of s-expressions.
+pub const SXP: &str = "application/sxp";
+
+impl<S: Sync> FromRequestParts<S> for AcceptsObject {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let text =
+            "this path answers application/json, and application/sxp of what xend has that of";
+        match (accepts_json(&parts.headers), names(&parts.headers, SXP)) {
+            (_, true) if !names(&parts.headers, "application/json") => Ok(Self::Sxp),
+            (true, _) => Ok(Self::Json),
+            (false, true) => Ok(Self::Sxp),
+            (false, false) => Err(Problem::new(Code::NotAcceptable, text)),
+        }
+    }
+}
+
+/// Whether a client takes this very media type, by its name.
+fn names(headers: &HeaderMap, media_type: &str) -> bool {
+    let values = headers.get_all(header::ACCEPT).iter();
+    let ranges = values.filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(','));
+    ranges.into_iter().any(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        parts.next().is_some_and(|media| media.eq_ignore_ascii_case(media_type))
+            && !parts.any(refuses)
+    })
+}
+
+/// Whether a range's parameter says that it is what a client does not take.
+fn refuses(parameter: &str) -> bool {
+    parameter
+        .split_once('=')
+        .filter(|(name, _)| name.trim().eq_ignore_ascii_case("q"))
+        .is_some_and(|(_, q)| q.trim().parse::<f32>().is_ok_and(|q| q <= 0.0))
+}
+
 /// RFC 9110: the most specific range that fits decides, and no header means anything goes.
 fn accepts_json(headers: &HeaderMap) -> bool {
     let mut best: Option<(u8, bool)> = None;
@@ -38,12 +84,7 @@ fn accepts_json(headers: &HeaderMap) -> bool {
                 "*/*" => 0,
                 _ => continue,
             };
-            let refused = parts.any(|parameter| {
-                parameter
-                    .split_once('=')
-                    .filter(|(name, _)| name.trim().eq_ignore_ascii_case("q"))
-                    .is_some_and(|(_, q)| q.trim().parse::<f32>().is_ok_and(|q| q <= 0.0))
-            });
+            let refused = parts.any(refuses);
             if best.is_none_or(|(so_far, _)| specific > so_far) {
                 best = Some((specific, !refused));
             }
@@ -74,5 +115,20 @@ mod tests {
         assert!(!accepts(Some("application/json;q=0, */*")));
         assert!(!accepts(Some("application/xml;q=1")));
         assert!(!accepts(Some("")));
+    }
+
+    #[tokio::test]
+    async fn who_names_sxp_and_not_json_gets_sxp() {
+        let accepts = async |value: &'static str| {
+            let request = http::Request::builder().header(header::ACCEPT, value).body(());
+            let (mut parts, ()) = request.expect("a request").into_parts();
+            AcceptsObject::from_request_parts(&mut parts, &()).await.ok()
+        };
+        assert_eq!(accepts("application/sxp").await, Some(AcceptsObject::Sxp));
+        assert_eq!(accepts("Application/SXP, */*;q=0.1").await, Some(AcceptsObject::Sxp));
+        assert_eq!(accepts("application/sxp, application/json").await, Some(AcceptsObject::Json));
+        assert_eq!(accepts("application/sxp;q=0, */*").await, Some(AcceptsObject::Json));
+        assert_eq!(accepts("*/*").await, Some(AcceptsObject::Json));
+        assert_eq!(accepts("text/html").await, None);
     }
 }

@@ -9,7 +9,7 @@ mod peer;
 mod prefer;
 mod query;
 
-pub use accept::AcceptsJson;
+pub use accept::{AcceptsJson, AcceptsObject, SXP};
 pub use json::{Json, OptionalObject};
 pub use object_uuid::ObjectUuid;
 pub use peer::{Peer, client_address};

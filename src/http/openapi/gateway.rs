@@ -80,6 +80,45 @@ fn backend(parts: &mut Parts) -> Shape {
         "api_version": "2.21",
         "pool": "5d1f9c3e-7a2b-4e86-9f40-b3c8d6e1a207",
         "objects": {"VM": 212, "host": 3, "pool": 1},
+        "capabilities": {
+            "changes": "events",
+            "tasks": "backend",
+            "passwords": "backend",
+            "classes": null,
+            "actions": null,
+        },
+    });
+    let capabilities = parts.schema("BackendCapabilities", |_| {
+        let changes = "`events`: changes show when they happen. `polling`: when the backend was \
+                       asked again; `Age` says how old an answer is.";
+        object(
+            [
+                ("changes", open_enum(&["events", "polling"], changes), changes),
+                (
+                    "tasks",
+                    open_enum(&["backend", "gateway"], "Who keeps tasks."),
+                    "Who keeps the tasks that the gateway starts.",
+                ),
+                (
+                    "passwords",
+                    open_enum(&["backend", "users"], "Who checks passwords."),
+                    "Who checks passwords: the backend, or the gateway against its own users.",
+                ),
+                (
+                    "classes",
+                    or_null_shape(array(string())),
+                    "The classes it has objects of; null for all.",
+                ),
+                (
+                    "actions",
+                    or_null_shape(array(string())),
+                    "The calls it has, as `VM.start`; null for all that its version has.",
+                ),
+            ],
+            &["changes", "tasks", "passwords", "classes", "actions"],
+        )
+        .description(Some("What can be done with a backend of its kind."))
+        .into()
     });
     let pool = or_null_shape(whole_ref("pool"));
     let objects = or_null_shape(map(integer()));
@@ -95,6 +134,11 @@ fn backend(parts: &mut Parts) -> Shape {
         ("api_version", nullable_string(), "The Xen-API version it speaks; null while unknown."),
         ("pool", pool, "Its pool; null while unknown."),
         ("objects", objects, "How many objects of each class it has; null while unknown."),
+        (
+            "capabilities",
+            or_null_shape(capabilities),
+            "What can be done with it; null while it is not known what it is.",
+        ),
     ];
     let names = members.each_ref().map(|(name, ..)| *name);
     object(members, &names)

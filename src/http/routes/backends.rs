@@ -8,12 +8,15 @@ use axum::response::Response;
 use serde::Serialize;
 
 use crate::auth::Caller;
+use crate::backend::{Backend, Nature, Pace};
+use crate::config::PasswordCheck;
 use crate::datamodel::datamodel;
 use crate::http::Gateway;
 use crate::http::extract::{AcceptsJson, NoQuery};
 use crate::http::problem::Problem;
 use crate::http::representation::json;
 use crate::inventory::{Mirror, Object, Snapshot, is_mirrored};
+use crate::ops::actions::actions;
 
 /// All backends.
 #[derive(Debug, Serialize)]
@@ -29,7 +32,7 @@ pub struct BackendList {
 pub struct BackendView {
     /// The name it is configured under.
     pub name: String,
-    /// `xapi`.
+    /// `xapi`, `xend`, `legacy`, or `auto` while that is not known.
     pub kind: &'static str,
     /// `waiting`, `syncing`, `live`, `stale` or `down`.
     pub state: &'static str,
@@ -49,6 +52,52 @@ pub struct BackendView {
     pub pool: Option<String>,
     /// How many objects of each class are mirrored; classes without any are left out.
     pub objects: Option<BTreeMap<&'static str, usize>>,
+    /// What can be done with it; null while it is not known what it is.
+    pub capabilities: Option<Capabilities>,
+}
+
+/// What can be done with a backend of its kind.
+#[derive(Debug, Serialize)]
+pub struct Capabilities {
+    /// `events`: changes show when they happen; `polling`: when the backend was asked again.
+    pub changes: &'static str,
+    /// `backend` or `gateway`: who keeps the tasks that the gateway starts.
+    pub tasks: &'static str,
+    /// `backend` or `users`: who checks passwords.
+    pub passwords: &'static str,
+    /// The classes it has objects of; null for all.
+    pub classes: Option<Vec<&'static str>>,
+    /// The actions it has; null for all that its version has.
+    pub actions: Option<Vec<&'static str>>,
+}
+
+impl Capabilities {
+    fn of(backend: &Backend) -> Option<Self> {
+        let passwords = match backend.known_password_check()? {
+            PasswordCheck::Backend => "backend",
+            PasswordCheck::Users => "users",
+        };
+        let polled = backend.known_nature()? == Nature::Polled;
+        let classes = || {
+            let paces = [Pace::Quick, Pace::Slow];
+            let mut classes: Vec<&str> =
+                paces.iter().flat_map(|pace| backend.classes(*pace)).copied().collect();
+            classes.sort_unstable();
+            classes
+        };
+        let actions_of = || {
+            let all = datamodel().classes.iter().flat_map(actions);
+            let names = all.map(|action| action.call.wire_name.as_str());
+            names.filter(|name| backend.has(name) == Some(true)).collect()
+        };
+        Some(Self {
+            changes: if polled { "polling" } else { "events" },
+            tasks: if polled { "gateway" } else { "backend" },
+            passwords,
+            classes: polled.then(classes),
+            actions: polled.then(actions_of),
+        })
+    }
 }
 
 /// All backends, those the caller is not logged in to included.
@@ -87,6 +136,7 @@ impl BackendView {
             api_version: facts.api_version,
             pool: snapshot.and_then(pool).map(|pool| pool.uuid().to_string()),
             objects: snapshot.map(counts),
+            capabilities: Capabilities::of(mirror.backend()),
         }
     }
 }

@@ -3,20 +3,22 @@
 use std::sync::Arc;
 
 use axum::Extension;
+use axum::body::Body;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, header};
 use serde::Deserialize;
 
 use crate::auth::Caller;
 use crate::datamodel::{Class, datamodel};
 use crate::http::Gateway;
 use crate::http::collections::{self, Collection};
-use crate::http::extract::{AcceptsJson, ObjectUuid, Query};
+use crate::http::extract::{AcceptsJson, AcceptsObject, ObjectUuid, Query, SXP};
 use crate::http::page;
-use crate::http::problem::Problem;
+use crate::http::problem::{Code, Problem};
 use crate::http::representation::{Page, json};
 use crate::http::scope::{Scope, mark};
-use crate::inventory::View;
+use crate::inventory::{Object, View};
 
 /// The query of a list.
 #[derive(Debug, Deserialize)]
@@ -81,13 +83,33 @@ pub async fn get(
     Extension(collection): Extension<&'static Collection>,
     caller: Caller,
     ObjectUuid(uuid): ObjectUuid,
-    _: AcceptsJson,
+    accepts: AcceptsObject,
     Query(query): Query<ObjectQuery>,
 ) -> Result<Response, Problem> {
     let scope = Scope::of(&gateway, &caller, query.backend.as_deref()).await?;
     let (class, _) = class_and_view(collection);
     let (reading, object) = scope.object(class.id, uuid)?;
-    let mut response = json(object.record().json().to_vec());
+    let mut response = match accepts {
+        AcceptsObject::Json => json(whole(object)),
+        AcceptsObject::Sxp => sxp(object)?,
+    };
     mark(&mut response, std::iter::once((object.backend(), reading)));
+    Ok(response)
+}
+
+/// The object's record, and with it the form that xend itself has of it, if there is one.
+fn whole(object: &Object) -> Vec<u8> {
+    let record = object.record().json();
+    match (object.raw(), record.strip_suffix(b"}")) {
+        (Some(raw), Some(start)) => [start, b",\"xend_sxp\":", raw.as_bytes(), b"}"].concat(),
+        _ => record.to_vec(),
+    }
+}
+
+/// The object as xend describes it.
+fn sxp(object: &Object) -> Result<Response, Problem> {
+    let none = || Problem::new(Code::NotAcceptable, "there is no s-expression of this object");
+    let mut response = Body::from(object.sxp().ok_or_else(none)?).into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(SXP));
     Ok(response)
 }
