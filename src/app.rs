@@ -88,12 +88,9 @@ impl App {
                 }
             };
         let gateway = Arc::new(Gateway::new(config.clone(), inventory, authority));
-        let server = Server {
-            listener,
-            tls: acceptor,
-            shell: Shell::new(router(gateway.clone()), &config.limits, &config.cors),
-            limits: config.limits.clone(),
-        };
+        let shell = Shell::new(router(gateway.clone()), &config.limits, &config.cors);
+        shell.trust(&config.trusted_proxies);
+        let server = Server { listener, tls: acceptor, shell, limits: config.limits.clone() };
         let server = tokio::spawn(server.run(gateway.stopping.clone()));
         Ok(Running { address, gateway, server })
     }

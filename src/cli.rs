@@ -93,6 +93,10 @@ struct Simulated {
     /// How many VMs the pool has.
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(..=100_000))]
     vms: u32,
+
+    /// VMs do nothing by themselves: what nobody does, does not happen.
+    #[arg(long)]
+    still: bool,
 }
 
 impl Simulated {

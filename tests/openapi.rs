@@ -361,12 +361,12 @@ fn calls_and_roles_are_the_datamodels() {
 #[test]
 fn every_call_for_clients_has_an_operation() {
     use xengate::datamodel::datamodel;
-    use xengate::http::collections::collection_of;
+    use xengate::http::collections::calls_of;
     use xengate::ops::actions::{On, actions};
     let document = document();
     let mut seen = 0;
     for class in &datamodel().classes {
-        let Some(collection) = collection_of(&class.name) else { continue };
+        let Some(collection) = calls_of(&class.name) else { continue };
         for action in actions(class) {
             let call = action.call;
             let path = match action.on {

@@ -126,12 +126,33 @@ impl Key {
     }
 }
 
-/// Writes a new key with mode 0600, whole or not at all; false when the file was there after all.
-fn create(file: &Path, key: &[u8]) -> io::Result<bool> {
-    let directory = match file.parent() {
+/// Whether the gateway could start with this key file. One that is not there yet is made at the
+/// start, where there is a directory to make it in.
+pub fn check_key_file(file: &Path) -> Result<(), KeyError> {
+    match File::open(file) {
+        Ok(open) => Key::read(file, open).map(drop),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let about = directory_of(file).metadata();
+            let usable = about.and_then(|about| match about.is_dir() {
+                true => Ok(()),
+                false => Err(io::ErrorKind::NotADirectory.into()),
+            });
+            usable.map_err(|source| KeyError::Create { file: file.to_owned(), source })
+        }
+        Err(source) => Err(reading(file, source)),
+    }
+}
+
+fn directory_of(file: &Path) -> &Path {
+    match file.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
-    };
+    }
+}
+
+/// Writes a new key with mode 0600, whole or not at all; false when the file was there after all.
+fn create(file: &Path, key: &[u8]) -> io::Result<bool> {
+    let directory = directory_of(file);
     // A temporary file has mode 0600 from its first moment.
     let mut temporary = tempfile::NamedTempFile::new_in(directory)?;
     temporary.write_all(key)?;

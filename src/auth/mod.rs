@@ -26,7 +26,7 @@ mod users;
 
 pub use authority::{AuthError, Authority, StartError};
 pub use caller::{Caller, SessionHolder};
-pub use key::KeyError;
+pub use key::{KeyError, check_key_file};
 pub use login::{Login, LoginError};
 pub use session::{BackendStatus, GatewaySession, NoAccess};
 pub use users::{HashError, Users, UsersError, hash};

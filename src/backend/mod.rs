@@ -113,6 +113,31 @@ pub struct EventFrame {
     pub valid_ref_counts: BTreeMap<String, u64>,
 }
 
+/// What not every kind of backend can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Capability {
+    /// It tells of changes as they happen.
+    Events,
+    /// It carries calls out in the background, as tasks.
+    Tasks,
+    /// Its users have roles, which say who may do what.
+    Roles,
+}
+
+impl Capability {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Events, Self::Tasks, Self::Roles];
+
+    /// `events`, `tasks`, `roles`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::Tasks => "tasks",
+            Self::Roles => "roles",
+        }
+    }
+}
+
 /// What is known about a backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
@@ -293,6 +318,14 @@ impl Backend {
                 Some(Way::Xend(xend)) => xend.logout(session.reference()).await,
                 Some(Way::Legacy(_)) | None => {}
             }
+        }
+    }
+
+    /// What its kind can do.
+    pub fn capabilities(&self) -> &'static [Capability] {
+        match self.known_nature() {
+            Some(Nature::Eventful) => &Capability::ALL,
+            Some(Nature::Polled) | None => &[],
         }
     }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::Failed;
-use crate::auth::Users;
+use crate::auth::{Users, check_key_file};
 use crate::backend::Backend;
 use crate::config::{Config, ConfigError};
 use crate::http::tls;
@@ -18,6 +18,10 @@ pub(super) fn run(file: &Path) -> Result<(), Failed> {
     }
     if let Err(error) = Users::new(&config.users) {
         return Err(ConfigError::about_user(file, error.index, error.key, error.why).into());
+    }
+    if let Some(key_file) = &config.auth.key_file {
+        check_key_file(key_file)
+            .map_err(|error| wrong(&["auth", "key_file"], error.to_string()))?;
     }
     for (name, settings) in &config.backends {
         Backend::new(name, settings)

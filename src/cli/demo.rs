@@ -23,7 +23,7 @@ pub(super) async fn run(demo: Simulated) -> Result<(), Failed> {
         listen: address,
         vms: demo.vms(),
         refusal_delay: Duration::from_secs(2),
-        activity: true,
+        activity: !demo.still,
         ..SimConfig::default()
     };
     let sim = Sim::start(pool).map_err(|source| Failed::Sim { address, source })?;

@@ -16,7 +16,7 @@ pub(super) async fn run(simulated: Simulated) -> Result<(), Failed> {
         listen: address,
         vms: simulated.vms(),
         refusal_delay: Duration::from_secs(2),
-        activity: true,
+        activity: !simulated.still,
         ..SimConfig::default()
     };
     let sim = Sim::start(pool).map_err(|source| Failed::Sim { address, source })?;

@@ -249,6 +249,12 @@ impl RawBackend {
             (None, Some(name)) => Some(SecretSource::Env(name)),
             (None, None) => None,
         };
+        // XML has no way to write them, and no user is called so.
+        let unwritable = |name: &String| name.is_empty() || name.chars().any(char::is_control);
+        if self.service_username.as_ref().is_some_and(unwritable) {
+            let text = "must not be empty and holds no control characters";
+            return Err(Complaint::new(text).at("service_username"));
+        }
         match (&self.service_username, &service_password) {
             (Some(_), None) => {
                 let text = "needs `service_password_file` or `service_password_env` to go with it";

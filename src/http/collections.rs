@@ -156,6 +156,12 @@ static COLLECTIONS: &[Collection] = &[
     read_through("user", "users", "User", "Users"),
 ];
 
+/// Classes that have no objects, and calls that clients make: `/auth/actions/{call}`.
+static CALLS_ONLY: &[Collection] = &[
+    read_through("auth", "auth", "Auth", "Auth"),
+    read_through("Diagnostics", "diagnostics", "Diagnostics", "Diagnostics"),
+];
+
 /// Classes without a collection, each with the reason.
 static WITHOUT: &[(&str, &str)] = &[
     ("session", "its refs are secrets; the gateway's own /sessions stands for it"),
@@ -175,6 +181,16 @@ pub const OWN_PATHS: &[&str] =
 /// Every collection, in the order in which documents list them.
 pub fn collections() -> &'static [Collection] {
     COLLECTIONS
+}
+
+/// Where the calls of classes stand that have nothing but calls.
+pub fn calls_only() -> &'static [Collection] {
+    CALLS_ONLY
+}
+
+/// Where the calls of a class stand: at its own collection, or at a path that has nothing else.
+pub fn calls_of(class: &str) -> Option<&'static Collection> {
+    collection_of(class).or_else(|| CALLS_ONLY.iter().find(|one| one.class == class))
 }
 
 /// The collection at this path (without slashes).
@@ -232,7 +248,7 @@ mod tests {
     #[test]
     fn paths_are_unique_and_kebab_case() {
         let mut seen: HashSet<&str> = OWN_PATHS.iter().copied().collect();
-        for Collection { path, .. } in COLLECTIONS {
+        for Collection { path, .. } in COLLECTIONS.iter().chain(CALLS_ONLY) {
             assert!(seen.insert(path), "{path} is taken");
             let words = path.split('-');
             for word in words {
@@ -266,6 +282,18 @@ mod tests {
         assert_eq!(collection("host-cpus").map(|c| c.one), Some("HostCpu"));
         assert_eq!(path_of("vm"), None);
         assert_eq!(collection("VMs"), None);
+    }
+
+    #[test]
+    fn classes_with_nothing_but_calls_have_a_path_for_those() {
+        for Collection { class, path, .. } in CALLS_ONLY {
+            let class = datamodel().class(class).expect("a class");
+            assert!(class.fields.is_empty() && !class.calls.is_empty(), "{}", class.name);
+            assert_eq!((path_of(&class.name), collection(path)), (None, None));
+        }
+        assert_eq!(calls_of("auth").map(|one| one.path), Some("auth"));
+        assert_eq!(calls_of("VM").map(|one| one.path), Some("vms"));
+        assert_eq!(calls_of("event"), None);
     }
 
     #[test]

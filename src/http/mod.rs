@@ -12,6 +12,7 @@ pub mod extract;
 pub mod openapi;
 pub mod page;
 pub mod problem;
+pub mod reading;
 pub mod relations;
 pub mod representation;
 pub mod request_id;

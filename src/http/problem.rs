@@ -79,6 +79,14 @@ pub const MEDIA_TYPE: &str = "application/problem+json";
 /// as the name of a member that is none, and that may be as long as a body.
 const LONGEST_DETAIL: usize = 4096;
 const LONGEST_NAME: usize = 1024;
+/// Bytes of a code: a server may say anything.
+const LONGEST_CODE: usize = 128;
+
+/// A problem's type: a URN whatever the code is made of.
+fn kind(code: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    format!("urn:xengate:problem:{}", code.chars().map(plain).collect::<String>())
+}
 
 fn cut(mut text: String, longest: usize) -> String {
     if text.len() > longest {
@@ -122,12 +130,13 @@ impl Problem {
         params: &[String],
         uuid_of: impl Fn(&str) -> Option<String>,
     ) -> Self {
-        let family = table::family(code);
+        let family = table::family_of(code, params);
+        let code = &*cut(failures::without_refs(code), LONGEST_CODE);
         let params = failures::shown(code, params, uuid_of);
         Self(Box::new(Parts {
             status: family.status(),
             title: Cow::Owned(failures::title(code)),
-            detail: failures::detail(code, &params),
+            detail: cut(failures::detail(code, &params), LONGEST_DETAIL),
             code: Cow::Owned(code.to_owned()),
             params,
             retryable: family.retryable(),
@@ -213,10 +222,7 @@ impl Problem {
     pub fn document(&self, request_id: &str) -> Vec<u8> {
         let parts = &*self.0;
         let document = Document {
-            kind: format!(
-                "urn:xengate:problem:{}",
-                parts.code.to_ascii_lowercase().replace('_', "-")
-            ),
+            kind: kind(&parts.code),
             title: &parts.title,
             status: parts.status.as_u16(),
             detail: &parts.detail,
@@ -329,6 +335,20 @@ mod tests {
 
         let later = Problem::from(Code::BackendBusy).retry_after(Duration::from_millis(2100));
         assert_eq!(later.into_response().headers()[header::RETRY_AFTER], "3");
+    }
+
+    #[test]
+    fn a_code_that_is_no_code_makes_a_problem_all_the_same() {
+        let odd = format!("Odd thing\n«OpaqueRef:secret» {}", "x".repeat(1 << 16));
+        let problem = Problem::failure(&odd, &["y".repeat(1 << 16)], |_| None);
+        assert_eq!(problem.status(), StatusCode::BAD_GATEWAY);
+        let document = document(&problem);
+        let kind = document["type"].as_str().expect("text");
+        assert!(kind.starts_with("urn:xengate:problem:odd-thing---ref---x"), "{kind}");
+        assert!(document.to_string().len() < 8192);
+        assert!(!document.to_string().contains("secret"));
+        let none = Problem::failure("", &[], |_| None);
+        assert_eq!((none.status(), none.code()), (StatusCode::BAD_GATEWAY, ""));
     }
 
     #[test]

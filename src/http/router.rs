@@ -29,6 +29,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/sessions/current/backends", post(sessions::add_backends))
         .route("/backends", get(backends::list))
         .merge(collections())
+        .merge(calls_only())
         .route("/tasks/{uuid}/actions/cancel", post(tasks::cancel))
         .route("/sessions/current/permissions", get(permissions::list))
         .merge(related())
@@ -81,6 +82,14 @@ fn collections() -> Router<Arc<Gateway>> {
             router = router.route(&path("/actions/{call}"), action);
         }
         router
+    })
+}
+
+/// The calls of classes that have nothing else.
+fn calls_only() -> Router<Arc<Gateway>> {
+    collections::calls_only().iter().fold(Router::new(), |router, collection| {
+        let action = post(actions::of_collection).layer(Extension(collection));
+        router.route(&format!("/{}/actions/{{call}}", collection.path), action)
     })
 }
 

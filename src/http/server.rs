@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use http::{Method, Version, header};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -29,7 +30,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::shell::{Shell, Stack, Unsent};
+use super::request_id::RequestId;
+use super::shell::{Malformed, Shell, Stack, Unsent, finish_outside};
 use crate::config::Limits;
 use patience::Patience;
 
@@ -166,6 +168,16 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
+/// What is wrong with how the request says which host it is for, if anything (RFC 9112, 3.2).
+fn wrong_host<B>(request: &hyper::Request<B>) -> Option<&'static str> {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (_, Some(_)) => Some("Host comes more than once"),
+        (None, None) if request.version() == Version::HTTP_11 => Some("there is no Host"),
+        _ => None,
+    }
+}
+
 fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
     let max_header = usize::try_from(limits.max_header).unwrap_or(usize::MAX);
     // Twice the limit, so that what is a little over it can be answered with a problem document;
@@ -214,10 +226,22 @@ impl Protocols {
         let asked = Arc::new(AtomicBool::new(false));
         let service = {
             let asked = asked.clone();
-            hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
+            hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
                 asked.store(true, Ordering::Relaxed);
+                if let Some(what) = wrong_host(&request) {
+                    request.extensions_mut().insert(Malformed(what));
+                }
+                // CORS answers preflights before the shell sees them.
+                let options = request.method() == Method::OPTIONS;
+                let request_id = options.then(|| RequestId::of(request.headers()));
                 let answer = stack.clone().oneshot(request);
-                async move { answer.await.map_err(|never: Infallible| match never {}) }
+                async move {
+                    let mut response = answer.await.map_err(|never: Infallible| match never {})?;
+                    if let Some(request_id) = request_id {
+                        finish_outside(&mut response, &request_id);
+                    }
+                    Ok::<_, Infallible>(response)
+                }
             })
         };
         let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));

@@ -21,6 +21,7 @@ use axum::body::{Body, Bytes, HttpBody};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Method, Request, header};
 use http_body_util::Limited;
+use ipnet::IpNet;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tower::Service;
@@ -28,6 +29,7 @@ use tower_http::cors::Cors;
 
 use super::cors;
 use super::problem::{Code, Problem};
+use super::reading::Reading;
 use super::request_id::{self, RequestId};
 use crate::config;
 
@@ -46,7 +48,13 @@ pub struct Arrival {
     pub peer: SocketAddr,
     /// The request's id.
     pub request_id: RequestId,
+    /// The bodies that are being read.
+    pub reading: Arc<Reading>,
 }
+
+/// An extension of requests that are not HTTP, with what is wrong.
+#[derive(Debug, Clone, Copy)]
+pub struct Malformed(pub &'static str);
 
 /// The routes with everything around them, CORS included, for one connection.
 pub type Stack = tower::util::Either<Cors<Shell>, Shell>;
@@ -68,6 +76,7 @@ struct Shared {
     request_timeout: Duration,
     running: Semaphore,
     room: Room,
+    reading: Arc<Reading>,
 }
 
 impl Shell {
@@ -80,10 +89,16 @@ impl Shell {
             request_timeout: limits.request_timeout,
             running: Semaphore::new(limits.max_concurrent_requests),
             room: Room::new(limits.max_unsent),
+            reading: Arc::default(),
         };
         let nobody = SocketAddr::from(([0, 0, 0, 0], 0));
         let (shared, cors) = (Arc::new(shared), cors::layer(cors));
         Self { shared, cors, peer: nobody, unsent: Arc::default() }
+    }
+
+    /// Believes what these proxies say about who their clients are.
+    pub fn trust(&self, proxies: &[IpNet]) {
+        self.shared.reading.trust(proxies);
     }
 
     /// The service for one connection with this peer. It keeps account of the connection's answers
@@ -151,6 +166,9 @@ impl Shared {
         request: &Request<B>,
         always: bool,
     ) -> Result<Option<tokio::sync::SemaphorePermit<'_>>, Problem> {
+        if let Some(Malformed(what)) = request.extensions().get() {
+            return Err(Problem::new(Code::BadRequest, *what));
+        }
         if header_size(request) > self.max_header {
             let detail = format!("request line and headers are over {} bytes", self.max_header);
             return Err(Problem::new(Code::HeaderTooLarge, detail));
@@ -182,7 +200,8 @@ impl Shared {
         B::Error: std::error::Error + Send + Sync,
     {
         let mut request = request.map(|body| self.limited(body));
-        request.extensions_mut().insert(Arrival { peer, request_id: id.clone() });
+        let (request_id, reading) = (id.clone(), self.reading.clone());
+        request.extensions_mut().insert(Arrival { peer, request_id, reading });
         let mut routes = self.routes.clone();
         let answer = async { Service::call(&mut routes, request).await };
         match panics::caught(tokio::time::timeout(self.request_timeout, answer)).await {
@@ -226,6 +245,13 @@ fn header_size<B>(request: &Request<B>) -> u64 {
     let headers = request.headers().iter();
     let headers: usize = headers.map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     (line + headers) as u64
+}
+
+/// The headers every answer has, of one that was made outside of the shell: to a preflight.
+pub fn finish_outside(response: &mut Response, request_id: &RequestId) {
+    if !response.headers().contains_key(request_id::HEADER) {
+        finish(response, request_id);
+    }
 }
 
 /// The headers every answer has.

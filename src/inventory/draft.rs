@@ -104,6 +104,12 @@ impl Draft {
         }
     }
 
+    /// Takes word of what a ref names that no event tells of.
+    pub(super) fn learn(&mut self, name: &str, target: Target, refs: &mut RefIndex) {
+        let id = refs.intern(name);
+        self.dirty.extend(refs.set_target(id, Some(target)));
+    }
+
     /// Takes an object as a backend that is asked gives it. Whether it could be read.
     pub(super) fn take_found(
         &mut self,

@@ -12,13 +12,16 @@ mod json;
 mod keep;
 mod mirror;
 mod poll;
+pub mod query;
 mod record;
 mod refs;
 mod revision;
+mod roles;
 mod store;
 mod sync;
 mod value;
 
+pub use date::instant;
 pub use draft::is_mirrored;
 pub use mirror::{Mirror, MirrorState, NotReady, Reading, Status};
 pub use record::Record;

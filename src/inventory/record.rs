@@ -24,6 +24,34 @@ pub struct Record {
     offsets: Box<[u32]>,
 }
 
+/// Where a field's value stands in the records of its class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Slot {
+    index: usize,
+    /// The length of `"name":`.
+    name: usize,
+}
+
+impl Slot {
+    pub(super) fn of_uuid() -> Self {
+        Self { index: UUID_SLOT, name: "\"uuid\":".len() }
+    }
+
+    pub(super) fn of_backend() -> Self {
+        Self { index: BACKEND_SLOT, name: "\"backend\":".len() }
+    }
+
+    /// The slot of the class's field at `index`.
+    pub(super) fn of_field(class: &Class, index: usize) -> Self {
+        let name = &class.fields[index].name;
+        // The uuid stands in a slot of its own.
+        if name == "uuid" {
+            return Self::of_uuid();
+        }
+        Self { index: FIRST_FIELD + index, name: name.len() + 3 }
+    }
+}
+
 impl Record {
     /// The whole record: one JSON object.
     pub fn json(&self) -> &[u8] {
@@ -32,10 +60,26 @@ impl Record {
 
     /// The JSON of the class's field at `index`, if this record has it.
     pub fn field(&self, class: &Class, index: usize) -> Option<&[u8]> {
-        // The uuid stands in a slot of its own.
-        let slot = if class.fields[index].name == "uuid" { UUID_SLOT } else { FIRST_FIELD + index };
-        // A quote, the name, a quote and a colon.
-        Some(&self.slot(slot)?[class.fields[index].name.len() + 3..])
+        self.value(Slot::of_field(class, index))
+    }
+
+    /// The JSON of the value in `slot`, if this record has it.
+    pub(super) fn value(&self, slot: Slot) -> Option<&[u8]> {
+        self.slot(slot.index)?.get(slot.name..)
+    }
+
+    /// `"name":value` of the slot, if this record has it.
+    pub(super) fn member(&self, slot: Slot) -> Option<&[u8]> {
+        self.slot(slot.index)
+    }
+
+    /// `"name":value` of a field that the datamodel does not know, if this record has it.
+    pub(super) fn further(&self, class: &Class, name: &str) -> Option<&[u8]> {
+        (FIRST_FIELD + class.fields.len()..self.slots()).find_map(|slot| {
+            let member = self.slot(slot)?;
+            let rest = member.strip_prefix(b"\"")?.strip_prefix(name.as_bytes())?;
+            rest.starts_with(b"\":").then_some(member)
+        })
     }
 
     /// The JSON of the field called `name`, if the datamodel knows it and this record has it.

@@ -16,6 +16,7 @@ use super::draft::{Draft, Finished};
 use super::encode::Encoder;
 use super::mirror::{Loss, Mirror, ServiceAccount};
 use super::refs::RefIndex;
+use super::roles::{Learned, Roles};
 use super::store::Snapshot;
 use crate::backend::{CallError, EventFrame, Fault, Session};
 
@@ -58,7 +59,7 @@ enum Brought {
     /// Everything there is.
     All(Box<Draft>, RefIndex, EventFrame),
     /// What has happened since.
-    Changes(Vec<Box<[u8]>>, EventFrame),
+    Changes(Vec<Box<[u8]>>, Learned, EventFrame),
 }
 
 pub(super) struct Sync {
@@ -70,6 +71,7 @@ pub(super) struct Sync {
     /// The service account's session.
     own: Option<Arc<Session>>,
     counts: Counts,
+    roles: Roles,
     /// When the backend last answered.
     contact: Option<Instant>,
     pause: Duration,
@@ -92,6 +94,7 @@ impl Sync {
             token_session: None,
             own: None,
             counts: Counts::default(),
+            roles: Roles::default(),
             contact: None,
             pause: PAUSES.0,
             progress: false,
@@ -183,8 +186,31 @@ impl Sync {
             if let Some(session) = self.mirror.borrow_session() {
                 return session;
             }
-            self.pause().await;
+            if self.pause < LONG_PAUSE {
+                self.pause().await;
+            } else {
+                self.wait_refused().await;
+            }
         }
+    }
+
+    /// Waits for long before the account is tried again. Meanwhile it shows whether the backend is
+    /// there at all, which the account does not.
+    async fn wait_refused(&mut self) {
+        let reason = self.mirror.status().reason.unwrap_or_default();
+        let until = Instant::now() + LONG_PAUSE;
+        loop {
+            match self.mirror.backend.probe().await {
+                Ok(()) => self.mirror.lost(Loss::Refused(reason.clone()), self.contact),
+                Err(error) => self.lost(&error),
+            }
+            let wait = PROBE_EVERY.min(until.saturating_duration_since(Instant::now()));
+            let offered = timeout(wait, self.mirror.offered.notified()).await.is_ok();
+            if offered || Instant::now() >= until {
+                break;
+            }
+        }
+        self.pause = PAUSES.1;
     }
 
     async fn borrowed_session(&mut self) -> Arc<Session> {
@@ -221,7 +247,7 @@ impl Sync {
                 None => return End::HandOver,
                 Some(Err(error)) => return self.end_of(session, error),
             };
-            let empty = matches!(&brought, Brought::Changes(events, _) if events.is_empty());
+            let empty = matches!(&brought, Brought::Changes(events, ..) if events.is_empty());
             let Some(frame) = self.apply(brought).await else { return End::OutOfStep };
             self.contact = Some(Instant::now());
             (self.pause, self.progress) = (PAUSES.0, true);
@@ -262,12 +288,17 @@ impl Sync {
         self.before_everything().await;
         self.mirror.syncing();
         let (mut draft, mut refs) = (Draft::fresh(), RefIndex::default());
-        let (backend, encoder) = (&self.mirror.backend, &mut self.encoder);
+        self.roles = Roles::default();
+        let (backend, encoder, roles) = (&self.mirror.backend, &mut self.encoder, &mut self.roles);
         let mut take = |event: &[u8]| {
             draft.take(event, encoder, &mut refs);
+            roles.note(event);
             Ok(())
         };
         let frame = backend.events(session, "", EVENT_TIMEOUT, &mut take).await?;
+        for (name, target) in self.roles.learn(backend, session).await? {
+            draft.learn(&name, target, &mut refs);
+        }
         Ok(Brought::All(Box::new(draft), refs, frame))
     }
 
@@ -287,14 +318,17 @@ impl Sync {
     /// Waits for changes.
     async fn changes(&mut self, session: &Session, token: &str) -> Result<Brought, CallError> {
         let mut events: Vec<Box<[u8]>> = Vec::new();
+        let roles = &mut self.roles;
         let mut take = |event: &[u8]| {
+            roles.note(event);
             events.push(event.into());
             Ok(())
         };
         let stale = self.mirror.reading().is_some_and(|reading| reading.stale_since.is_some());
         let patience = if stale { GLANCE } else { EVENT_TIMEOUT };
         let frame = self.mirror.backend.events(session, token, patience, &mut take).await?;
-        Ok(Brought::Changes(events, frame))
+        let learned = self.roles.learn(&self.mirror.backend, session).await?;
+        Ok(Brought::Changes(events, learned, frame))
     }
 
     /// Applies what was brought and shows it to the readers. None when that failed: then nothing
@@ -312,11 +346,14 @@ impl Sync {
                 };
                 (Box::new(work), frame)
             }
-            Brought::Changes(events, frame) => {
+            Brought::Changes(events, learned, frame) => {
                 let (old, few) = (old?, events.len() <= LARGE_BATCH);
                 let work = move || {
                     let finished = mirror.with_refs(|refs| {
                         let mut draft = Draft::from(Snapshot::clone(&old));
+                        for (name, target) in learned {
+                            draft.learn(&name, target, refs);
+                        }
                         for event in &events {
                             draft.take(event, &mut encoder, refs);
                         }

@@ -59,6 +59,12 @@ impl Named {
             .find(|(reference, of, _)| **reference == *name || (uuid.is_some() && *of == uuid));
         found.map(|(.., pointer)| pointer.as_str())
     }
+
+    /// The JSON pointer to where an object was named that is not there any more.
+    pub(super) fn pointer_of_lost(&self, is_there: impl Fn(&str) -> bool) -> Option<&str> {
+        let lost = self.0.iter().find(|(reference, ..)| !is_there(reference));
+        lost.map(|(.., pointer)| pointer.as_str())
+    }
 }
 
 impl Arguments {

@@ -18,6 +18,17 @@ pub struct Version {
     xapi: Option<Vec<u64>>,
 }
 
+/// What a backend's version has not: in older ones what came later, in newer ones what has gone.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Lacking {
+    /// Whole classes: `VM_group`.
+    pub classes: Vec<&'static str>,
+    /// Fields of other classes: `VM.groups`.
+    pub fields: Vec<String>,
+    /// Calls of other classes: `VM.sysprep`.
+    pub calls: Vec<&'static str>,
+}
+
 /// How a release stands to a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
@@ -58,6 +69,23 @@ impl Version {
         let removed = lifecycle.removed.as_ref()?;
         (self.standing(removed) == Standing::Reached)
             .then(|| format!("it was removed with {removed}"))
+    }
+
+    /// All that the backend cannot have, as far as clients could ask for it.
+    pub fn lacking(&self) -> Lacking {
+        let mut lacking = Lacking::default();
+        for class in datamodel().classes.iter().filter(|class| class.name != "session") {
+            if self.lacks(&class.lifecycle).is_some() {
+                lacking.classes.push(&class.name);
+                continue;
+            }
+            let fields = class.fields.iter().filter(|field| self.lacks(&field.lifecycle).is_some());
+            lacking.fields.extend(fields.map(|field| format!("{}.{}", class.name, field.name)));
+            let calls = super::actions::actions(class).map(|action| action.call);
+            let calls = calls.filter(|call| self.lacks(&call.lifecycle).is_some());
+            lacking.calls.extend(calls.map(|call| call.wire_name.as_str()));
+        }
+        lacking
     }
 
     fn standing(&self, release: &str) -> Standing {
@@ -184,6 +212,18 @@ mod tests {
         }
         assert!(xapi.lacks(&lifecycle("rio", Some("23.25.0"))).is_some());
         assert!(xapi.lacks(&lifecycle("rio", Some("26.0.0"))).is_none());
+    }
+
+    #[test]
+    fn an_old_version_lacks_more_than_a_new_one() {
+        let (old, new) = (version((2, 0), Some("1.9")).lacking(), version((2, 23), Some("99.0")));
+        assert!(old.classes.contains(&"VM_group") && !old.classes.contains(&"VM"), "{old:?}");
+        assert!(old.fields.contains(&"VM.NVRAM".to_owned()), "{:?}", old.fields);
+        assert!(!old.fields.iter().any(|field| field.starts_with("VM_group.")));
+        assert!(old.calls.contains(&"VM.restart_device_models"), "{:?}", old.calls);
+        let new = new.lacking();
+        assert!(new.classes.len() < 5 && new.calls.len() < 10, "{new:?}");
+        assert_eq!(Version::default().lacking(), Lacking::default(), "nothing is claimed");
     }
 
     #[test]

@@ -23,6 +23,15 @@ pub fn destructor(class: &'static Class) -> Option<&'static Call> {
     public(class, "destroy")
 }
 
+/// Whether a call that makes or destroys an object is left to the backend as a task.
+///
+/// Those that the Xen-API derives from the class write a record, and mostly no more: their result
+/// is waited for. Those that it has a call of its own for set up hosts, networks and storage, which
+/// may take long.
+pub fn runs_as_task(call: &Call) -> bool {
+    call.kind == CallKind::Custom && call.has_async
+}
+
 fn public(class: &'static Class, name: &str) -> Option<&'static Call> {
     let call = class.call(name)?;
     match call.kind {
@@ -142,6 +151,24 @@ mod tests {
         }
         assert_eq!(made, 34);
         assert!(only_made.is_empty(), "{only_made:?}");
+    }
+
+    #[test]
+    fn what_may_take_long_runs_as_a_task() {
+        let slow = |of: fn(&'static Class) -> Option<&'static Call>| -> Vec<&'static str> {
+            let calls = datamodel().classes.iter().filter_map(of);
+            calls.filter(|call| runs_as_task(call)).map(|call| &*call.wire_name).collect()
+        };
+        let made = slow(constructor);
+        for name in ["SR.create", "Bond.create", "VLAN.create", "Cluster.create", "VTPM.create"] {
+            assert!(made.contains(&name), "{name}: {made:?}");
+        }
+        for name in ["VDI.create", "VBD.create", "VIF.create", "network.create", "blob.create"] {
+            assert!(!made.contains(&name), "{name}");
+        }
+        let destroyed = slow(destructor);
+        assert!(destroyed.contains(&"SR.destroy"), "{destroyed:?}");
+        assert!(!destroyed.contains(&"VDI.destroy"), "{destroyed:?}");
     }
 
     #[test]

@@ -89,6 +89,11 @@ impl OpError {
         }
     }
 
+    /// Whether the backend refused because something that was named is not there.
+    pub(super) fn is_about_nothing(&self) -> bool {
+        matches!(self.code(), Some("HANDLE_INVALID" | "UUID_INVALID" | "OBJECT_NOLONGER_EXISTS"))
+    }
+
     /// The same, with word of where in the client's body the failure's object was named.
     pub(super) fn about(self, arguments: &Arguments) -> Self {
         match self {
@@ -96,6 +101,20 @@ impl OpError {
                 let mut params = failure.params.iter();
                 let pointer = params.find_map(|param| arguments.pointer_of(param));
                 Self::Failure { pointer: pointer.map(str::to_owned), failure }
+            }
+            other => other,
+        }
+    }
+
+    /// The same; of something that is not there, and nobody knows yet where in the client's body
+    /// it was named, with word of that.
+    pub(super) fn unless_located<'a>(self, found: impl FnOnce() -> Option<&'a str>) -> Self {
+        if !self.is_about_nothing() {
+            return self;
+        }
+        match self {
+            Self::Failure { failure, pointer: None } => {
+                Self::Failure { failure, pointer: found().map(str::to_owned) }
             }
             other => other,
         }

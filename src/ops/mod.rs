@@ -23,7 +23,7 @@ mod tasks;
 mod typed;
 mod waited;
 
-pub use capability::Version;
+pub use capability::{Lacking, Version};
 pub use error::{Failure, OpError};
 pub use lookup::{Known, Lookup};
 pub use reach::{Done, Reach, Settled, Touched};

@@ -56,9 +56,23 @@ pub fn provision(
         let mut made = Made::default();
         match steps::carry_out(&flow, &order, &mut made).await {
             Ok(vm) => Ok(Value::from(vm.to_string())),
-            Err(error) => Err(Broken { error, left: undo::undo(&flow, &order, made).await }),
+            Err(error) => {
+                let error = of_the_template(error);
+                Err(Broken { error, left: undo::undo(&flow, &order, made).await })
+            }
         }
     })
+}
+
+/// What is not there and was not named by the client, the template has named.
+fn of_the_template(error: Arc<OpError>) -> Arc<OpError> {
+    match &*error {
+        OpError::Failure { failure, pointer: None } if error.is_about_nothing() => {
+            let pointer = Some("/template".to_owned());
+            Arc::new(OpError::Failure { failure: failure.clone(), pointer })
+        }
+        _ => error,
+    }
 }
 
 /// A call that the datamodel is known to have.

@@ -73,6 +73,19 @@ impl Clock {
         }
     }
 
+    /// The wall time in seconds since 1970.
+    pub(crate) fn unix(&self) -> i64 {
+        let now = self.epoch + self.elapsed();
+        let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    }
+
+    /// The wall time at the start, in seconds since 1970.
+    pub(crate) fn started(&self) -> i64 {
+        let since = self.epoch.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    }
+
     /// The wall time as the Xen-API writes it, some seconds from now.
     pub(crate) fn date_time(&self, offset_seconds: i64) -> String {
         date_time(self.epoch + self.elapsed(), offset_seconds)

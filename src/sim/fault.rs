@@ -108,9 +108,14 @@ impl Faults {
 
     /// The faults that strike this call, in the order they were armed.
     pub(crate) fn strike(&self, call: &str) -> Vec<Fault> {
+        self.strike_any(&[call])
+    }
+
+    /// The same for something that has several names.
+    pub(crate) fn strike_any(&self, names: &[&str]) -> Vec<Fault> {
         let mut struck = Vec::new();
         self.armed.lock().retain_mut(|armed| {
-            if armed.call.as_ref().is_none_or(|name| name == call) {
+            if armed.call.as_ref().is_none_or(|name| names.contains(&name.as_str())) {
                 struck.push(armed.fault.clone());
                 if let Some(left) = &mut armed.left {
                     *left = left.saturating_sub(1);

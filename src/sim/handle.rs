@@ -1,7 +1,8 @@
 //! What tests and the demo hold of a running pool.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use super::calls::EVERYTHING;
 use super::database::{Text, Value, WriteError};
 use super::fault::Fault;
 use super::http::Server;
+use super::rrd::Measuring;
 use super::sessions::User;
 use super::state::State;
 
@@ -27,6 +29,7 @@ pub struct SimHandle {
     addr: SocketAddr,
     tls: bool,
     listening: Mutex<CancellationToken>,
+    supporters: Mutex<BTreeMap<String, CancellationToken>>,
 }
 
 impl SimHandle {
@@ -35,16 +38,30 @@ impl SimHandle {
         server: Server,
         listen: SocketAddr,
         unix: Option<&Path>,
+        addresses: &[String],
     ) -> io::Result<Self> {
         let listener = bind(listen)?;
         let addr = listener.local_addr()?;
         let listening = server.listening();
-        server.accept_tcp(listener, listening.clone());
+        server.accept_tcp(listener, listening.clone(), None);
+        let mut supporters = BTreeMap::new();
+        for address in addresses.iter().skip(1) {
+            let Ok(ip) = address.parse::<IpAddr>() else { continue };
+            // Elsewhere than on Linux there is one loopback address only: those hosts are away.
+            if ip.is_loopback()
+                && let Ok(listener) = bind(SocketAddr::new(ip, addr.port()))
+            {
+                let listening = server.listening();
+                server.accept_tcp(listener, listening.clone(), Some(address.as_str().into()));
+                supporters.insert(address.clone(), listening);
+            }
+        }
         if let Some(path) = unix {
             server.accept_unix(UnixListener::bind(path)?, server.listening());
         }
         let tls = server.is_tls();
-        Ok(Self { state, server, addr, tls, listening: Mutex::new(listening) })
+        let (listening, supporters) = (Mutex::new(listening), Mutex::new(supporters));
+        Ok(Self { state, server, addr, tls, listening, supporters })
     }
 
     /// Where it listens.
@@ -73,8 +90,26 @@ impl SimHandle {
         let listener = bind(self.addr)?;
         let listening = self.server.listening();
         *self.listening.lock() = listening.clone();
-        self.server.accept_tcp(listener, listening);
+        self.server.accept_tcp(listener, listening, None);
         Ok(())
+    }
+
+    /// Closes the port of a host that is not the coordinator, and drops every connection, as if
+    /// that host had gone. False when there is no such host.
+    pub fn stop_host(&self, name: &str) -> bool {
+        let address = self.field("host", name, "address");
+        let address = address.as_ref().and_then(Value::as_text).map(ToString::to_string);
+        let listening = address.and_then(|address| self.supporters.lock().remove(&address));
+        if let Some(listening) = &listening {
+            listening.cancel();
+            self.drop_connections();
+        }
+        listening.is_some()
+    }
+
+    /// Changes how the pool measures.
+    pub fn measure(&self, change: impl FnOnce(&mut Measuring)) {
+        change(&mut self.state.measuring.lock());
     }
 
     /// Drops every connection there is.
@@ -89,7 +124,7 @@ impl SimHandle {
     }
 
     /// Arms a fault for one call, as `VM.start`, or for all with `None`; it strikes so many times,
-    /// or until cleared.
+    /// or until cleared. A path is armed as `/rrd_updates`, on one host as `host-02/rrd_updates`.
     pub fn fault(&self, call: Option<&str>, fault: Fault, times: Option<usize>) {
         self.state.faults.arm(call, fault, times);
     }
@@ -164,7 +199,8 @@ impl SimHandle {
         self.state.sessions.set_mark(mark.map(Into::into));
     }
 
-    /// How often a call was seen, an asynchronous one under its whole name.
+    /// How often a call was seen, an asynchronous one under its whole name; or a path such as
+    /// `/rrd_updates`, of one host as `host-02/rrd_updates`.
     pub fn seen(&self, call: &str) -> u64 {
         self.state.seen.lock().get(call).copied().unwrap_or(0)
     }
@@ -177,7 +213,8 @@ impl SimHandle {
     /// How many calls were seen, whatever their names.
     pub fn seen_in_all(&self) -> u64 {
         let seen = self.state.seen.lock();
-        seen.iter().filter(|(call, _)| *call != EVERYTHING).map(|(_, count)| count).sum()
+        let is_call = |name: &str| name != EVERYTHING && !name.contains('/');
+        seen.iter().filter(|(name, _)| is_call(name)).map(|(_, count)| count).sum()
     }
 
     /// How many objects of a class there are.

@@ -19,12 +19,13 @@ mod population;
 mod protocol;
 #[cfg(test)]
 mod recorded;
+mod rrd;
 mod sessions;
 mod state;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +47,7 @@ pub use database::{NULL, Text, Value, WriteError};
 pub use fault::{Fault, RawReply};
 pub use handle::SimHandle;
 pub use protocol::Failure;
+pub use rrd::Measuring;
 pub use sessions::User;
 
 /// The password of the users that a pool has unless told otherwise.
@@ -62,6 +64,8 @@ pub struct SimConfig {
     pub tls: Option<Arc<ServerConfig>>,
     /// How many VMs the pool has.
     pub vms: usize,
+    /// How many hosts it has; one for each hundred VMs unless told otherwise.
+    pub hosts: Option<usize>,
     /// What makes this pool differ from others: one seed, one pool.
     pub seed: u64,
     /// Who may log in: a local superuser `root`, and a user for each role, unless told otherwise.
@@ -92,6 +96,7 @@ impl Default for SimConfig {
             unix: None,
             tls: None,
             vms: 10,
+            hosts: None,
             seed: 1,
             users,
             time: Time::Real,
@@ -123,7 +128,9 @@ impl Sim {
         let clock = Clock::new(config.time);
         let identifiers = Identifiers::new(config.seed);
         let mut db = Database::default();
-        population::populate(&mut db, &identifiers, &clock, &config.users, config.vms);
+        let hosts = config.hosts.unwrap_or_else(|| population::hosts_for(config.vms)).max(1);
+        let addresses: Vec<String> = (0..hosts).map(|n| address(config.listen.ip(), n)).collect();
+        population::populate(&mut db, &identifiers, &clock, &config.users, config.vms, &addresses);
         let default_batching =
             if clock.is_held() { Duration::ZERO } else { Duration::from_millis(50) };
         let settings = Settings {
@@ -142,12 +149,26 @@ impl Sim {
             running: Running::default(),
             background: Background::default(),
             seen: Mutex::new(BTreeMap::new()),
+            measuring: Mutex::default(),
             connections: Mutex::default(),
         });
         let server = http::Server::new(Arc::clone(&state), config.tls.map(TlsAcceptor::from));
         if config.activity {
             state.background.spawn(activity::run(Arc::clone(&state)));
         }
-        SimHandle::start(state, server, config.listen, config.unix.as_deref())
+        SimHandle::start(state, server, config.listen, config.unix.as_deref(), &addresses)
+    }
+}
+
+/// Where the pool's hosts are. Each has a loopback address of its own where the pool listens on one,
+/// so that they can be told apart; elsewhere only the coordinator can be reached.
+fn address(listen: IpAddr, host: usize) -> String {
+    let number = u8::try_from(host % 200).unwrap_or(0);
+    match listen {
+        IpAddr::V4(address) if address.is_loopback() => {
+            let [a, b, c, d] = address.octets();
+            Ipv4Addr::from([a, b, c.wrapping_add(number), d]).to_string()
+        }
+        _ => format!("192.0.2.{}", 10 + number),
     }
 }

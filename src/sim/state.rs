@@ -17,6 +17,7 @@ use super::edit::Edit;
 use super::fault::Faults;
 use super::identifiers::Identifiers;
 use super::protocol::{Arg, Call};
+use super::rrd::Measuring;
 use super::sessions::Sessions;
 
 /// What does not change while a pool runs.
@@ -65,6 +66,7 @@ pub(crate) struct State {
     pub(crate) running: Running,
     pub(crate) background: Background,
     pub(crate) seen: Mutex<BTreeMap<String, u64>>,
+    pub(crate) measuring: Mutex<Measuring>,
     /// Cancelled, and replaced, to drop every connection at once.
     pub(crate) connections: Mutex<CancellationToken>,
 }
@@ -94,6 +96,14 @@ impl State {
         match seen.get_mut(call) {
             Some(count) => *count += 1,
             None => _ = seen.insert(call.to_owned(), 1),
+        }
+    }
+
+    /// Notes that a path was asked for, and of which host.
+    pub(crate) fn count_path(&self, host: &str, path: &str) {
+        let mut seen = self.seen.lock();
+        for name in [path.to_owned(), format!("{host}{path}")] {
+            *seen.entry(name).or_default() += 1;
         }
     }
 

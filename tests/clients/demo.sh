@@ -1,5 +1,10 @@
 # For the scripts beside it: a place to work in and a demo to work with, both gone at the end.
 
+# Where there is no way out, that is soon known.
+export PIP_RETRIES=${PIP_RETRIES:-1} PIP_DEFAULT_TIMEOUT=${PIP_DEFAULT_TIMEOUT:-20}
+export npm_config_fetch_retries=${npm_config_fetch_retries:-1}
+export npm_config_fetch_timeout=${npm_config_fetch_timeout:-60000}
+
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 work=$(mktemp -d)
 demo=
@@ -32,7 +37,7 @@ start_demo() {
         (cd "$root" && cargo build --quiet)
         XENGATE=${CARGO_TARGET_DIR:-$root/target}/debug/xengate
     fi
-    "$XENGATE" demo --listen 127.0.0.1:0 "$@" > "$work/demo.out" 2> "$work/demo.log" &
+    "$XENGATE" demo --still --listen 127.0.0.1:0 "$@" > "$work/demo.out" 2> "$work/demo.log" &
     demo=$!
     local tries=0
     until XENGATE_URL=$(sed -n 's/^xengate listening on //p' "$work/demo.out") \

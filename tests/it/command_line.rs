@@ -111,6 +111,15 @@ fn a_configuration_is_checked() {
             "[backends.a]\nuri = \"https://a\"\n[tls]\ncert_file = \"/nowhere/c\"\nkey_file = \"k\"",
             ":3:2: tls: /nowhere/c",
         ),
+        (
+            "[backends.a]\nuri = \"https://a\"\n[auth]\nkey_file = \"/nowhere/token.key\"\n",
+            ":4:1: auth.key_file: key file /nowhere/token.key is not there and could not be made",
+        ),
+        (
+            "[backends.a]\nuri = \"https://a\"\nservice_username = \"u\\n\"\n\
+             service_password_env = \"PASSWORD\"\n",
+            ":3:1: backends.a.service_username: must not be empty and holds no control characters",
+        ),
     ];
     for (content, said) in cases {
         let file = config_file(content);

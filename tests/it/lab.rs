@@ -91,7 +91,13 @@ impl Lab {
         sim: impl FnOnce(&mut SimConfig),
         gateway: impl FnOnce(&mut Config, &SimHandle),
     ) -> Self {
-        let mut config = SimConfig { batching: Some(Duration::ZERO), ..SimConfig::default() };
+        // Pools of one seed give out the same uuids, one for a VM and another for a session: marked,
+        // a session cannot be taken for anything else that was logged.
+        let mut config = SimConfig {
+            batching: Some(Duration::ZERO),
+            session_mark: Some("5e550000".to_owned()),
+            ..SimConfig::default()
+        };
         sim(&mut config);
         let sim = Sim::start(config).expect("the pool starts");
         let gate = Gate::start(&sim.url(), |config| gateway(config, &sim)).await;

@@ -6,6 +6,7 @@ mod events;
 mod faults;
 mod http;
 mod lifecycle;
+mod rrd;
 mod sessions;
 mod storage;
 mod tasks;

@@ -1,21 +1,29 @@
 //! JSON bodies: strict, and answered without a word of what stood in them.
 
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequest, Request};
-use http::{HeaderMap, header};
-use http_body_util::{BodyExt, LengthLimitError};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 use serde_path_to_error::{Path, Segment};
 use tokio::time::timeout;
 
 use crate::http::problem::{Code, Problem};
+use crate::http::reading::{Place, Reading};
+use crate::http::shell::Arrival;
 
 /// How long a body may take to arrive: whoever sends half of one holds a place among the requests
 /// that are worked on.
 const BODY_WITHIN: Duration = Duration::from_secs(10);
+
+/// Bytes of a body that a stranger may send: a login is far shorter.
+const LONGEST_OF_STRANGERS: usize = 16 << 10;
 
 /// A pointer goes no deeper: no body that fits does.
 const DEEPEST: usize = 16;
@@ -32,17 +40,39 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
-        let bytes = read(body).await?;
-        if bytes.is_empty() {
-            let detail = "this path takes a JSON body, and there is none";
-            return Err(Problem::new(Code::MalformedJson, detail));
-        }
-        if !is_json(&parts.headers) {
-            let detail = "the body's Content-Type has to be application/json";
-            return Err(Problem::new(Code::UnsupportedMediaType, detail));
-        }
-        parse(&bytes).map(Self)
+        let bytes = read(&parts, body, Reading::place).await?;
+        whole(&parts, &bytes).map(Self)
     }
+}
+
+/// The JSON body of somebody who need not be logged in: short, and one of a few at a time.
+#[derive(Debug, Clone, Copy)]
+pub struct StrangersJson<T>(pub T);
+
+impl<S: Sync, T: DeserializeOwned> FromRequest<S> for StrangersJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        if body.size_hint().lower() > LONGEST_OF_STRANGERS as u64 {
+            return Err(Problem::from(Code::BodyTooLarge));
+        }
+        let body = Body::new(Limited::new(body, LONGEST_OF_STRANGERS));
+        let bytes = read(&parts, body, Reading::strangers_place).await?;
+        whole(&parts, &bytes).map(Self)
+    }
+}
+
+fn whole<T: DeserializeOwned>(parts: &Parts, bytes: &[u8]) -> Result<T, Problem> {
+    if bytes.is_empty() {
+        let detail = "this path takes a JSON body, and there is none";
+        return Err(Problem::new(Code::MalformedJson, detail));
+    }
+    if !is_json(&parts.headers) {
+        let detail = "the body's Content-Type has to be application/json";
+        return Err(Problem::new(Code::UnsupportedMediaType, detail));
+    }
+    parse(bytes)
 }
 
 /// A JSON object, or no body at all.
@@ -54,7 +84,7 @@ impl<S: Sync> FromRequest<S> for OptionalObject {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
-        let bytes = read(body).await?;
+        let bytes = read(&parts, body, Reading::place).await?;
         if bytes.is_empty() {
             return Ok(Self(None));
         }
@@ -66,8 +96,20 @@ impl<S: Sync> FromRequest<S> for OptionalObject {
     }
 }
 
+/// How a body gets its place.
+type Taking = fn(&Arc<Reading>, IpAddr, &HeaderMap) -> Result<Place, Problem>;
+
 /// The whole body; the outermost layer has set the limit.
-async fn read(body: Body) -> Result<Bytes, Problem> {
+async fn read(parts: &Parts, body: Body, taking: Taking) -> Result<Bytes, Problem> {
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    plain(&parts.headers)?;
+    // A route run without the shell, as tests may, is nobody's.
+    let arrival = parts.extensions.get::<Arrival>();
+    let _place = arrival
+        .map(|arrival| taking(&arrival.reading, arrival.peer.ip(), &parts.headers))
+        .transpose()?;
     let collected = timeout(BODY_WITHIN, body.collect())
         .await
         .map_err(|_| Problem::new(Code::BadRequest, "the body did not come in time"))?;
@@ -79,6 +121,17 @@ async fn read(body: Body) -> Result<Bytes, Problem> {
         }
     })?;
     Ok(collected.to_bytes())
+}
+
+/// Refuses a body that is compressed, or encoded in any other way.
+fn plain(headers: &HeaderMap) -> Result<(), Problem> {
+    let identity = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+    if headers.get_all(header::CONTENT_ENCODING).iter().all(identity) {
+        return Ok(());
+    }
+    let detail = "a body is taken as it is, without a Content-Encoding";
+    Err(Problem::new(Code::UnsupportedMediaType, detail)
+        .with_header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity")))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

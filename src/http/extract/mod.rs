@@ -10,7 +10,7 @@ mod prefer;
 mod query;
 
 pub use accept::{AcceptsJson, AcceptsObject, SXP};
-pub use json::{Json, OptionalObject};
+pub use json::{Json, OptionalObject, StrangersJson};
 pub use object_uuid::ObjectUuid;
 pub use peer::{Peer, client_address};
 pub use prefer::{LONGEST_WAIT, PreferWait};

@@ -11,6 +11,7 @@ use super::shapes::{
     Shape, array, boolean, integer, map, nullable_string, object, open_enum, or_null_shape, string,
     whole_ref,
 };
+use crate::backend::Capability;
 
 /// Tags of these operations and what they hold.
 pub(super) const TAGS: &[(&str, &str)] = &[
@@ -79,49 +80,30 @@ fn backend(parts: &mut Parts) -> Shape {
         "version": "8.3.0",
         "api_version": "2.21",
         "pool": "5d1f9c3e-7a2b-4e86-9f40-b3c8d6e1a207",
+        "capabilities": ["events", "tasks", "roles"],
+        "lacks": {"classes": ["Rate_limit"], "fields": ["VM.groups"], "calls": ["VM.sysprep"]},
         "objects": {"VM": 212, "host": 3, "pool": 1},
-        "capabilities": {
-            "changes": "events",
-            "tasks": "backend",
-            "passwords": "backend",
-            "classes": null,
-            "actions": null,
-        },
-    });
-    let capabilities = parts.schema("BackendCapabilities", |_| {
-        let changes = "`events`: changes show when they happen. `polling`: when the backend was \
-                       asked again; `Age` says how old an answer is.";
-        object(
-            [
-                ("changes", open_enum(&["events", "polling"], changes), changes),
-                (
-                    "tasks",
-                    open_enum(&["backend", "gateway"], "Who keeps tasks."),
-                    "Who keeps the tasks that the gateway starts.",
-                ),
-                (
-                    "passwords",
-                    open_enum(&["backend", "users"], "Who checks passwords."),
-                    "Who checks passwords: the backend, or the gateway against its own users.",
-                ),
-                (
-                    "classes",
-                    or_null_shape(array(string())),
-                    "The classes it has objects of; null for all.",
-                ),
-                (
-                    "actions",
-                    or_null_shape(array(string())),
-                    "The calls it has, as `VM.start`; null for all that its version has.",
-                ),
-            ],
-            &["changes", "tasks", "passwords", "classes", "actions"],
-        )
-        .description(Some("What can be done with a backend of its kind."))
-        .into()
     });
     let pool = or_null_shape(whole_ref("pool"));
     let objects = or_null_shape(map(integer()));
+    let capability = parts.schema("BackendCapability", |_| {
+        let text = "What not every kind of backend can do: tell of changes as they happen \
+                    (`events`), carry calls out in the background (`tasks`), give users `roles`.";
+        open_enum(&Capability::ALL.map(Capability::name), text)
+    });
+    let lacks = parts.schema("BackendLacks", |_| {
+        let members = [
+            ("classes", array(string()), "Whole classes."),
+            ("fields", array(string()), "Fields of other classes; their records are without."),
+            ("calls", array(string()), "Calls of other classes; they are a 501."),
+        ];
+        object(members, &["classes", "fields", "calls"])
+            .description(Some(
+                "What the backend's version has not, of what this document has: in older ones \
+                 what came later, in newer ones what has gone.",
+            ))
+            .into()
+    });
     let members = [
         ("name", string(), "The name it has in the configuration."),
         ("kind", kind, "What it speaks."),
@@ -133,12 +115,9 @@ fn backend(parts: &mut Parts) -> Shape {
         ("version", nullable_string(), "That product's version; null while unknown."),
         ("api_version", nullable_string(), "The Xen-API version it speaks; null while unknown."),
         ("pool", pool, "Its pool; null while unknown."),
+        ("capabilities", array(capability), "What its kind can do."),
+        ("lacks", or_null_shape(lacks), "What its version has not; null while unknown."),
         ("objects", objects, "How many objects of each class it has; null while unknown."),
-        (
-            "capabilities",
-            or_null_shape(capabilities),
-            "What can be done with it; null while it is not known what it is.",
-        ),
     ];
     let names = members.each_ref().map(|(name, ..)| *name);
     object(members, &names)

@@ -79,7 +79,8 @@ fn from_template(parts: &mut Parts) -> Shape {
             other => other,
         };
         let sr = "The storage repository to copy all disks to; unless given, they are cloned \
-                  where they are.";
+                  where they are, and those that the template orders without saying where are \
+                  made in the pool's default one.";
         let start = "Whether to start the VM; not unless given.";
         let order = [
             ("template", described(whole_ref("VM"), "The template, or a snapshot.")),

@@ -39,7 +39,7 @@ use utoipa::openapi::{
 
 use self::parts::Parts;
 use crate::datamodel::{datamodel, describe};
-use crate::http::collections::{collection_of, collections};
+use crate::http::collections::{calls_of, calls_only, collection_of, collections};
 
 struct Built {
     operations: Vec<Operation>,
@@ -70,7 +70,8 @@ fn built() -> &'static Built {
 /// The calls that clients make by name, at each class's own collection.
 fn all_actions(parts: &mut Parts, others: &[Operation]) -> Vec<Operation> {
     let taken: HashSet<&str> = others.iter().map(|operation| operation.id.as_str()).collect();
-    let own = collections().iter().filter(|one| collection_of(one.class) == Some(one));
+    let all = collections().iter().chain(calls_only());
+    let own = all.filter(|one| calls_of(one.class) == Some(one));
     let actions = own.flat_map(|collection| {
         let class = datamodel().class(collection.class).expect("collections name classes");
         actions::operations(parts, collection, class, &|id| taken.contains(id))
@@ -142,8 +143,10 @@ fn tags() -> Vec<utoipa::openapi::Tag> {
     let mut tags: Vec<_> = gateway::TAGS.iter().map(|(name, text)| tag(name, text)).collect();
     let mut classes: Vec<&str> = collections().iter().map(|collection| collection.class).collect();
     classes.dedup();
+    classes.extend(calls_only().iter().map(|collection| collection.class));
     for class in classes {
-        let fallback = format!("Objects of the Xen-API class `{class}`.");
+        let what = if collection_of(class).is_some() { "Objects" } else { "Calls" };
+        let fallback = format!("{what} of the Xen-API class `{class}`.");
         tags.push(tag(class, describe(class).map_or(&fallback, |words| &words.summary)));
     }
     tags

@@ -22,6 +22,10 @@ const VERBS: &[&str] = &[
 /// Calls whose own name reads badly either way.
 #[rustfmt::skip]
 const IRREGULAR: &[(&str, &str)] = &[
+    ("Diagnostics.db_stats", "getToolstackDatabaseStats"),
+    ("Diagnostics.gc_compact", "compactToolstackMemory"),
+    ("Diagnostics.gc_stats", "getToolstackMemoryStats"),
+    ("Diagnostics.network_stats", "getToolstackNetworkStats"),
     ("host.backup_rrds", "backupHostRrds"),
     ("host.bugreport_upload", "uploadHostBugreport"),
     ("host.dmesg", "getHostDmesg"),

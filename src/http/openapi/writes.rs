@@ -14,10 +14,10 @@ use super::operation::{Access, Operation, access, access_to_all, access_to_any};
 use super::parts::Parts;
 use super::reads::nouns;
 use super::shapes::{Shape, array, deprecated, described, extended, or_null_shape, string};
-use super::{inputs, machines, naming, parameters, records};
+use super::{inputs, machines, naming, parameters, records, tasks};
 use crate::datamodel::{Call, CallKind, Class, Field, Type};
 use crate::http::collections::{Collection, View};
-use crate::ops::create::{constructor, destructor};
+use crate::ops::create::{constructor, destructor, runs_as_task};
 use crate::ops::patch::{Writing, writable};
 
 /// Those of a collection, as far as the class has them.
@@ -47,8 +47,9 @@ fn create_one(
         CallKind::Create => inputs::of_record(class, call),
         _ => inputs::of_call(class, call, false).unwrap_or_else(|| (inputs::body([], &[]), false)),
     };
-    let created = created(parts, class);
-    let operation = Operation {
+    let slow = runs_as_task(call);
+    let created = created(parts, class, slow);
+    let mut operation = Operation {
         access: access(&call.wire_name),
         calls: vec![call.wire_name.clone()],
         deprecated: records::is_deprecated(class),
@@ -62,6 +63,9 @@ fn create_one(
             &format!("Create one {one}"),
         )
     };
+    if slow {
+        as_task(parts, &mut operation, "is answered with the new object");
+    }
     if class.name == "VM" {
         return machines::provision(parts, operation, schema);
     }
@@ -167,7 +171,7 @@ fn destroy_one(
 ) -> Operation {
     let (one, _) = nouns(collection);
     let done = done(parts);
-    let operation = Operation {
+    let mut operation = Operation {
         access: access(&call.wire_name),
         calls: vec![call.wire_name.clone()],
         deprecated: records::is_deprecated(class),
@@ -181,14 +185,31 @@ fn destroy_one(
             &format!("Destroy one {one}"),
         )
     };
+    if runs_as_task(call) {
+        as_task(parts, &mut operation, "is a 204");
+    }
     if class.name == "VM" { machines::destroy(parts, operation) } else { operation }
 }
 
+/// A call that may take long: a 202, unless the client waits for its end.
+fn as_task(parts: &mut Parts, operation: &mut Operation, end: &str) {
+    operation.parameters.push(parameters::prefer(parts));
+    operation.responses.push(tasks::started(parts));
+    operation.description = Some(format!(
+        "A task does it, as it may take long: 202 with the task, unless it was waited for \
+         (`Prefer: wait=N`) and has succeeded, which {end}. One that fails within the wait is its \
+         problem."
+    ));
+}
+
 /// 201.
-fn created(parts: &mut Parts, class: &Class) -> (u16, RefOr<Response>) {
+fn created(parts: &mut Parts, class: &Class, slow: bool) -> (u16, RefOr<Response>) {
     let record = records::record(parts, class);
-    let created = answer(parts, "The new object.", Some(record))
+    let mut created = answer(parts, "The new object.", Some(record))
         .header_ref("Location", answers::location(parts));
+    if slow {
+        created = created.header_ref("Preference-Applied", answers::preference_applied(parts));
+    }
     (201, answers::pending(parts, created).build().into())
 }
 

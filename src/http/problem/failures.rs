@@ -45,7 +45,7 @@ fn is_ref_byte(byte: u8) -> bool {
 }
 
 /// Free text, cut to length, with the refs in it blotted out.
-fn without_refs(text: &str) -> String {
+pub(super) fn without_refs(text: &str) -> String {
     let mut rest = match text.char_indices().nth(LONGEST_PARAM) {
         Some((end, _)) => &text[..end],
         None => text,

@@ -8,15 +8,15 @@ use axum::response::Response;
 use serde::Serialize;
 
 use crate::auth::Caller;
-use crate::backend::{Backend, Nature, Pace};
-use crate::config::PasswordCheck;
-use crate::datamodel::datamodel;
+use crate::backend::Pace;
+use crate::datamodel::{Class, datamodel};
 use crate::http::Gateway;
 use crate::http::extract::{AcceptsJson, NoQuery};
 use crate::http::problem::Problem;
 use crate::http::representation::json;
 use crate::inventory::{Mirror, Object, Snapshot, is_mirrored};
 use crate::ops::actions::actions;
+use crate::ops::{Lacking, Version};
 
 /// All backends.
 #[derive(Debug, Serialize)]
@@ -50,54 +50,12 @@ pub struct BackendView {
     pub api_version: Option<String>,
     /// The pool's uuid.
     pub pool: Option<String>,
+    /// What its kind can do: `events`, `tasks`, `roles`.
+    pub capabilities: Vec<&'static str>,
+    /// What its version has not.
+    pub lacks: Option<Lacking>,
     /// How many objects of each class are mirrored; classes without any are left out.
     pub objects: Option<BTreeMap<&'static str, usize>>,
-    /// What can be done with it; null while it is not known what it is.
-    pub capabilities: Option<Capabilities>,
-}
-
-/// What can be done with a backend of its kind.
-#[derive(Debug, Serialize)]
-pub struct Capabilities {
-    /// `events`: changes show when they happen; `polling`: when the backend was asked again.
-    pub changes: &'static str,
-    /// `backend` or `gateway`: who keeps the tasks that the gateway starts.
-    pub tasks: &'static str,
-    /// `backend` or `users`: who checks passwords.
-    pub passwords: &'static str,
-    /// The classes it has objects of; null for all.
-    pub classes: Option<Vec<&'static str>>,
-    /// The actions it has; null for all that its version has.
-    pub actions: Option<Vec<&'static str>>,
-}
-
-impl Capabilities {
-    fn of(backend: &Backend) -> Option<Self> {
-        let passwords = match backend.known_password_check()? {
-            PasswordCheck::Backend => "backend",
-            PasswordCheck::Users => "users",
-        };
-        let polled = backend.known_nature()? == Nature::Polled;
-        let classes = || {
-            let paces = [Pace::Quick, Pace::Slow];
-            let mut classes: Vec<&str> =
-                paces.iter().flat_map(|pace| backend.classes(*pace)).copied().collect();
-            classes.sort_unstable();
-            classes
-        };
-        let actions_of = || {
-            let all = datamodel().classes.iter().flat_map(actions);
-            let names = all.map(|action| action.call.wire_name.as_str());
-            names.filter(|name| backend.has(name) == Some(true)).collect()
-        };
-        Some(Self {
-            changes: if polled { "polling" } else { "events" },
-            tasks: if polled { "gateway" } else { "backend" },
-            passwords,
-            classes: polled.then(classes),
-            actions: polled.then(actions_of),
-        })
-    }
 }
 
 /// All backends, those the caller is not logged in to included.
@@ -124,6 +82,7 @@ impl BackendView {
         let snapshot = reading.as_ref().map(|reading| &*reading.snapshot);
         let facts = snapshot.and_then(coordinator).map(|host| Facts::of(host));
         let facts = facts.unwrap_or_default();
+        let capabilities = mirror.backend().capabilities().iter();
         Self {
             name: mirror.name().to_owned(),
             kind: mirror.backend().description().kind,
@@ -135,8 +94,9 @@ impl BackendView {
             version: facts.version,
             api_version: facts.api_version,
             pool: snapshot.and_then(pool).map(|pool| pool.uuid().to_string()),
+            capabilities: capabilities.map(|capability| capability.name()).collect(),
+            lacks: snapshot.map(|snapshot| lacking(mirror, snapshot)),
             objects: snapshot.map(counts),
-            capabilities: Capabilities::of(mirror.backend()),
         }
     }
 }
@@ -184,4 +144,24 @@ fn counts(snapshot: &Snapshot) -> BTreeMap<&'static str, usize> {
         .map(|class| (class.name.as_str(), snapshot.class(class.id).len()))
         .filter(|(_, count)| *count > 0)
         .collect()
+}
+
+/// What the backend has not: by its kind, or else by its version.
+fn lacking(mirror: &Mirror, snapshot: &Snapshot) -> Lacking {
+    if !mirror.is_polled() {
+        return Version::of(snapshot).lacking();
+    }
+    let backend = mirror.backend();
+    let read = |class: &Class| {
+        let mut paces = [Pace::Quick, Pace::Slow].into_iter();
+        paces.any(|pace| backend.classes(pace).contains(&class.name.as_str()))
+    };
+    let classes = datamodel().classes.iter().filter(|class| is_mirrored(class));
+    let (there, missing): (Vec<_>, Vec<_>) = classes.partition(|class| read(class));
+    let calls = there.into_iter().flat_map(actions).map(|action| action.call.wire_name.as_str());
+    Lacking {
+        classes: missing.into_iter().map(|class| class.name.as_str()).collect(),
+        fields: Vec::new(),
+        calls: calls.filter(|call| backend.has(call) == Some(false)).collect(),
+    }
 }

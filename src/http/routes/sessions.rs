@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::auth::{BackendStatus, GatewaySession, Login, LoginError, SessionHolder};
 use crate::http::Gateway;
-use crate::http::extract::{AcceptsJson, Json, NoQuery, Peer};
+use crate::http::extract::{AcceptsJson, Json, NoQuery, Peer, StrangersJson};
 use crate::http::problem::{Code, Problem};
 use crate::http::representation::json;
 
@@ -96,7 +96,7 @@ pub async fn create(
     Peer(peer): Peer,
     _: AcceptsJson,
     _: NoQuery,
-    Json(body): Json<CredentialsBody>,
+    StrangersJson(body): StrangersJson<CredentialsBody>,
 ) -> Result<Response, Problem> {
     let CredentialsBody { username, password, backend } = body;
     let (backends, shape) = BackendNames::split(backend);

@@ -23,7 +23,7 @@ use crate::http::problem::{Problem, Progress};
 use crate::http::representation::json;
 use crate::http::scope::Scope;
 use crate::ops::destroy::{Disks, destroy_vm};
-use crate::ops::{Reach, Settled, Touched, create, patch, provision};
+use crate::ops::{Reach, Settled, TaskView, Touched, create, patch, provision};
 
 /// The query of a change.
 #[derive(Debug, Deserialize)]
@@ -73,18 +73,42 @@ pub async fn create(
     }
     let call = create::constructor(class).expect("only classes with a constructor are routed here");
     let arguments = create::prepare(&reach, class, call, &body).await?;
+    if create::runs_as_task(call) {
+        let task = reach.start(call, arguments, &gateway.tasks).await?;
+        let made = |view: &TaskView| {
+            let uuid = view.record.get("result").and_then(serde_json::Value::as_str);
+            let uuid = uuid.and_then(|text| Uuid::try_parse(text).ok());
+            let record = uuid.and_then(|uuid| mirrored(&reach, class, uuid));
+            created(&reach, collection, uuid, record, Settled::Seen)
+        };
+        return started(&gateway, &reach, task, prefer.0, made).await;
+    }
     let done = reach.call(call, arguments).await?;
     let settled = reach.settle(Touched::Elsewhere).await;
     let uuid = done.result.and_then(|json| serde_json::from_slice::<Uuid>(&json).ok());
-    let Some(uuid) = uuid else { return Ok(answer::settled(settled, answer::nothing())) };
-    let record = shown(&reach, class, uuid).await?;
+    let record = match uuid {
+        Some(uuid) => shown(&reach, class, uuid).await?,
+        None => None,
+    };
+    Ok(created(&reach, collection, uuid, record, settled))
+}
+
+/// The answer with a new object; of one whose record nobody can read yet, what is known of it.
+fn created(
+    reach: &Reach,
+    collection: &Collection,
+    uuid: Option<Uuid>,
+    record: Option<Vec<u8>>,
+    settled: Settled,
+) -> Response {
+    let Some(uuid) = uuid else { return answer::settled(settled, answer::nothing()) };
     let settled = if record.is_some() { settled } else { Settled::Pending };
     let body = record.unwrap_or_else(|| {
         let (uuid, backend) = (uuid.to_string(), reach.mirror.name());
         serde_json::json!({"uuid": uuid, "backend": backend}).to_string().into_bytes()
     });
     let response = answer::created(collection.path, &uuid.to_string(), body);
-    Ok(answer::settled(settled, response))
+    answer::settled(settled, response)
 }
 
 /// Changes fields of an object.
@@ -125,11 +149,16 @@ pub async fn destroy(
     caller: Caller,
     ObjectUuid(uuid): ObjectUuid,
     Query(query): Query<ObjectQuery>,
+    prefer: PreferWait,
 ) -> Result<Response, Problem> {
     let class = class_of(collection);
     let target = Scope::target(&gateway, &caller, query.backend.as_deref(), class, uuid);
     let (reach, reference) = target.await?;
     let call = create::destructor(class).expect("only classes with a destructor are routed here");
+    if create::runs_as_task(call) {
+        let task = reach.start(call, create::own(&reference), &gateway.tasks).await?;
+        return started(&gateway, &reach, task, prefer.0, |_| answer::nothing()).await;
+    }
     reach.call(call, create::own(&reference)).await?;
     let settled = reach.settle(Touched::Elsewhere).await;
     Ok(answer::settled(settled, answer::nothing()))
@@ -164,6 +193,12 @@ async fn shown(
     if !crate::inventory::is_mirrored(class) {
         return Ok(read_through::record(reach, class, uuid).await?);
     }
-    let snapshot = reach.snapshot()?;
-    Ok(snapshot.object(class.id, &uuid).map(|object| object.record().json().to_vec()))
+    reach.snapshot()?;
+    Ok(mirrored(reach, class, uuid))
+}
+
+/// The same of an object that is mirrored.
+fn mirrored(reach: &Reach, class: &Class, uuid: Uuid) -> Option<Vec<u8>> {
+    let snapshot = reach.snapshot().ok()?;
+    snapshot.object(class.id, &uuid).map(|object| object.record().json().to_vec())
 }

@@ -111,9 +111,8 @@ pub(super) static EXCLUDED: &[(Reason, &[&str])] = &[
         "VDI.set_metadata_of_pool", "VDI.generate_config", "VDI.checksum", "VDI.set_cbt_enabled",
         "VBD.unplug_force_no_safety_check", "VBD.pause", "VBD.unpause", "VTPM.get_contents",
         "VTPM.set_contents", "secret.introduce", "GPU_group.update_enabled_VGPU_types",
-        "GPU_group.update_supported_VGPU_types", "Cluster_host.forget", "Diagnostics.gc_compact",
-        "Diagnostics.gc_stats", "Diagnostics.db_stats", "Diagnostics.network_stats",
-        "Observer.register", "Observer.unregister",
+        "GPU_group.update_supported_VGPU_types", "Cluster_host.forget", "Observer.register",
+        "Observer.unregister",
     ]),
     (Reason::Removed, &[
         "pool.enable_ssl_legacy", "VM.snapshot_with_quiesce", "VM.set_protection_policy",

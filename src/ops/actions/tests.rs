@@ -20,7 +20,8 @@ fn rule(class: &Class, call: &Call) -> Option<Reason> {
         (class.name == "event", Reason::Event),
         (class.name == "task" && call.name.starts_with("set_"), Reason::TaskOutcome),
         (call.pool_internal, Reason::PoolInternal),
-        (call.hidden, Reason::Hidden),
+        // Read by operators of pools, and harmful to nobody.
+        (call.hidden && class.name != "Diagnostics", Reason::Hidden),
         (call.lifecycle.state == crate::datamodel::State::Removed, Reason::Removed),
         (returns, Reason::ReturnsSession),
         (call.params.iter().any(|param| is_session(&param.ty)), Reason::TakesSession),
@@ -46,8 +47,8 @@ fn every_custom_call_is_an_action_or_excluded_for_a_reason() {
         }
     }
     // The excluded may only become fewer.
-    assert!(counts["excluded"] <= 185, "{counts:?}");
-    assert_eq!((counts["object"], counts["collection"]), (390, 103), "{counts:?}");
+    assert!(counts["excluded"] <= 181, "{counts:?}");
+    assert_eq!((counts["object"], counts["collection"]), (390, 107), "{counts:?}");
 }
 
 #[test]

@@ -1,48 +1,15 @@
 //! Dates that clients write.
 
-use std::time::{Duration, SystemTime};
+use crate::inventory::instant;
 
 /// What a date must be.
 pub(super) const FORM: &str = "a date and time by RFC 3339, such as 2026-11-22T07:25:54Z";
 
 /// RFC 3339 as the wire has it, `20261122T07:25:54Z`: in UTC, to the second.
 pub(super) fn to_wire(text: &str) -> Option<String> {
-    let instant = parse(text)?;
-    let text = humantime::format_rfc3339_seconds(instant).to_string();
+    let text = humantime::format_rfc3339_seconds(instant(text)?).to_string();
     let (date, time) = text.split_once('T')?;
     Some(format!("{}T{time}", date.replace('-', "")))
-}
-
-/// An instant from 1970 on; RFC 3339 may name it by the time of any zone.
-fn parse(text: &str) -> Option<SystemTime> {
-    // The library reads UTC only, and takes more than the standard does.
-    let text = text.to_ascii_uppercase();
-    if text.as_bytes().get(10) != Some(&b'T') || !text.is_ascii() {
-        return None;
-    }
-    if text.ends_with('Z') {
-        return humantime::parse_rfc3339(&text).ok();
-    }
-    let (local, zone) = text.split_at_checked(text.len().checked_sub(6)?)?;
-    let (sign, zone) = zone.split_at_checked(1)?;
-    let (hours, minutes) = zone.split_once(':')?;
-    let (hours, minutes) = (digits(hours)?, digits(minutes)?);
-    if hours > 23 || minutes > 59 {
-        return None;
-    }
-    let offset = Duration::from_secs(hours * 3600 + minutes * 60);
-    let local = humantime::parse_rfc3339(&format!("{local}Z")).ok()?;
-    let utc = match sign {
-        "+" => local.checked_sub(offset),
-        "-" => local.checked_add(offset),
-        _ => None,
-    }?;
-    (utc >= SystemTime::UNIX_EPOCH).then_some(utc)
-}
-
-fn digits(text: &str) -> Option<u64> {
-    let plain = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
-    if plain { text.parse().ok() } else { None }
 }
 
 #[cfg(test)]

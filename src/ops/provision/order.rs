@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{DISK, ORDER};
+use super::{DISK, ORDER, xml};
 use crate::datamodel::{Class, Type, datamodel};
 use crate::inventory::{Object, Snapshot};
 use crate::ops::arguments::{ArgumentError, argument, below};
@@ -14,6 +14,9 @@ use crate::ops::create::default_sr;
 use crate::ops::error::OpError;
 use crate::ops::lookup::Lookup;
 use crate::ops::patch::{self, Plan};
+
+/// Where the disks stand that provisioning makes.
+pub(super) const DISKS_KEY: &str = "disks";
 
 /// More disks or NICs than any VM can have.
 const MOST_DEVICES: usize = 255;
@@ -25,6 +28,8 @@ pub(super) struct Order {
     pub(super) name_label: String,
     /// Where all disks are copied to.
     pub(super) sr: Option<Uuid>,
+    /// Where disks are made for which neither the client nor the template names an SR.
+    pub(super) otherwise: Option<Uuid>,
     pub(super) networks: Vec<Uuid>,
     pub(super) disks: Vec<NewDisk>,
     pub(super) start: bool,
@@ -42,6 +47,18 @@ pub(super) struct Template {
     pub(super) record: Map<String, Value>,
     /// The disks that are its own, and stay.
     pub(super) vdis: HashSet<Uuid>,
+}
+
+impl Template {
+    /// The disks that provisioning makes, in XML, if there are any.
+    fn disks(&self) -> Option<&str> {
+        disks_ordered(&self.record)
+    }
+}
+
+/// The disks that provisioning a VM would make, in XML, by its record.
+pub(super) fn disks_ordered(record: &Map<String, Value>) -> Option<&str> {
+    record.get("other_config")?.get(DISKS_KEY)?.as_str()
 }
 
 /// A disk for the VM.
@@ -69,6 +86,10 @@ impl Order {
             None | Some(Value::Null) => None,
             Some(json) => Some(reader.uuid("SR", json, "/sr")?),
         };
+        let otherwise = match sr {
+            Some(_) => None,
+            None => reader.otherwise(&template)?,
+        };
         let network = |(json, pointer): (&Value, String)| reader.uuid("network", json, &pointer);
         let disk = |(json, pointer): (&Value, String)| reader.disk(json, &pointer, sr);
         let start = match body.get("start") {
@@ -86,6 +107,7 @@ impl Order {
             template,
             name_label,
             sr,
+            otherwise,
             start,
             fields,
             follows,
@@ -224,6 +246,30 @@ impl Reader<'_> {
         let vdis = vbds.filter_map(vdi).collect();
         let (uuid, reference) = (object.uuid(), object.reference().clone());
         Ok(Template { uuid, reference, vdis, record })
+    }
+
+    /// Where disks of the template are made that name no SR, if there are any.
+    fn otherwise(&self, template: &Template) -> Result<Option<Uuid>, OpError> {
+        let mut unplaced = false;
+        for sr in template.disks().map(xml::srs).unwrap_or_default() {
+            let Some(sr) = sr else {
+                unplaced = true;
+                continue;
+            };
+            let sr = Uuid::try_parse(&sr).ok();
+            if sr.is_none_or(|sr| self.snapshot.object(class("SR").id, &sr).is_none()) {
+                let what = "orders a disk on an SR that is not there; say another one as sr";
+                return Err(wrong("/template", what));
+            }
+        }
+        match default_sr(self.snapshot) {
+            Some(sr) => Ok(unplaced.then_some(sr)),
+            None if unplaced => Err(wrong(
+                "/sr",
+                "is missing: the template names no SR for its disks, and the pool has no default SR",
+            )),
+            None => Ok(None),
+        }
     }
 
     fn disk(&self, json: &Value, pointer: &str, sr: Option<Uuid>) -> Result<NewDisk, OpError> {

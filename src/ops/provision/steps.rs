@@ -5,17 +5,15 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::order::{NewDisk, Order, Template, class};
-use super::{call, xml};
+use super::call;
+use super::order::{DISKS_KEY, NewDisk, Order, Template, class, disks_ordered};
+use super::xml::{self, Which};
 use crate::ops::arguments::{ArgumentError, Arguments, arguments};
 use crate::ops::create::free_vif_devices;
 use crate::ops::error::OpError;
 use crate::ops::reach::Touched;
 use crate::ops::tasks::Flow;
 use crate::wire::Arg;
-
-/// Where the disks stand that provisioning makes.
-const DISKS_KEY: &str = "disks";
 
 /// What a flow has made so far.
 #[derive(Debug, Default)]
@@ -25,6 +23,9 @@ pub(super) struct Made {
     /// Something may have been made, and what is not known.
     pub(super) unknown: Option<&'static str>,
 }
+
+/// Somebody else is at it too.
+const GONE: &str = "what was just made is gone already";
 
 /// A step's outcome; errors are shared with the task.
 type Step<T> = Result<T, Arc<OpError>>;
@@ -70,7 +71,7 @@ async fn copy(flow: &Flow, order: &Order, made: &mut Made) -> Step<(Uuid, Arc<st
     args.name(reference, *uuid, "/template");
     let name = match order.sr {
         Some(uuid) => {
-            let sr = found(flow, "SR", uuid).await?;
+            let sr = named(flow, "SR", uuid, "/sr").await?;
             args.values.push(Arg::from(&*sr));
             args.name(&sr, uuid, "/sr");
             "VM.copy"
@@ -107,9 +108,10 @@ async fn provision(flow: &Flow, order: &Order, (uuid, vm): (Uuid, &Arc<str>)) ->
     if record.get("is_a_template") != Some(&Value::Bool(true)) {
         return Ok(());
     }
-    let disks = record.get("other_config").and_then(|config| config.get(DISKS_KEY));
-    if let (Some(sr), Some(disks)) = (order.sr, disks.and_then(Value::as_str))
-        && let Some(disks) = xml::on_sr(disks, sr)
+    let all = order.sr.map(|sr| (sr, Which::All));
+    let placed = all.or(order.otherwise.map(|sr| (sr, Which::Unplaced)));
+    if let (Some((sr, which)), Some(disks)) = (placed, disks_ordered(&record))
+        && let Some(disks) = xml::on_sr(disks, sr, which)
     {
         let key = || vec![Arg::from(&**vm), DISKS_KEY.into()];
         make(flow, "VM.remove_from_other_config", key()).await?;
@@ -117,7 +119,11 @@ async fn provision(flow: &Flow, order: &Order, (uuid, vm): (Uuid, &Arc<str>)) ->
         args.push(disks.into());
         make(flow, "VM.add_to_other_config", args).await?;
     }
-    flow.carry_out(call("VM.provision"), vec![Arg::from(&**vm)]).await?;
+    let mut args = Arguments::from(vec![Arg::from(&**vm)]);
+    if let Some(sr) = order.sr {
+        args.name(&named(flow, "SR", sr, "/sr").await?, sr, "/sr");
+    }
+    flow.carry_out(call("VM.provision"), args).await?;
     Ok(())
 }
 
@@ -151,8 +157,9 @@ async fn add_disk(
         "name_description": disk.name_description,
     });
     let mut args = constructor(flow, "VDI.create", &vdi, &format!("/disks/{index}"))?;
-    let sr = found(flow, "SR", disk.sr).await?;
-    args.name(&sr, disk.sr, format!("/disks/{index}/sr"));
+    let pointer = format!("/disks/{index}/sr");
+    let sr = named(flow, "SR", disk.sr, &pointer).await?;
+    args.name(&sr, disk.sr, pointer);
     let result = flow.carry_out(call("VDI.create"), args).await;
     if let Err(error) = &result {
         made.unknown = may_go_on(error).then_some("VDI");
@@ -177,7 +184,7 @@ async fn add_nics(flow: &Flow, order: &Order, (uuid, vm): (Uuid, &Arc<str>)) -> 
         let device = devices.next().ok_or_else(|| OpError::Argument(full()))?;
         let vif = json!({"VM": uuid, "network": network, "device": device});
         let mut args = constructor(flow, "VIF.create", &vif, &pointer)?;
-        args.name(&found(flow, "network", *network).await?, *network, &pointer);
+        args.name(&named(flow, "network", *network, &pointer).await?, *network, &pointer);
         make(flow, "VIF.create", args).await?;
     }
     Ok(())
@@ -203,16 +210,23 @@ async fn make(flow: &Flow, wire_name: &str, args: impl Into<Arguments>) -> Step<
     Ok(())
 }
 
-/// The ref of an object that is known to be there.
+/// The ref of an object that the flow has just made.
 async fn found(flow: &Flow, name: &'static str, uuid: Uuid) -> Step<Arc<str>> {
     let found = flow.reach.find(class(name), uuid).await?;
-    found.ok_or_else(|| Arc::new(OpError::NotFound(name)))
+    found.ok_or_else(|| Arc::new(OpError::Conflict(GONE)))
+}
+
+/// The ref of an object that the client has named at `pointer`.
+async fn named(flow: &Flow, name: &'static str, uuid: Uuid, pointer: &str) -> Step<Arc<str>> {
+    let found = flow.reach.find(class(name), uuid).await?;
+    let gone = || ArgumentError::new(pointer, format!("names no {name} any more"));
+    found.ok_or_else(|| Arc::new(OpError::Argument(gone())))
 }
 
 /// The VM's record as it is now.
 fn record(flow: &Flow, uuid: Uuid) -> Step<Map<String, Value>> {
     let snapshot = flow.reach.snapshot()?;
-    let object = snapshot.object(class("VM").id, &uuid).ok_or(OpError::NotFound("VM"))?;
+    let object = snapshot.object(class("VM").id, &uuid).ok_or(OpError::Conflict(GONE))?;
     serde_json::from_slice(object.record().json()).map_err(|_| Arc::new(OpError::Lost))
 }
 

@@ -130,7 +130,7 @@ fn look(mirror: &Mirror, entry: &Entry) -> Option<Outcome> {
         return None;
     }
     let (status, record) = view::record(mirror, &object);
-    let error = view::error(status, &record, named).map(Arc::new);
+    let error = view::error(mirror, status, &record, named).map(Arc::new);
     Some(Outcome { status, record, error, left: Vec::new() })
 }
 

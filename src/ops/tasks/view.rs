@@ -43,7 +43,7 @@ pub(super) fn of_entry(entry: &Entry, mirror: &Mirror) -> TaskView {
         Work::Backends { named, .. } => match object(mirror, entry.uuid) {
             Some(object) => {
                 let (status, record) = record(mirror, &object);
-                let error = error(status, &record, named);
+                let error = error(mirror, status, &record, named);
                 (status, record, error.map(Arc::new))
             }
             None => (Status::Pending, entry.sketch(Status::Pending, 0.0).record(), None),
@@ -61,7 +61,7 @@ pub(super) fn of_entry(entry: &Entry, mirror: &Mirror) -> TaskView {
 pub(super) fn of_mirror(mirror: &Mirror, uuid: Uuid) -> Option<TaskView> {
     let object = object(mirror, uuid)?;
     let (status, record) = record(mirror, &object);
-    let error = error(status, &record, &Named::default()).map(Arc::new);
+    let error = error(mirror, status, &record, &Named::default()).map(Arc::new);
     Some(TaskView { uuid, status, record, error, left_behind: Vec::new() })
 }
 
@@ -86,7 +86,12 @@ pub(super) fn record(mirror: &Mirror, object: &Object) -> (Status, Map<String, V
 }
 
 /// Why a task that stands so failed, from its record.
-pub(super) fn error(status: Status, record: &Map<String, Value>, named: &Named) -> Option<OpError> {
+pub(super) fn error(
+    mirror: &Mirror,
+    status: Status,
+    record: &Map<String, Value>,
+    named: &Named,
+) -> Option<OpError> {
     match status {
         Status::Cancelled => Some(OpError::Cancelled),
         Status::Failure => {
@@ -97,7 +102,11 @@ pub(super) fn error(status: Status, record: &Map<String, Value>, named: &Named) 
             let pointer = params.iter().find_map(|param| named.pointer_of(param));
             let pointer = pointer.map(str::to_owned);
             let failure = Failure { code: code.to_owned(), params };
-            Some(OpError::Failure { failure, pointer })
+            let error = OpError::Failure { failure, pointer };
+            // Its ref has become nobody's by now.
+            Some(error.unless_located(|| {
+                named.pointer_of_lost(|reference| mirror.resolve(reference).is_some())
+            }))
         }
         _ => None,
     }

@@ -21,6 +21,7 @@ const BODY_LIMIT: usize = 307_200;
 pub(super) struct Head {
     pub(super) method: String,
     pub(super) path: String,
+    pub(super) query: String,
     pub(super) http_1_0: bool,
     pub(super) close: bool,
     pub(super) content_length: Option<u64>,
@@ -113,10 +114,12 @@ fn parse(bytes: &[u8]) -> Option<Head> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut request = httparse::Request::new(&mut headers);
     request.parse(bytes).ok().filter(httparse::Status::is_complete)?;
+    let (path, query) = request.path?.split_once('?').unwrap_or((request.path?, ""));
     let http_1_0 = request.version? == 0;
     let mut head = Head {
         method: request.method?.to_owned(),
-        path: request.path?.split('?').next().unwrap_or_default().to_owned(),
+        path: path.to_owned(),
+        query: query.to_owned(),
         http_1_0,
         close: http_1_0,
         content_length: None,

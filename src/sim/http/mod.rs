@@ -17,10 +17,11 @@ use tokio_util::task::TaskTracker;
 
 use super::calls;
 use super::fault::Fault;
-use super::protocol::{Body, Output, read_json, read_xml};
+use super::protocol::{Body, Failure, Output, read_json, read_xml};
+use super::rrd::{self, Answer};
 use super::state::State;
 use head::{Head, Inbox, NoRequest};
-use reply::{Page, call_head};
+use reply::{Page, STREAM_HEAD, call_head, document_head};
 
 /// How many connections XAPI serves at once; more wait.
 const CONNECTIONS: usize = 800;
@@ -66,7 +67,13 @@ impl Server {
     }
 
     /// Accepts TCP connections until `until` is cancelled.
-    pub(crate) fn accept_tcp(&self, listener: TcpListener, until: CancellationToken) {
+    /// Those that come to a host other than the coordinator have its address as `host`.
+    pub(crate) fn accept_tcp(
+        &self,
+        listener: TcpListener,
+        until: CancellationToken,
+        host: Option<Arc<str>>,
+    ) {
         let server = self.clone();
         self.tasks.spawn(async move {
             while let Some(permit) = server.permit(&until).await {
@@ -80,8 +87,9 @@ impl Server {
                 };
                 // Small replies must not wait for an acknowledgement.
                 _ = stream.set_nodelay(true);
+                let host = host.clone();
                 match server.tls.clone() {
-                    None => server.spawn(stream, permit),
+                    None => server.spawn(stream, permit, host),
                     Some(TlsSettings(tls)) => {
                         let server = server.clone();
                         server.tasks.clone().spawn(async move {
@@ -90,7 +98,7 @@ impl Server {
                                 () = server.stop.cancelled() => return,
                             };
                             if let Ok(stream) = stream {
-                                server.spawn(stream, permit);
+                                server.spawn(stream, permit, host);
                             }
                         });
                     }
@@ -109,7 +117,7 @@ impl Server {
                     () = until.cancelled() => return,
                 };
                 match accepted {
-                    Ok((stream, _)) => server.spawn(stream, permit),
+                    Ok((stream, _)) => server.spawn(stream, permit, None),
                     Err(_) => sleep(ACCEPT_AGAIN).await,
                 }
             }
@@ -145,6 +153,7 @@ impl Server {
         &self,
         stream: S,
         permit: tokio::sync::OwnedSemaphorePermit,
+        host: Option<Arc<str>>,
     ) {
         let (state, dropped) = (Arc::clone(&self.state), self.state.dropped());
         let stop = self.stop.clone();
@@ -152,7 +161,7 @@ impl Server {
             let _permit = permit;
             tokio::select! {
                 // A client that goes away in the middle is nothing to report.
-                _ = Connection { state, stream, inbox: Inbox::default() }.serve() => {}
+                _ = Connection { state, stream, inbox: Inbox::default(), host }.serve() => {}
                 () = stop.cancelled() => {}
                 () = dropped.cancelled() => {}
             }
@@ -164,6 +173,8 @@ struct Connection<S> {
     state: Arc<State>,
     stream: S,
     inbox: Inbox,
+    /// The address of the host that was come to, if that is not the coordinator.
+    host: Option<Arc<str>>,
 }
 
 /// Whether a connection is kept after a reply.
@@ -200,7 +211,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     async fn request(&mut self, head: &Head) -> Result<Next, NoRequest> {
         match head.method.as_str() {
+            "POST" if self.host.is_some() => self.refer(head).await,
             "POST" => self.call(head).await,
+            "GET" if let Some(handler) = rrd::handler(&head.path) => self.rrd(head, handler).await,
             "OPTIONS" => {
                 self.stream.write_all(Page::options(head).text().as_bytes()).await?;
                 Ok(if head.close { Next::Close } else { Next::Keep })
@@ -251,6 +264,78 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         }
         self.send(head, json, body, cut).await
+    }
+
+    /// A supporter names its coordinator to who logs in, and leaves others waiting.
+    async fn refer(&mut self, head: &Head) -> Result<Next, NoRequest> {
+        let body = self.inbox.body(&mut self.stream, head).await?;
+        let json = head.path.starts_with("/jsonrpc");
+        let call = if json { read_json(&body) } else { read_xml(&body) };
+        let call = call.map_err(|bad| NoRequest::Refused(Page::internal(head, &bad.0)))?;
+        if !call.name.starts_with("session.login") {
+            return Ok(self.hang().await);
+        }
+        let coordinator = rrd::address_of(&self.state, rrd::host_at(&self.state, None));
+        let failure = Failure::new("HOST_IS_SLAVE", [coordinator]);
+        self.send(head, json, Output::failure(call.form, &failure), usize::MAX).await
+    }
+
+    /// What is measured.
+    async fn rrd(&mut self, head: &Head, handler: &'static str) -> Result<Next, NoRequest> {
+        let Some(host) = rrd::host_at(&self.state, self.host.as_deref()) else {
+            return Err(NoRequest::Refused(Page::missing()));
+        };
+        let name = rrd::name_of(&self.state, &host);
+        self.state.count_path(&name, &head.path);
+        let own = format!("{name}{}", head.path);
+        let faults = self.state.faults.strike_any(&[&head.path, &own]);
+        let mut cut = usize::MAX;
+        for fault in &faults {
+            match fault {
+                Fault::Refuse | Fault::Drop => return Ok(Next::Abort),
+                Fault::Hang => return Ok(self.hang().await),
+                Fault::Reply(reply) => {
+                    self.stream.write_all(&reply.start).await?;
+                    while !reply.endless.is_empty() {
+                        self.send_part(&reply.endless).await?;
+                    }
+                    return Ok(Next::Close);
+                }
+                Fault::ExpireSession => {
+                    let session = rrd::session(&head.query).unwrap_or_default();
+                    self.state.write(|db| self.state.sessions.end(db, &session));
+                }
+                Fault::Delay(delay) => self.state.clock.sleep(*delay).await,
+                Fault::Cut(bytes) => cut = *bytes,
+                Fault::Fail(_) => {}
+            }
+        }
+        self.state.faults.released(&own).await;
+        self.state.faults.released(&head.path).await;
+        let session = rrd::session(&head.query);
+        let now = self.state.clock.elapsed();
+        let known = session.and_then(|session| self.state.sessions.touch(&session, now));
+        if known.is_none() {
+            return Err(NoRequest::Refused(Page::unauthorised(head, handler)));
+        }
+        let refused = |page| Err(NoRequest::Refused(page));
+        let (text, next) = match rrd::answer(&self.state, &host, handler, &head.query) {
+            Answer::Document(text, xml) => (
+                document_head(text.len(), xml) + &text,
+                if head.close { Next::Close } else { Next::Keep },
+            ),
+            Answer::Stream(text) => (STREAM_HEAD.to_owned() + &text, Next::Close),
+            Answer::Redirect(url) => return refused(Page::found_at(&url)),
+            Answer::BadRequest => return refused(Page::bad_request()),
+            Answer::Missing => return refused(Page::missing()),
+            Answer::Broken(exception) => return refused(Page::internal(head, exception)),
+        };
+        let whole = text.as_bytes();
+        for part in whole[..whole.len().min(cut)].chunks(PART) {
+            self.send_part(part).await?;
+        }
+        self.stream.flush().await?;
+        Ok(if cut < whole.len() { Next::Abort } else { next })
     }
 
     async fn send(

@@ -30,6 +30,39 @@ impl Page {
         Self::internal_error("1.1", "The HTTP headers could not be parsed.")
     }
 
+    /// Nobody is logged in who may see what is here.
+    pub(super) fn unauthorised(head: &Head, realm: &str) -> Self {
+        let body = "<html><body><h1>HTTP 401 unauthorised</h1>Please check your credentials and \
+                    retry.</body></html>";
+        let Self(page) = Self::html(version(head), "401 Unauthorised", body);
+        let challenge = format!("\r\nWWW-Authenticate: Basic realm=\"{realm}\"\r\n\r\n");
+        Self(page.replacen("\r\n\r\n", &challenge, 1))
+    }
+
+    /// What is measured is kept at another address.
+    pub(super) fn found_at(url: &str) -> Self {
+        Self(format!(
+            "HTTP/1.1 302 Found\r\nConnection: close\r\nCache-Control: no-cache, \
+             no-store\r\nLocation: {url}\r\n\r\n"
+        ))
+    }
+
+    /// Nothing is measured here.
+    pub(super) fn missing() -> Self {
+        Self::bare("404 Not Found")
+    }
+
+    /// The query does not say what is wanted.
+    pub(super) fn bad_request() -> Self {
+        Self::bare("400 Bad Request")
+    }
+
+    fn bare(status: &str) -> Self {
+        Self(format!(
+            "HTTP/1.0 {status}\r\nConnection: close\r\nCache-Control: no-cache, no-store\r\n\r\n"
+        ))
+    }
+
     pub(super) fn forbidden() -> Self {
         let body = "<html><body><h1>HTTP 403 forbidden</h1>Access to the requested resource is \
                     forbidden.</body></html>";
@@ -96,6 +129,20 @@ pub(super) fn call_head(head: &Head, json: bool, length: usize) -> String {
         if json { "application/json" } else { "text/xml" },
     )
 }
+
+/// The head of a document whose length is known.
+pub(super) fn document_head(length: usize, xml: bool) -> String {
+    format!(
+        "HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: {length}\r\nCache-Control: \
+         no-cache, no-store\r\n{}Access-Control-Allow-Origin: *\r\nAccess-Control-Allow-Headers: \
+         X-Requested-With\r\n\r\n",
+        if xml { "Content-Type: text/xml\r\n" } else { "" },
+    )
+}
+
+/// The head of a document that ends with the connection.
+pub(super) const STREAM_HEAD: &str =
+    "HTTP/1.0 200 OK\r\nConnection: close\r\nCache-Control: no-cache, no-store\r\n\r\n";
 
 fn version(head: &Head) -> &'static str {
     if head.http_1_0 { "1.0" } else { "1.1" }

@@ -43,12 +43,12 @@ pub(super) fn networks(edit: &mut Edit<'_>, vms: usize) -> Vec<Text> {
 }
 
 /// The hosts with their CPUs, interfaces and control domains; the first is the coordinator.
-pub(super) fn hosts(edit: &mut Edit<'_>, count: usize, networks: &[Text]) -> Vec<Host> {
-    (0..count).map(|n| host(edit, n, networks)).collect()
+pub(super) fn hosts(edit: &mut Edit<'_>, addresses: &[String], networks: &[Text]) -> Vec<Host> {
+    addresses.iter().enumerate().map(|(n, address)| host(edit, n, address, networks)).collect()
 }
 
-fn host(edit: &mut Edit<'_>, n: usize, networks: &[Text]) -> Host {
-    let (label, address) = (format!("host-{:02}", n + 1), format!("192.0.2.{}", 10 + n));
+fn host(edit: &mut Edit<'_>, n: usize, address: &str, networks: &[Text]) -> Host {
+    let label = format!("host-{:02}", n + 1);
     let this = edit.identifiers.reference();
     let metrics = edit.add(
         "host_metrics",
@@ -103,7 +103,7 @@ fn host(edit: &mut Edit<'_>, n: usize, networks: &[Text]) -> Host {
             ("suspend_image_sr", text(NULL)),
             ("cpu_info", Value::pairs(cpu)),
             ("hostname", text(label.as_str())),
-            ("address", text(address.as_str())),
+            ("address", text(address)),
             ("metrics", reference(&metrics)),
             ("external_auth_type", text("AD")),
             ("external_auth_service_name", text("example.test")),
@@ -121,9 +121,9 @@ fn host(edit: &mut Edit<'_>, n: usize, networks: &[Text]) -> Host {
         ],
     );
     cpus(edit, &this);
-    interfaces(edit, &this, n, &address, networks);
-    control_domain_of(edit, &this, &label, &address, control_domain);
-    Host { reference: this, address }
+    interfaces(edit, &this, n, address, networks);
+    control_domain_of(edit, &this, &label, address, control_domain);
+    Host { reference: this, address: address.to_owned() }
 }
 
 fn cpus(edit: &mut Edit<'_>, host: &Text) {

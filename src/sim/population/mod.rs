@@ -16,19 +16,24 @@ pub(crate) use vms::guest;
 
 const GIB: i64 = 1 << 30;
 
-/// Fills a database with a pool of so many VMs, templates and control domains not counted.
+/// One host for about a hundred VMs, as many as XAPI supports in a pool at ease.
+pub(crate) fn hosts_for(vms: usize) -> usize {
+    vms.div_ceil(100).clamp(1, 16)
+}
+
+/// Fills a database with a pool of so many VMs, templates and control domains not counted,
+/// with a host at each address.
 pub(crate) fn populate(
     db: &mut Database,
     identifiers: &Identifiers,
     clock: &Clock,
     users: &[User],
     vms: usize,
+    addresses: &[String],
 ) {
     let mut edit = Edit { db, identifiers, clock };
-    // One host for about a hundred VMs, as many as XAPI supports in a pool at ease.
-    let hosts = vms.div_ceil(100).clamp(1, 16);
     let networks = hosts::networks(&mut edit, vms);
-    let hosts = hosts::hosts(&mut edit, hosts, &networks);
+    let hosts = hosts::hosts(&mut edit, addresses, &networks);
     let storage = storage::storage(&mut edit, &hosts, vms);
     hosts::pool(&mut edit, &hosts, &storage);
     people::people(&mut edit, users);
@@ -64,7 +69,8 @@ mod tests {
         let mut db = Database::default();
         let users = [User::superuser("root", "x"), User::with_role("reader", "x", "read-only")];
         let clock = Clock::new(Time::Held);
-        populate(&mut db, &Identifiers::new(seed), &clock, &users, vms);
+        let addresses: Vec<_> = (0..hosts_for(vms)).map(|n| format!("192.0.2.{n}")).collect();
+        populate(&mut db, &Identifiers::new(seed), &clock, &users, vms, &addresses);
         db
     }
 

@@ -1,7 +1,7 @@
 //! How XAPI escapes text.
 
 /// Writes text as the content of an element.
-pub(super) fn xml(text: &str, mut write: impl FnMut(&str)) {
+pub(crate) fn xml(text: &str, mut write: impl FnMut(&str)) {
     let mut from = 0;
     for (index, byte) in text.bytes().enumerate() {
         let escaped = match byte {
@@ -22,7 +22,7 @@ pub(super) fn xml(text: &str, mut write: impl FnMut(&str)) {
 }
 
 /// Writes text as a string, quotes included.
-pub(super) fn json(text: &str, mut write: impl FnMut(&str)) {
+pub(crate) fn json(text: &str, mut write: impl FnMut(&str)) {
     write("\"");
     let mut from = 0;
     for (index, byte) in text.bytes().enumerate() {

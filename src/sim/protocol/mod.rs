@@ -13,7 +13,9 @@ mod xml;
 use std::fmt;
 
 pub(crate) use body::Body;
+pub(crate) use escape::{json as escape_json, xml as escape_xml};
 pub(crate) use json::read as read_json;
+pub(crate) use number::general;
 pub(crate) use output::Output;
 pub(crate) use xml::read as read_xml;
 #[cfg(test)]

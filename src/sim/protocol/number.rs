@@ -1,7 +1,7 @@
 //! Floats as C's `printf` writes them, which is what XAPI uses.
 
 /// `%.{digits}g`.
-pub(super) fn general(number: f64, digits: usize) -> String {
+pub(crate) fn general(number: f64, digits: usize) -> String {
     if number.is_nan() {
         return "nan".into();
     }
