@@ -78,7 +78,7 @@ impl App {
 
         let mirrored =
             backends.iter().map(|(name, backend)| (backend.clone(), &config.backends[name]));
-        let inventory = Inventory::start(mirrored.collect());
+        let inventory = Inventory::keeping(history(&config), mirrored.collect());
         let authority =
             match Authority::new(&config.auth, &config.users, inventory.clone(), backends) {
                 Ok(authority) => authority,
@@ -119,10 +119,16 @@ impl Running {
         if let Err(error) = self.server.await {
             tracing::error!(%error, "the server did not end as it should");
         }
+        self.gateway.events.shutdown().await;
         self.gateway.tasks.shutdown().await;
         self.gateway.authority.shutdown().await;
         self.gateway.inventory.shutdown().await;
     }
+}
+
+/// How much is kept of what has happened, in bytes.
+fn history(config: &Config) -> usize {
+    usize::try_from(config.limits.event_history).unwrap_or(usize::MAX)
 }
 
 /// The backends that are configured, with a word about what an operator may not have meant.

@@ -16,6 +16,7 @@ use super::liveness::{Check, Liveness};
 use super::registry::Registry;
 use super::session::{GatewaySession, Live, Terms};
 use super::throttle::Throttle;
+use super::tickets::Tickets;
 use super::token::{TokenError, Tokens, wall_clock};
 use super::users::{Users, UsersError};
 use crate::backend::{Backend, CallError, Session};
@@ -80,6 +81,7 @@ pub struct Authority {
     pub(super) inventory: Arc<Inventory>,
     pub(super) terms: Terms,
     pub(super) default_backends: Vec<String>,
+    pub(super) tickets: Tickets,
     stop: CancellationToken,
 }
 
@@ -113,6 +115,7 @@ impl Authority {
                 grace: config.revocation_grace,
             },
             default_backends: config.default_backends.clone(),
+            tickets: Tickets::default(),
             stop: CancellationToken::new(),
         });
         let period = SWEEP.min(config.idle_ttl / 2).max(Duration::from_millis(100));
@@ -125,6 +128,11 @@ impl Authority {
     /// now and then whether it still lives.
     pub async fn authenticate(&self, token: &str) -> Result<Caller, AuthError> {
         let SessionHolder { session } = self.identify(token)?;
+        self.confirm(session).await
+    }
+
+    /// The caller whose session this is, if it gives access to anything.
+    pub(super) async fn confirm(&self, session: Arc<GatewaySession>) -> Result<Caller, AuthError> {
         let now = self.refresh(&session).await;
         if session.accessible(now).next().is_some() {
             Ok(Caller { session })
@@ -144,6 +152,11 @@ impl Authority {
             TokenError::Expired => AuthError::Expired,
         })?;
         let session = self.registry.find(&id).ok_or(AuthError::Invalid)?;
+        self.hold(session)
+    }
+
+    /// Whoever uses a session, which they keep from going idle.
+    pub(super) fn hold(&self, session: Arc<GatewaySession>) -> Result<SessionHolder, AuthError> {
         let now = Instant::now();
         if session.has_expired(now) {
             self.end(&session);
@@ -159,7 +172,7 @@ impl Authority {
 
     /// Asks the session's backends whether it still lives, as far as that is due, and waits for
     /// them a little. Returns the time at which what is known then is known.
-    async fn refresh(&self, session: &GatewaySession) -> Instant {
+    pub(super) async fn refresh(&self, session: &GatewaySession) -> Instant {
         let now = Instant::now();
         let awaited = self.begin_checks(session, now);
         if awaited.is_empty() {
@@ -200,6 +213,7 @@ impl Authority {
 
     /// Ends a session, here at once and on its backends soon: it waits for them a little.
     pub async fn logout(&self, session: &GatewaySession) {
+        session.log_out();
         let leaving = self.end(session);
         let all_left = async {
             for one in leaving {
@@ -229,7 +243,7 @@ impl Authority {
     }
 
     /// Takes a session out of the registry and logs it out, unless someone else did.
-    fn end(&self, session: &GatewaySession) -> Vec<JoinHandle<()>> {
+    pub(super) fn end(&self, session: &GatewaySession) -> Vec<JoinHandle<()>> {
         if self.registry.remove(session) { self.depart(session) } else { Vec::new() }
     }
 
@@ -239,6 +253,7 @@ impl Authority {
     }
 
     fn sweep(&self) {
+        self.tickets.sweep(Instant::now());
         let gone = self.registry.sweep(Instant::now());
         if !gone.is_empty() {
             tracing::debug!(sessions = gone.len(), "sessions that were over have ended");

@@ -17,10 +17,12 @@ mod doors;
 mod key;
 mod liveness;
 mod login;
+mod presence;
 mod registry;
 pub mod roles;
 mod session;
 mod throttle;
+mod tickets;
 mod token;
 mod users;
 
@@ -28,7 +30,9 @@ pub use authority::{AuthError, Authority, StartError};
 pub use caller::{Caller, SessionHolder};
 pub use key::{KeyError, check_key_file};
 pub use login::{Login, LoginError};
+pub use presence::Over;
 pub use session::{BackendStatus, GatewaySession, NoAccess};
+pub use tickets::{Ticket, TooManyTickets};
 pub use users::{HashError, Users, UsersError, hash};
 
 #[cfg(test)]

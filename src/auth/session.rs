@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
@@ -99,6 +99,8 @@ pub struct GatewaySession {
     /// Set once. Who puts a standing in holds the lock, so that none slips into a session whose
     /// backend sessions have been taken out for good.
     ended: Mutex<bool>,
+    /// Its holder ended it.
+    logged_out: AtomicBool,
 }
 
 impl GatewaySession {
@@ -123,6 +125,7 @@ impl GatewaySession {
                 .map(|backend| Place { backend, standing: ArcSwapOption::empty() })
                 .collect(),
             ended: Mutex::new(false),
+            logged_out: AtomicBool::new(false),
         }
     }
 
@@ -235,6 +238,21 @@ impl GatewaySession {
     pub(super) fn has_expired(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.created) >= self.terms.absolute
             || now.saturating_duration_since(self.last_used()) >= self.terms.idle
+    }
+
+    /// How long it may still last, if it is used.
+    pub(super) fn time_left(&self, now: Instant) -> Duration {
+        self.terms.absolute.saturating_sub(now.saturating_duration_since(self.created))
+    }
+
+    /// Notes that its holder ends it.
+    pub(super) fn log_out(&self) {
+        self.logged_out.store(true, Ordering::Release);
+    }
+
+    /// Whether its holder ended it.
+    pub(super) fn is_logged_out(&self) -> bool {
+        self.logged_out.load(Ordering::Acquire)
     }
 
     /// Whether every backend session it had is over, so that nothing can be done with it.

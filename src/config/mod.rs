@@ -115,6 +115,21 @@ pub struct Limits {
     /// How long running requests may go on after SIGTERM or SIGINT.
     #[serde(deserialize_with = "units::duration_or_zero")]
     pub shutdown_grace: Duration,
+    /// Event streams at once; beyond it 503.
+    #[serde(deserialize_with = "units::count")]
+    pub max_event_streams: usize,
+    /// Event streams of one session at once; beyond it 429.
+    #[serde(deserialize_with = "units::count")]
+    pub max_event_streams_per_session: usize,
+    /// Event streams that ask for different things at once; beyond it 503.
+    #[serde(deserialize_with = "units::count")]
+    pub max_event_groups: usize,
+    /// How much memory may be taken by what has happened, for streams that are behind.
+    #[serde(deserialize_with = "units::size")]
+    pub event_history: u64,
+    /// How often an event stream gives a sign of life.
+    #[serde(deserialize_with = "units::duration")]
+    pub event_heartbeat: Duration,
 }
 
 impl Default for Limits {
@@ -129,6 +144,11 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(60),
             max_connections: 4096,
             shutdown_grace: Duration::from_secs(10),
+            max_event_streams: 3000,
+            max_event_streams_per_session: 1000,
+            max_event_groups: 500,
+            event_history: 16 << 20,
+            event_heartbeat: Duration::from_secs(15),
         }
     }
 }

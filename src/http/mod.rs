@@ -8,6 +8,7 @@
 pub mod answer;
 pub mod collections;
 mod cors;
+pub mod events;
 pub mod extract;
 pub mod openapi;
 pub mod page;
@@ -32,6 +33,7 @@ use crate::auth::Authority;
 use crate::config::Config;
 use crate::inventory::Inventory;
 use crate::ops::Tasks;
+use events::Events;
 
 /// What routes work with; their state is an `Arc` of it.
 #[derive(Debug)]
@@ -44,6 +46,8 @@ pub struct Gateway {
     pub authority: Arc<Authority>,
     /// What the gateway has started on the backends.
     pub tasks: Arc<Tasks>,
+    /// The streams of events.
+    pub events: Arc<Events>,
     /// Names this run of the gateway: revisions of another mean nothing to it.
     pub boot_id: String,
     /// The gateway is about to end.
@@ -55,13 +59,14 @@ impl Gateway {
     pub fn new(config: Arc<Config>, inventory: Arc<Inventory>, authority: Arc<Authority>) -> Self {
         let mut boot_id = Uuid::new_v4().simple().to_string();
         boot_id.truncate(12);
-        Self {
-            config,
-            inventory,
-            authority,
-            tasks: Tasks::new(),
-            boot_id,
-            stopping: CancellationToken::new(),
-        }
+        let stopping = CancellationToken::new();
+        let events = Arc::new(Events::new(
+            inventory.clone(),
+            authority.clone(),
+            &boot_id,
+            &config.limits,
+            stopping.clone(),
+        ));
+        Self { config, inventory, authority, tasks: Tasks::new(), events, boot_id, stopping }
     }
 }

@@ -9,8 +9,8 @@ use super::Gateway;
 use super::collections::{self, Source, View};
 use super::relations::relations;
 use super::routes::{
-    actions, backends, docs, health, objects, permissions, read_through, related, sessions, tasks,
-    vms, writes,
+    actions, backends, docs, events, health, objects, permissions, read_through, related, sessions,
+    tasks, vms, writes,
 };
 use super::shell::{method_not_allowed, not_found};
 use crate::datamodel::datamodel;
@@ -28,6 +28,8 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/sessions/current", get(sessions::current).delete(sessions::end))
         .route("/sessions/current/backends", post(sessions::add_backends))
         .route("/backends", get(backends::list))
+        .route("/events", get(events::stream))
+        .route("/events/tickets", post(events::ticket))
         .merge(collections())
         .merge(calls_only())
         .route("/tasks/{uuid}/actions/cancel", post(tasks::cancel))

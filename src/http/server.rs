@@ -3,7 +3,8 @@
 //! At `max_connections` no new connection is accepted until one ends; clients wait in the
 //! system's queue. A connection that sends no request within `header_timeout` is closed, and so is
 //! one that is idle for that long. So is one whose client takes nothing of an answer for
-//! `write_timeout`.
+//! `write_timeout`. A connection that becomes a WebSocket gives its place back: it has one among
+//! the event streams, which have limits of their own.
 
 mod patience;
 #[cfg(test)]
@@ -244,7 +245,8 @@ impl Protocols {
                 }
             })
         };
-        let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
+        let mut connection =
+            pin!(self.builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
         let mut stopped = pin!(self.stop.cancelled());
         // hyper waits for as long as it takes to learn which HTTP it is.
         let mut patience = pin!(tokio::time::sleep(self.first_request));

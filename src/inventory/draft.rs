@@ -254,6 +254,7 @@ impl Draft {
                 }
             }
         }
+        changes.sort_unstable_by_key(Change::order);
         self.snapshot.keep_revisions(old);
         Finished { snapshot: self.snapshot, changes, unreadable: self.unreadable }
     }
@@ -274,6 +275,7 @@ impl Draft {
                 (before, after) => changes.push(Change { before, after }),
             }
         }
+        changes.sort_unstable_by_key(Change::order);
         Finished { snapshot: self.snapshot, changes, unreadable: self.unreadable }
     }
 }

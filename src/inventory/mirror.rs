@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::demand::Demand;
 use super::draft::Finished;
+use super::feed::Feed;
 use super::refs::{RefIndex, Target};
 use super::revision::Revisions;
 use super::store::Snapshot;
@@ -150,6 +151,7 @@ pub struct Mirror {
     pub(super) backend: Arc<Backend>,
     pub(super) service: Option<ServiceAccount>,
     revisions: Arc<Revisions>,
+    feed: Arc<Feed>,
     reading: ArcSwapOption<Reading>,
     status: watch::Sender<Status>,
     refs: RwLock<RefIndex>,
@@ -182,12 +184,14 @@ impl Mirror {
         backend: Arc<Backend>,
         service: Option<ServiceAccount>,
         revisions: Arc<Revisions>,
+        feed: Arc<Feed>,
     ) -> Self {
         let status = Status::well(MirrorState::Waiting);
         Self {
             backend,
             service,
             revisions,
+            feed,
             reading: ArcSwapOption::empty(),
             status: watch::Sender::new(status),
             refs: RwLock::default(),
@@ -262,7 +266,7 @@ impl Mirror {
 
     /// Whether anybody wants the objects of a backend that has to be asked for them.
     pub(super) fn is_wanted(&self) -> bool {
-        self.demand.is_wanted() || self.changed.receiver_count() > 0
+        self.demand.is_wanted() || self.changed.receiver_count() > 0 || self.feed.is_followed()
     }
 
     /// Has one object of a polled backend read again; true once readers can see it as it is now.
@@ -362,19 +366,26 @@ impl Mirror {
         as_of: Option<Instant>,
         stale_since: Option<Instant>,
     ) {
-        let publish = |snapshot| {
-            let reading = Reading { snapshot: Arc::new(snapshot), stale_since, as_of };
+        let publish = |snapshot: &Arc<Snapshot>| {
+            let reading = Reading { snapshot: snapshot.clone(), stale_since, as_of };
             self.reading.store(Some(Arc::new(reading)));
         };
-        if finished.changes.is_empty() && self.reading.load().is_some() {
-            // Nothing that clients see has changed; what shows which refs may have.
-            publish(finished.snapshot);
-        } else {
-            self.revisions.next(|revision| {
+        let before = self.reading().map(|reading| reading.snapshot.clone());
+        match before {
+            Some(_) if finished.changes.is_empty() => {
+                // Nothing that clients see has changed; what shows which refs may have.
+                let snapshot = Arc::new(finished.snapshot);
+                publish(&snapshot);
+                self.feed.replaced(self.name(), snapshot);
+            }
+            before => self.revisions.next(|revision| {
                 finished.snapshot.stamp(revision, &finished.changes);
-                publish(finished.snapshot);
+                let snapshot = Arc::new(finished.snapshot);
+                publish(&snapshot);
+                let before = before.unwrap_or_else(|| Arc::new(Snapshot::empty()));
+                self.feed.changed(revision, self.name(), finished.changes, before, snapshot);
                 self.changed.send_replace(revision);
-            });
+            }),
         }
         if stale_since.is_none() {
             self.set_status(Status::well(MirrorState::Live));
@@ -430,8 +441,11 @@ impl Mirror {
 
     /// Forgets everything: nobody has been there for long.
     pub(super) fn forget(&self) {
-        self.reading.store(None);
+        let held = self.reading.swap(None).is_some();
         *self.refs.write() = RefIndex::default();
+        if held {
+            self.feed.forgot(self.name());
+        }
     }
 
     fn set_stale_since(&self, since: Option<Instant>) {
@@ -443,14 +457,19 @@ impl Mirror {
     }
 
     fn set_status(&self, next: Status) {
+        let mut news = None;
         self.status.send_if_modified(|status| {
             let modified = *status != next;
             if status.state != next.state {
                 let reason = next.reason.as_deref().unwrap_or("-");
                 tracing::info!(backend = self.name(), state = next.state.name(), reason, "mirror");
+                news = Some(next.clone());
             }
             *status = next;
             modified
         });
+        if let Some(status) = news {
+            self.feed.stands(self.name(), status);
+        }
     }
 }

@@ -8,6 +8,7 @@ mod date;
 mod demand;
 mod draft;
 mod encode;
+mod feed;
 mod json;
 mod keep;
 mod mirror;
@@ -23,6 +24,7 @@ mod value;
 
 pub use date::instant;
 pub use draft::is_mirrored;
+pub use feed::{Batch, Feed, Happening, Next, Present, What};
 pub use mirror::{Mirror, MirrorState, NotReady, Reading, Status};
 pub use record::Record;
 pub use refs::Target;
@@ -44,11 +46,15 @@ use mirror::ServiceAccount;
 /// How long shutting down waits for the mirrors' own logouts.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How much is kept of what has happened, unless told.
+const HISTORY: usize = 16 << 20;
+
 /// The mirrors of all backends.
 #[derive(Debug)]
 pub struct Inventory {
     mirrors: BTreeMap<String, Arc<Mirror>>,
     revisions: Arc<Revisions>,
+    feed: Arc<Feed>,
     tasks: Mutex<JoinSet<()>>,
     stop: CancellationToken,
 }
@@ -56,16 +62,22 @@ pub struct Inventory {
 impl Inventory {
     /// Starts to mirror these backends. Must be called within a runtime.
     pub fn start(backends: Vec<(Arc<Backend>, &BackendConfig)>) -> Arc<Self> {
+        Self::keeping(HISTORY, backends)
+    }
+
+    /// The same, where about so many bytes are kept of what has happened.
+    pub fn keeping(history: usize, backends: Vec<(Arc<Backend>, &BackendConfig)>) -> Arc<Self> {
         let (revisions, stop) = (Arc::new(Revisions::default()), CancellationToken::new());
+        let feed = Arc::new(Feed::new(history));
         let (mut mirrors, mut tasks) = (BTreeMap::new(), JoinSet::new());
         for (backend, config) in backends {
             let service = config.service_username.clone().zip(config.service_password.clone());
             let service = service.map(|(username, password)| ServiceAccount { username, password });
-            let mirror = Arc::new(Mirror::new(backend, service, revisions.clone()));
+            let mirror = Arc::new(Mirror::new(backend, service, revisions.clone(), feed.clone()));
             tasks.spawn(keep::keep(mirror.clone(), stop.clone()));
             mirrors.insert(mirror.name().to_owned(), mirror);
         }
-        Arc::new(Self { mirrors, revisions, tasks: Mutex::new(tasks), stop })
+        Arc::new(Self { mirrors, revisions, feed, tasks: Mutex::new(tasks), stop })
     }
 
     /// The mirrors, by the name of their backend.
@@ -76,6 +88,11 @@ impl Inventory {
     /// The mirror of the backend of this name.
     pub fn mirror(&self, name: &str) -> Option<&Arc<Mirror>> {
         self.mirrors.get(name)
+    }
+
+    /// What happens to the mirrors, in order.
+    pub fn feed(&self) -> &Arc<Feed> {
+        &self.feed
     }
 
     /// The newest revision of any mirror.

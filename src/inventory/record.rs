@@ -116,6 +116,30 @@ impl Record {
         name.and_then(|name| std::str::from_utf8(name).ok()).unwrap_or_default()
     }
 
+    /// The names of the fields in which it differs from `before`, in the class's order; fields that
+    /// the datamodel does not know follow.
+    pub fn changed<'a>(&'a self, before: &'a Self, class: &'a Class) -> Vec<&'a str> {
+        let known = class.fields.iter().enumerate();
+        let known =
+            known.filter(|(index, _)| self.field(class, *index) != before.field(class, *index));
+        let known = known.map(|(_, field)| field.name.as_str());
+        let (now, then) = (self.extras(class), before.extras(class));
+        let differ = now.iter().filter(|extra| !then.contains(extra));
+        let went = then.iter().filter(|(name, _)| now.iter().all(|(other, _)| other != name));
+        known.chain(differ.chain(went).map(|(name, _)| *name)).collect()
+    }
+
+    /// The fields that the datamodel does not know: names and values.
+    fn extras(&self, class: &Class) -> Vec<(&str, &[u8])> {
+        let slots = (FIRST_FIELD + class.fields.len()).min(self.slots())..self.slots();
+        let extras = slots.filter_map(|slot| {
+            let slot = self.slot(slot)?;
+            let end = memchr::memmem::find(slot, b"\":")?;
+            Some((std::str::from_utf8(slot.get(1..end)?).ok()?, &slot[end + 2..]))
+        });
+        extras.collect()
+    }
+
     /// `"name":value` of the slot, if the record has it.
     pub(super) fn slot(&self, slot: usize) -> Option<&[u8]> {
         let start = *self.offsets.get(slot)? as usize;
@@ -199,5 +223,52 @@ impl RecordBuilder {
             *last = b'}';
         }
         Record { bytes: self.bytes.as_slice().into(), offsets: self.offsets.as_slice().into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::datamodel::datamodel;
+
+    fn record(
+        name: &str,
+        state: Option<&str>,
+        extras: &[(&str, &str)],
+    ) -> (Record, &'static Class) {
+        let class = datamodel().class("VM").expect("a class");
+        let mut builder = RecordBuilder::default();
+        builder.start(Uuid::from_u128(7), "lab");
+        for field in &class.fields {
+            let value = match field.name.as_str() {
+                "name_label" => Some(name),
+                "power_state" => state,
+                _ => None,
+            };
+            builder.slot(&field.name, |out| {
+                out.extend_from_slice(value.unwrap_or_default().as_bytes());
+                value.is_some()
+            });
+        }
+        for (name, value) in extras {
+            builder.slot(name, |out| {
+                out.extend_from_slice(value.as_bytes());
+                true
+            });
+        }
+        (builder.finish(), class)
+    }
+
+    #[test]
+    fn what_changed_is_told_by_name() {
+        let (one, class) = record("\"a\"", Some("\"Running\""), &[("later", "1"), ("new", "2")]);
+        assert!(one.changed(&one.clone(), class).is_empty());
+        let (other, _) = record("\"b\"", None, &[("new", "2"), ("later", "3")]);
+        let mut changed = one.changed(&other, class);
+        changed.sort_unstable();
+        assert_eq!(changed, ["later", "name_label", "power_state"]);
+        let (bare, _) = record("\"a\"", Some("\"Running\""), &[("later", "1")]);
+        assert_eq!(one.changed(&bare, class), ["new"]);
+        assert_eq!(bare.changed(&one, class), ["new"]);
     }
 }

@@ -182,6 +182,13 @@ impl Table {
         self.objects.range((Excluded(uuid), Unbounded)).map(|(_, object)| object)
     }
 
+    /// The objects behind `uuid`, or all of them, in order.
+    pub fn behind(&self, uuid: Option<Uuid>) -> impl Iterator<Item = &Arc<Object>> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = uuid.map_or(Unbounded, Excluded);
+        self.objects.range((from, Unbounded)).map(|(_, object)| object)
+    }
+
     fn insert(&mut self, object: Arc<Object>) -> Option<Arc<Object>> {
         self.bytes += object.record.json().len();
         let before = self.objects.insert(object.uuid, object);
@@ -322,4 +329,16 @@ pub struct Change {
     pub before: Option<Arc<Object>>,
     /// The version after.
     pub after: Option<Arc<Object>>,
+}
+
+impl Change {
+    /// The version that is left of the object, the last one where it was deleted.
+    pub fn object(&self) -> Option<&Arc<Object>> {
+        self.after.as_ref().or(self.before.as_ref())
+    }
+
+    /// Where it stands in its batch: by class and uuid, deletions last.
+    pub(super) fn order(&self) -> (bool, Option<(ClassId, Uuid)>) {
+        (self.after.is_none(), self.object().map(|object| (object.class, object.uuid)))
+    }
 }

@@ -49,15 +49,18 @@ impl Contract {
         };
         let media = answer.header("content-type").unwrap_or_default();
         let schema = &content.get(media).unwrap_or_else(|| panic!("{at}: {media:?}"))["schema"];
-        let body = answer.json();
+        let bodies = match media {
+            "text/event-stream" => crate::events::client::parse(&answer.body),
+            _ => vec![answer.json()],
+        };
         let mut validators = self.validators.borrow_mut();
         let validator =
             validators.entry(schema.to_string()).or_insert_with(|| self.compile(schema));
-        let wrong: Vec<_> = validator
-            .iter_errors(&body)
-            .map(|error| format!("{} at {}", error, error.instance_path()))
-            .collect();
+        let errors = bodies.iter().flat_map(|body| validator.iter_errors(body));
+        let wrong: Vec<_> =
+            errors.map(|error| format!("{} at {}", error, error.instance_path())).collect();
         assert!(wrong.is_empty(), "{at}: {wrong:?}");
+        let body = &bodies.first().cloned().unwrap_or_default();
         if media == "application/problem+json" {
             assert_eq!(body["status"], answer.status.as_u16(), "{at}");
         }

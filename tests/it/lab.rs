@@ -161,9 +161,14 @@ impl Gate {
 
     /// Sends a request and keeps the answer in mind.
     pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
-        let response = request.send().await.expect("an answer");
+        let mut response = request.send().await.expect("an answer");
         let (status, headers) = (response.status(), response.headers().clone());
-        let body = response.bytes().await.expect("a whole body").to_vec();
+        let is_stream = headers.get("content-type").is_some_and(|it| it == "text/event-stream");
+        let body = match is_stream {
+            // It never ends; how it begins will do.
+            true => response.chunk().await.expect("a body").unwrap_or_default().to_vec(),
+            false => response.bytes().await.expect("a whole body").to_vec(),
+        };
         let mut answers = self.answers.lock().expect("not poisoned");
         for value in headers.values() {
             answers.extend_from_slice(value.as_bytes());
@@ -172,6 +177,26 @@ impl Gate {
         answers.extend_from_slice(&body);
         answers.push(b'\n');
         Answer { status, headers, body }
+    }
+
+    /// Keeps in mind what was answered otherwise.
+    pub(crate) fn keep(&self, bytes: &[u8]) {
+        self.answers.lock().expect("not poisoned").extend_from_slice(bytes);
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
+        self.running.address()
+    }
+
+    /// How many event streams it has, and how much they cost.
+    pub(crate) fn streams(&self) -> xengate::http::events::Counts {
+        self.running.gateway().events.counts()
+    }
+
+    /// Ends the gateway, as a signal would, and waits until it has ended.
+    pub(crate) async fn stop(self) {
+        self.running.shutdown().await;
     }
 
     /// `GET path` as whoever `token` names.
@@ -247,8 +272,13 @@ impl Gate {
     }
 }
 
+/// Everything that was logged so far.
+pub(crate) fn logged() -> Vec<u8> {
+    LOGS.get().expect("captured").lock().expect("not poisoned").clone()
+}
+
 /// What stands around `part` in `text`, if it is there.
-fn around(text: &[u8], part: &str) -> Option<String> {
+pub(crate) fn around(text: &[u8], part: &str) -> Option<String> {
     let at = text.windows(part.len()).position(|window| window == part.as_bytes())?;
     let (start, end) = (at.saturating_sub(80), (at + part.len() + 80).min(text.len()));
     Some(String::from_utf8_lossy(&text[start..end]).into_owned())

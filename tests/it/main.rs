@@ -7,6 +7,7 @@ mod bad_input;
 mod command_line;
 mod conformance;
 mod coverage;
+mod events;
 mod floors;
 mod lab;
 mod life_cycles;

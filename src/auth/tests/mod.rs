@@ -3,6 +3,8 @@
 mod liveness;
 mod logins;
 pub(crate) mod pool;
+mod presence;
+mod tickets;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

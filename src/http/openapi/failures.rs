@@ -152,6 +152,13 @@ pub(super) const TOO_MANY: Failure = own(
     "Too many logins have failed for this address or this user name, or there are too many \
      sessions.",
 );
+/// Too many streams.
+pub(super) const TOO_MANY_STREAMS: Failure = own(
+    "TooManyStreams",
+    429,
+    &[Code::TooManyOwnStreams, Code::TooManyTickets],
+    "The session has as many event streams, or unused tickets, as one may have.",
+);
 /// The backend has enough of these.
 pub(super) const TOO_MANY_CALLS: Failure =
     of_backend("TooManyCalls", 429, &[], "The backend has as many of these under way as it takes.");
@@ -198,6 +205,7 @@ pub(super) const UNAVAILABLE: Failure = own(
     &[
         Code::Overloaded,
         Code::TooManySessions,
+        Code::TooManyStreams,
         Code::LoginNotConfigured,
         Code::ShuttingDown,
         Code::BackendUnreachable,
@@ -309,6 +317,7 @@ mod tests {
         UNPROCESSABLE,
         BAD_ARGUMENT,
         TOO_MANY,
+        TOO_MANY_STREAMS,
         TOO_MANY_CALLS,
         HEADER_TOO_LARGE,
         INTERNAL,

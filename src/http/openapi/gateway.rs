@@ -35,7 +35,7 @@ pub(super) fn operations(parts: &mut Parts) -> Vec<Operation> {
     vec![backends(parts), livez(parts), readyz(parts), document(parts)]
 }
 
-fn mirror_state(parts: &mut Parts) -> Shape {
+pub(super) fn mirror_state(parts: &mut Parts) -> Shape {
     parts.schema("BackendState", |_| {
         let text = "How far the gateway follows a backend: `waiting` for a session to read with, \
                     `syncing` for the first time, `live`, `stale` (answers come from what was last \

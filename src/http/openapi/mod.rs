@@ -5,6 +5,7 @@
 
 mod actions;
 mod answers;
+mod events;
 mod examples;
 mod failures;
 mod gateway;
@@ -53,6 +54,7 @@ fn built() -> &'static Built {
         let mut operations = sessions::operations(&mut parts);
         operations.push(permissions::operation(&mut parts));
         operations.extend(gateway::operations(&mut parts));
+        operations.extend(events::operations(&mut parts));
         for collection in collections() {
             let class = datamodel().class(collection.class).expect("collections name classes");
             operations.extend(reads::operations(&mut parts, collection, class));
@@ -140,7 +142,8 @@ fn tags() -> Vec<utoipa::openapi::Tag> {
     let tag = |name: &str, description: &str| {
         TagBuilder::new().name(name).description(Some(description)).build()
     };
-    let mut tags: Vec<_> = gateway::TAGS.iter().map(|(name, text)| tag(name, text)).collect();
+    let own = gateway::TAGS.iter().chain(events::TAGS);
+    let mut tags: Vec<_> = own.map(|(name, text)| tag(name, text)).collect();
     let mut classes: Vec<&str> = collections().iter().map(|collection| collection.class).collect();
     classes.dedup();
     classes.extend(calls_only().iter().map(|collection| collection.class));

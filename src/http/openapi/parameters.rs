@@ -20,6 +20,11 @@ pub(super) fn of_list(parts: &mut Parts) -> Vec<Ref> {
     ]
 }
 
+/// Which backend's objects, where not those of all.
+pub(super) fn of_reads_backend(parts: &mut Parts) -> Ref {
+    parts.parameter("backend", backend)
+}
+
 /// What says which object is meant.
 pub(super) fn of_object(parts: &mut Parts) -> Vec<Ref> {
     let uuid = || {

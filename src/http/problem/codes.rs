@@ -67,6 +67,12 @@ pub enum Code {
     Overloaded,
     /// The gateway has as many sessions as it may.
     TooManySessions,
+    /// The gateway has as many event streams as it may.
+    TooManyStreams,
+    /// The session has as many event streams as it may.
+    TooManyOwnStreams,
+    /// The session has as many unused tickets as it may.
+    TooManyTickets,
     /// Nobody can log in until somebody changes a configuration.
     LoginNotConfigured,
     /// The gateway is about to end.
@@ -117,6 +123,9 @@ impl Code {
         Self::BadReply,
         Self::Overloaded,
         Self::TooManySessions,
+        Self::TooManyStreams,
+        Self::TooManyOwnStreams,
+        Self::TooManyTickets,
         Self::LoginNotConfigured,
         Self::ShuttingDown,
         Self::BackendUnreachable,
@@ -224,6 +233,19 @@ impl Code {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The gateway has as many sessions as it may",
             ),
+            Self::TooManyStreams => (
+                "TOO_MANY_STREAMS",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The gateway has as many event streams as it may",
+            ),
+            Self::TooManyOwnStreams => (
+                "TOO_MANY_OWN_STREAMS",
+                StatusCode::TOO_MANY_REQUESTS,
+                "The session has as many event streams as it may",
+            ),
+            Self::TooManyTickets => {
+                ("TOO_MANY_TICKETS", StatusCode::TOO_MANY_REQUESTS, "Too many unused tickets")
+            }
             Self::LoginNotConfigured => (
                 "LOGIN_NOT_CONFIGURED",
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -277,6 +299,9 @@ impl Code {
                 | Self::BadReply
                 | Self::Overloaded
                 | Self::TooManySessions
+                | Self::TooManyStreams
+                | Self::TooManyOwnStreams
+                | Self::TooManyTickets
                 | Self::ShuttingDown
                 | Self::BackendUnreachable
                 | Self::BackendBusy

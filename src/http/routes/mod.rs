@@ -3,6 +3,7 @@
 pub mod actions;
 pub mod backends;
 pub mod docs;
+pub mod events;
 pub mod health;
 pub mod objects;
 pub mod permissions;

@@ -152,7 +152,7 @@ pub async fn add_backends(
 }
 
 /// An answer nobody may keep a copy of.
-fn secret(body: &impl Serialize) -> Response {
+pub(super) fn secret(body: &impl Serialize) -> Response {
     let mut response = json(serde_json::to_vec(body).expect("strings and uuids are always JSON"));
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -266,12 +266,15 @@ impl SessionView {
     }
 }
 
-fn rfc3339(time: SystemTime) -> String {
+pub(super) fn rfc3339(time: SystemTime) -> String {
     humantime::format_rfc3339_seconds(time).to_string()
 }
 
 /// The one place where a token is written out: to whom it was made for.
-fn expose<S: Serializer>(token: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn expose<S: Serializer>(
+    token: &SecretString,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(token.expose_secret())
 }
 

@@ -1,0 +1,255 @@
+//! Followers who want the same: for them things are looked at once and encoded once.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use foldhash::HashMap;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::encode::{Encoded, Ids, encode};
+use super::frames::Wire;
+use super::selection::Selection;
+use crate::config::Limits;
+use crate::inventory::{Feed, Happening, Next, What};
+
+/// What a group keeps ready for followers who are a little behind. Who is further behind has the
+/// history.
+const READY_BYTES: usize = 256 << 10;
+const READY_ITEMS: usize = 512;
+
+/// Where more objects than this have to be looked at, it is done where it is in nobody's way.
+const MUCH: usize = 500;
+
+/// A place in what happened, and the newest revision there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct At {
+    pub(super) place: u64,
+    pub(super) revision: u64,
+}
+
+impl At {
+    pub(super) fn of(happening: &Happening) -> Self {
+        Self { place: happening.place, revision: happening.revision }
+    }
+}
+
+/// What lies behind a place, as far as a group has it ready.
+#[derive(Debug)]
+pub(super) enum Behind {
+    /// Something for its followers, and the place it is at.
+    Encoded(At, Encoded),
+    /// Nothing up to here.
+    Nothing(At),
+    /// It is not ready any more.
+    Unknown,
+}
+
+/// All groups.
+#[derive(Debug)]
+pub(super) struct Groups {
+    feed: Arc<Feed>,
+    ids: Ids,
+    most: usize,
+    groups: Mutex<HashMap<(Wire, String), Weak<Group>>>,
+    encoded: AtomicU64,
+}
+
+/// One group. Its task lasts as long as somebody holds it.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) selection: Selection,
+    pub(super) wire: Wire,
+    pub(super) ids: Ids,
+    ready: RwLock<Ready>,
+    /// The place of the newest thing for its followers.
+    news: watch::Sender<u64>,
+    all: Weak<Groups>,
+    _task: DropGuard,
+}
+
+/// There are as many groups as there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TooManyGroups;
+
+#[derive(Debug)]
+struct Ready {
+    items: VecDeque<(At, Encoded)>,
+    bytes: usize,
+    /// Everything behind this place and up to `until` that is not nothing is in `items`.
+    from: u64,
+    until: At,
+}
+
+impl Groups {
+    pub(super) fn new(feed: Arc<Feed>, boot_id: Arc<str>, limits: &Limits) -> Arc<Self> {
+        let most = limits.max_event_groups;
+        Arc::new(Self {
+            feed,
+            ids: Ids(boot_id),
+            most,
+            groups: Mutex::default(),
+            encoded: AtomicU64::new(0),
+        })
+    }
+
+    pub(super) fn feed(&self) -> &Arc<Feed> {
+        &self.feed
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.groups.lock().len()
+    }
+
+    /// How often something was encoded, for a group or for one follower that was behind.
+    pub(super) fn encoded(&self) -> u64 {
+        self.encoded.load(Ordering::Relaxed)
+    }
+
+    /// The group of those who want this, in this form.
+    pub(super) fn join(
+        self: &Arc<Self>,
+        selection: Selection,
+        wire: Wire,
+    ) -> Result<Arc<Group>, TooManyGroups> {
+        let mut groups = self.groups.lock();
+        let key = (wire, selection.key().to_owned());
+        if let Some(group) = groups.get(&key).and_then(Weak::upgrade) {
+            return Ok(group);
+        }
+        if groups.len() >= self.most {
+            return Err(TooManyGroups);
+        }
+        let newest = self.feed.newest();
+        let present = self.feed.present();
+        let until = At { place: present.place, revision: present.revision };
+        let ready = Ready { items: VecDeque::new(), bytes: 0, from: until.place, until };
+        let over = CancellationToken::new();
+        let group = Arc::new(Group {
+            selection,
+            wire,
+            ids: self.ids.clone(),
+            ready: RwLock::new(ready),
+            news: watch::Sender::new(until.place),
+            all: Arc::downgrade(self),
+            _task: over.clone().drop_guard(),
+        });
+        groups.insert(key, Arc::downgrade(&group));
+        drop(groups);
+        let work = Group::keep_up(Arc::downgrade(&group), self.feed.clone(), newest);
+        tokio::spawn(async move { over.run_until_cancelled(work).await });
+        Ok(group)
+    }
+}
+
+impl Group {
+    /// Tells of everything there is for the followers, by its place.
+    pub(super) fn news(&self) -> watch::Receiver<u64> {
+        self.news.subscribe()
+    }
+
+    /// What comes behind `place`.
+    pub(super) fn behind(&self, place: u64) -> Behind {
+        let ready = self.ready.read();
+        if place < ready.from {
+            return Behind::Unknown;
+        }
+        let next = ready.items.partition_point(|(at, _)| at.place <= place);
+        match ready.items.get(next) {
+            Some((at, encoded)) => Behind::Encoded(*at, encoded.clone()),
+            None => Behind::Nothing(ready.until),
+        }
+    }
+
+    /// What something that happened means to the followers.
+    pub(super) fn encode(&self, happening: &Happening) -> Encoded {
+        let encoded = encode(&self.selection, self.wire, &self.ids, happening);
+        if let (Encoded::Frames(_), Some(all)) = (&encoded, self.all.upgrade()) {
+            all.encoded.fetch_add(1, Ordering::Relaxed);
+        }
+        encoded
+    }
+
+    /// Looks at everything that happens.
+    async fn keep_up(group: Weak<Self>, feed: Arc<Feed>, mut newest: watch::Receiver<u64>) {
+        // The history outlives its groups, so this ends only with the group.
+        while newest.changed().await.is_ok() {
+            let Some(group) = group.upgrade() else { return };
+            loop {
+                let place = group.ready.read().until.place;
+                match feed.next(place) {
+                    Next::Nothing => break,
+                    Next::Happening(happening) => {
+                        let encoded = look_at(&group, &happening).await;
+                        group.put(At::of(&happening), encoded);
+                    }
+                    // The followers have missed as much, and find out for themselves.
+                    Next::Gone => {
+                        let present = feed.present();
+                        group.skip_to(At { place: present.place, revision: present.revision });
+                    }
+                }
+            }
+        }
+    }
+
+    fn put(&self, at: At, encoded: Encoded) {
+        let mut ready = self.ready.write();
+        ready.until = at;
+        if matches!(encoded, Encoded::Nothing) {
+            return;
+        }
+        ready.bytes += encoded.bytes();
+        ready.items.push_back((at, encoded));
+        while ready.items.len() > 1
+            && (ready.bytes > READY_BYTES || ready.items.len() > READY_ITEMS)
+            && let Some((oldest, encoded)) = ready.items.pop_front()
+        {
+            ready.bytes -= encoded.bytes();
+            ready.from = oldest.place;
+        }
+        drop(ready);
+        self.news.send_replace(at.place);
+    }
+
+    fn skip_to(&self, at: At) {
+        let mut ready = self.ready.write();
+        *ready = Ready { items: VecDeque::new(), bytes: 0, from: at.place, until: at };
+        drop(ready);
+        self.news.send_replace(at.place);
+    }
+}
+
+async fn look_at(group: &Arc<Group>, happening: &Arc<Happening>) -> Encoded {
+    let much = match &happening.what {
+        What::Changes(batch) => group.selection.effort(batch) > MUCH,
+        What::Status(_) | What::Forgotten => false,
+    };
+    if !much {
+        return group.encode(happening);
+    }
+    let (group, happening) = (group.clone(), happening.clone());
+    let work = move || group.encode(&happening);
+    match tokio::task::spawn_blocking(work).await {
+        Ok(encoded) => encoded,
+        Err(error) => {
+            tracing::error!(%error, "events could not be encoded");
+            Encoded::Resync(super::encode::Reason::TooMuch)
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let Some(all) = self.all.upgrade() else { return };
+        let mut groups = all.groups.lock();
+        let key = (self.wire, self.selection.key().to_owned());
+        // Another of this key may have come in the meantime.
+        if groups.get(&key).is_some_and(|group| group.strong_count() == 0) {
+            groups.remove(&key);
+        }
+    }
+}

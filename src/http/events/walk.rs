@@ -1,0 +1,63 @@
+//! A snapshot as events, in small steps.
+//!
+//! A walk holds on to the objects of its start. That takes no memory of its own for as long as the
+//! history reaches back to there, which holds on to them too; beyond, the walk is given up.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::encode::{Ids, write};
+use super::frames::Frames;
+use super::selection::{Kind, Selection};
+use crate::datamodel::Class;
+use crate::inventory::Snapshot;
+
+/// How much one step writes, and how many objects it looks at.
+const STEP_BYTES: usize = 32 << 10;
+const STEP_OBJECTS: usize = 1000;
+
+/// A walk through the objects that a selection holds.
+#[derive(Debug)]
+pub(super) struct Walk {
+    /// What is still to be walked through.
+    left: VecDeque<(Arc<Snapshot>, &'static Class)>,
+    /// The last object seen of the first of these.
+    after: Option<Uuid>,
+}
+
+impl Walk {
+    pub(super) fn new(
+        selection: &Selection,
+        snapshots: &BTreeMap<Arc<str>, Arc<Snapshot>>,
+    ) -> Self {
+        let wanted = selection.backends().iter().filter_map(|backend| snapshots.get(backend));
+        let left = wanted
+            .flat_map(|snapshot| selection.classes().map(|class| (snapshot.clone(), class)))
+            .collect();
+        Self { left, after: None }
+    }
+
+    /// Writes some more of it; whether there is any left.
+    pub(super) fn step(&mut self, selection: &Selection, ids: &Ids, frames: &mut Frames) -> bool {
+        let mut seen = 0;
+        while let Some((snapshot, class)) = self.left.front() {
+            let objects = snapshot.class(class.id).behind(self.after);
+            for object in objects {
+                if seen >= STEP_OBJECTS || frames.bytes() >= STEP_BYTES {
+                    return true;
+                }
+                seen += 1;
+                self.after = Some(object.uuid());
+                if selection.holds(snapshot, object) {
+                    let revision = ids.id(object.revision());
+                    write(selection, Kind::Add, object, &revision, &[], frames);
+                }
+            }
+            self.left.pop_front();
+            self.after = None;
+        }
+        false
+    }
+}
