@@ -14,6 +14,7 @@ pub mod create;
 pub mod defaults;
 pub mod destroy;
 mod error;
+mod listing;
 mod lookup;
 pub mod patch;
 pub mod provision;
@@ -25,6 +26,7 @@ mod waited;
 
 pub use capability::{Lacking, Version};
 pub use error::{Failure, OpError};
+pub use listing::{ask_for_vcpus, domains, host_cpus};
 pub use lookup::{Known, Lookup};
 pub use reach::{Done, Reach, Settled, Touched};
 pub use tasks::{Left, Status, TaskView, Tasks};

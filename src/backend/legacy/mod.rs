@@ -91,7 +91,6 @@ impl Legacy {
 
     /// The VCPUs of a domain, as xend lists them.
     pub(super) async fn vcpus(&self, uuid: &str) -> Result<Value, CallError> {
-        self.read(uuid, 0).await?;
         let within = self.line.call_timeout;
         let args = [Arg::from(uuid)];
         let asked =

@@ -42,8 +42,8 @@ impl<S: Sync> FromRequestParts<S> for AcceptsObject {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let text =
             "this path answers application/json, and application/sxp of what xend has that of";
-        match (accepts_json(&parts.headers), names(&parts.headers, SXP)) {
-            (_, true) if !names(&parts.headers, "application/json") => Ok(Self::Sxp),
+        match (accepts_json(&parts.headers), names_media_type(&parts.headers, SXP)) {
+            (_, true) if !names_media_type(&parts.headers, "application/json") => Ok(Self::Sxp),
             (true, _) => Ok(Self::Json),
             (false, true) => Ok(Self::Sxp),
             (false, false) => Err(Problem::new(Code::NotAcceptable, text)),
@@ -52,7 +52,7 @@ impl<S: Sync> FromRequestParts<S> for AcceptsObject {
 }
 
 /// Whether a client takes this very media type, by its name.
-fn names(headers: &HeaderMap, media_type: &str) -> bool {
+pub fn names_media_type(headers: &HeaderMap, media_type: &str) -> bool {
     let values = headers.get_all(header::ACCEPT).iter();
     let ranges = values.filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(','));
     ranges.into_iter().any(|range| {
@@ -60,6 +60,12 @@ fn names(headers: &HeaderMap, media_type: &str) -> bool {
         parts.next().is_some_and(|media| media.eq_ignore_ascii_case(media_type))
             && !parts.any(refuses)
     })
+}
+
+/// Whether a client takes text among other things, or says nothing of what it takes.
+pub fn takes_any_text(headers: &HeaderMap) -> bool {
+    !headers.contains_key(header::ACCEPT)
+        || ["text/plain", "text/*", "*/*"].iter().any(|range| names_media_type(headers, range))
 }
 
 /// Whether a range's parameter says that it is what a client does not take.

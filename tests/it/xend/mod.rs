@@ -5,6 +5,7 @@ mod load;
 mod logins;
 mod replay;
 mod server;
+mod views;
 
 use argon2::password_hash::{PasswordHasher, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};

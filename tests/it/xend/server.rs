@@ -16,6 +16,13 @@ pub(super) fn recorded(name: &str) -> Vec<u8> {
     fs::read(folder.join(format!("{name}.resp"))).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
+/// A whole reply with a body of the frozen xend's.
+pub(super) fn matched(name: &str) -> Vec<u8> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/xend/matched");
+    let file = folder.join(format!("legacy-{name}.response.xml"));
+    whole(&fs::read_to_string(file).unwrap_or_else(|error| panic!("{name}: {error}")))
+}
+
 /// A recorded reply with one text in the place of another.
 pub(super) fn changed(name: &str, from: &str, to: &str) -> Vec<u8> {
     let reply = String::from_utf8(recorded(name)).expect("UTF-8");
