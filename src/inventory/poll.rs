@@ -104,6 +104,10 @@ impl Poll {
                 self.wanted = Instant::now();
             } else if polling.is_none() {
                 self.mirror.demand.sleep();
+                // Whoever asked in between has woken nobody.
+                if self.mirror.is_wanted() {
+                    continue;
+                }
                 if self.wanted.elapsed() >= IDLE_LIFE {
                     self.mirror.forget();
                 }
@@ -124,7 +128,8 @@ impl Poll {
                 Some(reread) = inbox.recv() => rereading.push(self.read_again(reread)),
                 () = self.mirror.demand.wake.notified(), if idle => {}
                 () = sleep_until(next), if idle => {
-                    if wanted {
+                    // It may have been a long sleep.
+                    if self.mirror.is_wanted() {
                         polling = self.begin().await;
                     } else {
                         self.probe().await;
