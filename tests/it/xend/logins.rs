@@ -135,3 +135,11 @@ async fn a_restarted_xend_is_logged_in_to_again() {
     assert!(server.count("session.login_with_password") > before);
     gate.end(&[SESSION.to_owned(), another.to_owned()]).await;
 }
+
+#[tokio::test]
+async fn a_xend_that_is_taken_for_xapi_lets_nobody_in() {
+    let server = Server::xen_api().await;
+    let gate = gate(&format!("{}/RPC2", server.url), Kind::Xapi, |_| {}).await;
+    login(&gate, "anyone", "anything").await.problem(502, "BAD_REPLY");
+    gate.end(&[SESSION.to_owned()]).await;
+}
