@@ -88,7 +88,8 @@ impl App {
                 }
             };
         let gateway = Arc::new(Gateway::new(config.clone(), inventory, authority));
-        let shell = Shell::new(router(gateway.clone()), &config.limits, &config.cors);
+        let bodies = gateway.bodies.clone();
+        let shell = Shell::new(router(gateway.clone()), &config.limits, &config.cors, bodies);
         shell.trust(&config.trusted_proxies);
         let server = Server { listener, tls: acceptor, shell, limits: config.limits.clone() };
         let server = tokio::spawn(server.run(gateway.stopping.clone()));

@@ -43,14 +43,14 @@ enum Command {
     /// Serve the pools of a configuration.
     Serve(Serve),
     /// Serve a simulated pool: nothing needed, nothing touched.
-    Demo(Simulated),
+    Demo(Simulation),
     /// Say what is wrong with a configuration, with the line.
     CheckConfig {
         /// The configuration.
         file: PathBuf,
     },
     /// Run a simulated pool alone, for whoever writes clients of the Xen-API.
-    Sim(Simulated),
+    Sim(Simulation),
     /// Hash a password for [[users]]: the password from standard input or a prompt, the hash on
     /// standard output.
     HashPassword,
@@ -99,6 +99,17 @@ struct Simulated {
     still: bool,
 }
 
+#[derive(Debug, Args)]
+struct Simulation {
+    #[command(flatten)]
+    simulated: Simulated,
+
+    /// A xend of old instead, with both of its interfaces; --listen is where the Xen-API one
+    /// listens.
+    #[arg(long)]
+    xend: bool,
+}
+
 impl Simulated {
     fn listen_or(&self, port: u16) -> SocketAddr {
         self.listen.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
@@ -140,8 +151,10 @@ pub fn run() -> ExitCode {
     logging::start(cli.log_format);
     let done = match cli.command {
         Command::Serve(serve) => on_runtime(serve::run(serve)),
-        Command::Demo(demo) => on_runtime(demo::run(demo)),
-        Command::Sim(sim) => on_runtime(simulate::run(sim)),
+        Command::Demo(demo) if demo.xend => on_runtime(demo::run_xend(demo.simulated)),
+        Command::Demo(demo) => on_runtime(demo::run(demo.simulated)),
+        Command::Sim(sim) if sim.xend => on_runtime(simulate::run_xend(sim.simulated)),
+        Command::Sim(sim) => on_runtime(simulate::run(sim.simulated)),
         Command::CheckConfig { file } => check::run(&file).map(|()| say("ok")),
         Command::HashPassword => hash_password::run(),
         Command::Openapi => {

@@ -42,7 +42,9 @@ pub(super) fn layer(cors: &config::Cors) -> Option<CorsLayer> {
             header::LINK,
             header::LOCATION,
             header::RETRY_AFTER,
+            HeaderName::from_static("preference-applied"),
             HeaderName::from_static("xen-revision"),
+            HeaderName::from_static("xen-revision-pending"),
             HeaderName::from_static("xen-stale"),
         ])
         .max_age(MAX_AGE);

@@ -6,34 +6,45 @@
 //! `server.rs` where requests come from.
 
 pub mod answer;
+pub mod bodies;
 pub mod collections;
+pub mod compression;
 mod cors;
 pub mod events;
 pub mod extract;
+pub mod formats;
+pub mod listing;
 pub mod openapi;
 pub mod page;
+pub mod pins;
 pub mod problem;
 pub mod reading;
 pub mod relations;
 pub mod representation;
 pub mod request_id;
+pub mod revision;
 pub mod router;
 pub mod routes;
 pub mod scope;
 pub mod server;
 pub mod shell;
 pub mod tls;
+pub mod validators;
 
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use self::bodies::Bodies;
 use crate::auth::Authority;
 use crate::config::Config;
 use crate::inventory::Inventory;
 use crate::ops::Tasks;
 use events::Events;
+
+/// How many characters name a run of the gateway.
+const BOOT_ID_LENGTH: usize = 12;
 
 /// What routes work with; their state is an `Arc` of it.
 #[derive(Debug)]
@@ -46,10 +57,14 @@ pub struct Gateway {
     pub authority: Arc<Authority>,
     /// What the gateway has started on the backends.
     pub tasks: Arc<Tasks>,
+    /// Large bodies that many clients get.
+    pub bodies: Arc<Bodies>,
     /// The streams of events.
     pub events: Arc<Events>,
     /// Names this run of the gateway: revisions of another mean nothing to it.
-    pub boot_id: String,
+    pub boot_id: Arc<str>,
+    /// Orders that are kept for the pages to come.
+    pub pins: pins::Pins,
     /// The gateway is about to end.
     pub stopping: CancellationToken,
 }
@@ -58,7 +73,8 @@ impl Gateway {
     /// A gateway of these parts.
     pub fn new(config: Arc<Config>, inventory: Arc<Inventory>, authority: Arc<Authority>) -> Self {
         let mut boot_id = Uuid::new_v4().simple().to_string();
-        boot_id.truncate(12);
+        boot_id.truncate(BOOT_ID_LENGTH);
+        let bodies = Arc::new(Bodies::new(config.limits.max_cached));
         let stopping = CancellationToken::new();
         let events = Arc::new(Events::new(
             inventory.clone(),
@@ -67,6 +83,16 @@ impl Gateway {
             &config.limits,
             stopping.clone(),
         ));
-        Self { config, inventory, authority, tasks: Tasks::new(), events, boot_id, stopping }
+        Self {
+            config,
+            inventory,
+            authority,
+            tasks: Tasks::new(),
+            pins: pins::Pins::default(),
+            bodies,
+            events,
+            boot_id: boot_id.into(),
+            stopping,
+        }
     }
 }

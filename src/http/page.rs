@@ -1,53 +1,29 @@
-//! Pages of a list: a limit, and a cursor that says where the next page begins.
+//! Pages of a list: where one begins, what is on it, and where the next begins.
 //!
-//! The default order is by backend and uuid, and a cursor names the last object of its page, so
-//! whatever comes and goes in between, no object is seen twice and none that stays is skipped.
+//! In the default order, by backend and uuid, a cursor names the last object of its page, so
+//! whatever comes and goes in between, no object is seen twice and none that stays is skipped. The
+//! pages of another order follow it as it was when the first was asked for; see [`super::pins`].
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+mod cursor;
+#[cfg(test)]
+mod tests;
+
+pub use cursor::{Cursor, Position, QueryId};
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use uuid::Uuid;
 
+use super::pins::Pinned;
 use super::problem::{Code, Problem};
+use crate::inventory::query::{Filter, Order};
+use crate::inventory::{Object, Snapshot, Table};
 
 /// How many objects a page has unless told.
 pub const DEFAULT_LIMIT: usize = 1000;
 /// How many objects a page has at most.
 pub const MAX_LIMIT: usize = 10_000;
-
-/// Where a page begins: behind this object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Position {
-    /// The name of its backend.
-    pub backend: String,
-    /// Its uuid.
-    pub uuid: Uuid,
-}
-
-/// Writes the cursor of the page behind `position`, for the query that `query` identifies.
-pub fn cursor(query: &str, position: &Position) -> String {
-    let Position { backend, uuid } = position;
-    URL_SAFE_NO_PAD.encode(format!("1\n{query}\n{backend}\n{uuid}"))
-}
-
-/// Reads a cursor that was given for the same query.
-pub fn position(query: &str, cursor: &str) -> Result<Position, Problem> {
-    let bad = |detail| Problem::new(Code::BadParameter, detail).with_params(["cursor"]);
-    let malformed = || bad("cursor: not a cursor of this gateway");
-    let text = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| malformed())?;
-    let text = String::from_utf8(text).map_err(|_| malformed())?;
-    let mut parts = text.split('\n');
-    let (version, of, backend, uuid) = (parts.next(), parts.next(), parts.next(), parts.next());
-    let (Some("1"), Some(of), Some(backend), Some(uuid), None) =
-        (version, of, backend, uuid, parts.next())
-    else {
-        return Err(malformed());
-    };
-    if of != query {
-        return Err(bad("cursor: it belongs to another query"));
-    }
-    let uuid = Uuid::try_parse(uuid).map_err(|_| malformed())?;
-    Ok(Position { backend: backend.to_owned(), uuid })
-}
 
 /// The limit that was asked for, within bounds.
 pub fn limit(asked: Option<u64>) -> Result<usize, Problem> {
@@ -62,33 +38,167 @@ pub fn limit(asked: Option<u64>) -> Result<usize, Problem> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What one backend has of a list.
+#[derive(Debug, Clone, Copy)]
+pub struct Shelf<'a> {
+    /// The backend's name; shelves stand in the order of these.
+    pub backend: &'a Arc<str>,
+    /// Where the objects' refs lead.
+    pub snapshot: &'a Arc<Snapshot>,
+    /// The objects.
+    pub objects: Objects<'a>,
+}
 
-    #[test]
-    fn a_cursor_comes_back_as_it_went_and_only_to_its_query() {
-        let position_ = Position { backend: "lab".into(), uuid: Uuid::from_u128(7) };
-        let text = cursor("vms", &position_);
-        assert_eq!(position("vms", &text).ok(), Some(position_));
-        let other = position("hosts", &text).expect_err("another query");
-        assert!(other.detail().contains("another query"));
-    }
+/// Objects by uuid.
+#[derive(Debug, Clone, Copy)]
+pub enum Objects<'a> {
+    /// All of a table.
+    Table(&'a Table),
+    /// These.
+    These(&'a BTreeMap<Uuid, Arc<Object>>),
+}
 
-    #[test]
-    fn a_forged_cursor_is_refused() {
-        for forged in ["", "x", "!!", "MQ", "MQp2bXMKbGFiCm5vdC1hLXV1aWQ", "\u{e9}"] {
-            let problem = position("vms", forged).expect_err(forged);
-            assert_eq!(problem.code(), "BAD_PARAMETER");
+impl<'a> Objects<'a> {
+    fn len(self) -> usize {
+        match self {
+            Self::Table(table) => table.len(),
+            Self::These(objects) => objects.len(),
         }
     }
 
-    #[test]
-    fn limits_are_bounded() {
-        assert_eq!(limit(None).ok(), Some(1000));
-        assert_eq!(limit(Some(10_000)).ok(), Some(10_000));
-        for wrong in [0, 10_001, u64::MAX] {
-            assert!(limit(Some(wrong)).is_err(), "{wrong}");
+    fn get(self, uuid: &Uuid) -> Option<&'a Arc<Object>> {
+        match self {
+            Self::Table(table) => table.get(uuid),
+            Self::These(objects) => objects.get(uuid),
         }
+    }
+
+    fn iter(self) -> Box<dyn Iterator<Item = &'a Arc<Object>> + 'a> {
+        match self {
+            Self::Table(table) => Box::new(table.iter()),
+            Self::These(objects) => Box::new(objects.values()),
+        }
+    }
+
+    fn after(self, uuid: Uuid) -> Box<dyn Iterator<Item = &'a Arc<Object>> + 'a> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        match self {
+            Self::Table(table) => Box::new(table.after(uuid)),
+            Self::These(objects) => {
+                let behind = objects.range((Excluded(uuid), Unbounded));
+                Box::new(behind.map(|(_, object)| object))
+            }
+        }
+    }
+}
+
+/// How many objects there are before any are left out.
+pub fn len(shelves: &[Shelf<'_>]) -> usize {
+    shelves.iter().map(|shelf| shelf.objects.len()).sum()
+}
+
+/// An object on a page.
+#[derive(Debug, Clone, Copy)]
+pub struct Item<'a> {
+    /// Whose it is.
+    pub shelf: &'a Shelf<'a>,
+    /// The object.
+    pub object: &'a Arc<Object>,
+}
+
+/// One page of a list.
+#[derive(Debug, Default)]
+pub struct Page<'a> {
+    /// The objects, in order.
+    pub items: Vec<Item<'a>>,
+    /// How many there are on all pages.
+    pub total: usize,
+    /// Where the next page begins, unless this is the last.
+    pub next: Option<Cursor>,
+}
+
+impl<'a> Page<'a> {
+    /// The page behind `from`, in the order of backend and uuid.
+    pub fn in_order(
+        shelves: &'a [Shelf<'a>],
+        filter: Option<&Filter>,
+        from: Option<&Position>,
+        limit: usize,
+    ) -> Self {
+        let (mut page, mut total, mut more) = (Self::default(), 0, false);
+        for shelf in shelves {
+            // Every object is looked at once: to count it, and to show it.
+            let mut add = |object| match page.items.len() < limit {
+                true => page.items.push(Item { shelf, object }),
+                false => more = true,
+            };
+            let name = &**shelf.backend;
+            match (filter, from) {
+                (Some(filter), _) => {
+                    let all = shelf.objects.iter();
+                    for object in all.filter(|object| filter.matches(shelf.snapshot, object)) {
+                        total += 1;
+                        if from
+                            .is_none_or(|from| (name, object.uuid()) > (&from.backend, from.uuid))
+                        {
+                            add(object);
+                        }
+                    }
+                    continue;
+                }
+                (None, Some(from)) if *name < *from.backend => {}
+                (None, Some(from)) if *name == *from.backend => {
+                    shelf.objects.after(from.uuid).take(limit + 1).for_each(add);
+                }
+                (None, _) => shelf.objects.iter().take(limit + 1).for_each(add),
+            }
+            total += shelf.objects.len();
+        }
+        page.total = total;
+        page.next = page.items.last().filter(|_| more).map(|last| {
+            let backend = last.shelf.backend.to_string();
+            Cursor::Behind(Position { backend, uuid: last.object.uuid() })
+        });
+        page
+    }
+
+    /// The page at `offset` of an order that was pinned as `pin`. What has gone since, or is no
+    /// longer what the filter lets through, is left out.
+    pub fn of_pinned(
+        shelves: &'a [Shelf<'a>],
+        filter: Option<&Filter>,
+        pinned: &Pinned,
+        (pin, offset): (u64, usize),
+        limit: usize,
+    ) -> Self {
+        let mut page = Self { total: pinned.len(), ..Self::default() };
+        for (place, (backend, uuid)) in pinned.from(offset) {
+            let shelf = shelves.iter().find(|shelf| shelf.backend == backend);
+            let item = shelf.and_then(|shelf| {
+                let object = shelf.objects.get(&uuid)?;
+                let matches = filter.is_none_or(|filter| filter.matches(shelf.snapshot, object));
+                matches.then_some(Item { shelf, object })
+            });
+            let Some(item) = item else { continue };
+            if page.items.len() == limit {
+                page.next = Some(Cursor::Pinned { pin, offset: place });
+                break;
+            }
+            page.items.push(item);
+        }
+        page
+    }
+
+    /// Everything, in another order.
+    pub fn sorted(shelves: &'a [Shelf<'a>], filter: Option<&Filter>, order: &Order) -> Self {
+        let items: Vec<Item<'a>> = shelves
+            .iter()
+            .flat_map(|shelf| shelf.objects.iter().map(move |object| Item { shelf, object }))
+            .filter(|item| {
+                filter.is_none_or(|filter| filter.matches(item.shelf.snapshot, item.object))
+            })
+            .collect();
+        let items = order.sort(items, |item| (item.shelf.snapshot, item.object));
+        Self { total: items.len(), items, next: None }
     }
 }

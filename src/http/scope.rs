@@ -9,10 +9,13 @@ use http::{HeaderName, HeaderValue, header};
 use uuid::Uuid;
 
 use super::Gateway;
+use super::page::{Objects, Shelf};
 use super::problem::{Code, Problem};
+use super::revision::Revision;
+use super::validators::Validators;
 use crate::auth::{BackendStatus, Caller, NoAccess};
 use crate::datamodel::{Class, ClassId};
-use crate::inventory::{Mirror, NotReady, Object, Reading, is_mirrored};
+use crate::inventory::{Mirror, NotReady, Object, Reading, Snapshot, is_mirrored};
 use crate::ops::Reach;
 
 /// How long a read waits for a first sync.
@@ -29,6 +32,8 @@ pub struct Scope {
     readings: Vec<(Arc<str>, Arc<Reading>)>,
     /// Backends that belong to the request and cannot be read.
     partial: Vec<String>,
+    /// The readings show everything up to it and nothing beyond.
+    revision: Revision,
 }
 
 impl Scope {
@@ -53,18 +58,27 @@ impl Scope {
             }
         }
         let mut problem = None;
-        let mut readings = Vec::with_capacity(wanted.len());
+        let mut mirrors = Vec::with_capacity(wanted.len());
         // What is at hand is not held up by a backend that is still syncing.
         let some = wanted.iter().any(|mirror| mirror.reading().is_some());
         let patience = if some { Duration::ZERO } else { PATIENCE };
         let ready = wanted.into_iter().map(|mirror| ready(mirror, patience));
         for (mirror, ready) in join_all(ready).await {
             match ready {
-                Ok(reading) => readings.push((Arc::<str>::from(mirror.name()), reading)),
+                Ok(_) => mirrors.push(mirror),
                 Err(not_ready) => {
                     partial.push(mirror.name().to_owned());
                     problem = Some(Problem::from(not_ready));
                 }
+            }
+        }
+        let (number, readings) = gateway.inventory.readings(&mirrors);
+        let named = |reading: Arc<Reading>| (reading.backend.clone(), reading);
+        let readings: Vec<_> = readings.into_iter().map(named).collect();
+        for mirror in mirrors {
+            // Forgotten since, because nobody was logged in for long.
+            if !readings.iter().any(|(name, _)| **name == *mirror.name()) {
+                partial.push(mirror.name().to_owned());
             }
         }
         if readings.is_empty() {
@@ -73,7 +87,8 @@ impl Scope {
             }));
         }
         partial.sort_unstable();
-        Ok(Self { readings, partial })
+        let revision = Revision { boot: gateway.boot_id.clone(), number };
+        Ok(Self { readings, partial, revision })
     }
 
     fn mirror<'a>(
@@ -124,22 +139,27 @@ impl Scope {
         }
     }
 
-    /// The caller on the backend that has the object, and the object's ref there.
+    /// The caller on the backend that has the object, and the object's ref there. An object that is
+    /// not as the client wants it is a problem.
     pub async fn target(
         gateway: &Gateway,
         caller: &Caller,
         backend: Option<&str>,
         class: &Class,
         uuid: Uuid,
+        validators: &Validators,
     ) -> Result<(Reach, Arc<str>), Problem> {
         if !is_mirrored(class) {
             let reach = Self::backend(gateway, caller, backend).await?;
             let reference = reach.find(class, uuid).await?;
             let none = || Problem::new(Code::NotFound, "no object of this uuid");
-            return Ok((reach, reference.ok_or_else(none)?));
+            let reference = reference.ok_or_else(none)?;
+            validators.permit_unversioned()?;
+            return Ok((reach, reference));
         }
         let scope = Self::of(gateway, caller, backend).await?;
-        let (_, object) = scope.object(class.id, uuid)?;
+        let (reading, object) = scope.object(class.id, uuid)?;
+        validators.permit(gateway, reading, object)?;
         let reach = Self::reach(gateway, caller, object.backend())?;
         Ok((reach, object.reference().clone()))
     }
@@ -147,6 +167,23 @@ impl Scope {
     /// The readings with their backends' names.
     pub fn readings(&self) -> &[(Arc<str>, Arc<Reading>)] {
         &self.readings
+    }
+
+    /// What is mirrored of each.
+    pub fn snapshots(&self) -> impl Iterator<Item = &Snapshot> + Clone {
+        self.readings.iter().map(|(_, reading)| &*reading.snapshot)
+    }
+
+    /// What each has of a list.
+    pub fn shelves<'a>(
+        &'a self,
+        mut objects: impl FnMut(&'a Snapshot) -> Objects<'a>,
+    ) -> impl Iterator<Item = Shelf<'a>> {
+        self.readings.iter().map(move |(backend, reading)| Shelf {
+            backend,
+            snapshot: &reading.snapshot,
+            objects: objects(&reading.snapshot),
+        })
     }
 
     /// The backends that could not be read.
@@ -187,9 +224,16 @@ impl Scope {
         }
     }
 
-    /// Says in the answer's headers how old it may be.
+    /// Says in the answer's headers of which revision it is and how old it may be.
     pub fn mark(&self, response: &mut Response) {
+        self.revision.mark(response);
         mark(response, self.named());
+    }
+
+    /// The same for an answer that one backend's reading was enough for.
+    pub fn mark_one(&self, response: &mut Response, backend: &str, reading: &Reading) {
+        self.revision.mark(response);
+        mark(response, std::iter::once((backend, reading)));
     }
 
     /// The problem, with word of how old the readings are that it was found in.
@@ -209,7 +253,7 @@ impl Scope {
 }
 
 /// Says in the headers of an answer which of the readings it was made from are stale.
-pub fn mark<'a>(response: &mut Response, readings: impl Iterator<Item = (&'a str, &'a Reading)>) {
+fn mark<'a>(response: &mut Response, readings: impl Iterator<Item = (&'a str, &'a Reading)>) {
     if let Some((names, age)) = staleness(readings) {
         if let Some(names) = names {
             response.headers_mut().insert(XEN_STALE.clone(), names);

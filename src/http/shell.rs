@@ -4,6 +4,7 @@
 //! One function instead of a tower of layers: each layer would cost a box and a future per request,
 //! and the order of these steps is easier to read than to compose.
 
+mod encode;
 mod outgoing;
 mod panics;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use tokio::time::Instant;
 use tower::Service;
 use tower_http::cors::Cors;
 
+use super::bodies::{Bodies, Shared as SharedBody};
 use super::cors;
 use super::problem::{Code, Problem};
 use super::reading::Reading;
@@ -36,6 +38,7 @@ use crate::config;
 pub use outgoing::{Embedded, Unsent};
 pub use panics::log_panics;
 
+use encode::{Wish, encode};
 use outgoing::{NoRoom, Outgoing, Room, Share};
 
 /// Answers about the gateway's own health go out even when everything else is refused.
@@ -76,12 +79,18 @@ struct Shared {
     request_timeout: Duration,
     running: Semaphore,
     room: Room,
+    bodies: Arc<Bodies>,
     reading: Arc<Reading>,
 }
 
 impl Shell {
     /// Puts the routes into their shell.
-    pub fn new(routes: Router, limits: &config::Limits, cors: &config::Cors) -> Self {
+    pub fn new(
+        routes: Router,
+        limits: &config::Limits,
+        cors: &config::Cors,
+        bodies: Arc<Bodies>,
+    ) -> Self {
         let shared = Shared {
             routes,
             max_body: limits.max_body,
@@ -89,6 +98,7 @@ impl Shell {
             request_timeout: limits.request_timeout,
             running: Semaphore::new(limits.max_concurrent_requests),
             room: Room::new(limits.max_unsent),
+            bodies,
             reading: Arc::default(),
         };
         let nobody = SocketAddr::from(([0, 0, 0, 0], 0));
@@ -189,7 +199,12 @@ impl Shared {
         if always || response.extensions().get::<Embedded>().is_some() {
             return Ok(None);
         }
-        self.room.take(response.body()).map_err(|NoRoom| {
+        let take = || self.room.take(response.body());
+        let share = match response.extensions().get::<Arc<SharedBody>>() {
+            Some(body) => body.share(take),
+            None => take().map(|share| share.map(Arc::new)),
+        };
+        share.map_err(|NoRoom| {
             Problem::new(Code::Overloaded, "too many answers have not been taken by their clients")
         })
     }
@@ -199,11 +214,15 @@ impl Shared {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: std::error::Error + Send + Sync,
     {
+        let wish = Wish::of(&request);
         let mut request = request.map(|body| self.limited(body));
         let (request_id, reading) = (id.clone(), self.reading.clone());
         request.extensions_mut().insert(Arrival { peer, request_id, reading });
         let mut routes = self.routes.clone();
-        let answer = async { Service::call(&mut routes, request).await };
+        let answer = async {
+            let response = Service::call(&mut routes, request).await?;
+            Ok::<_, Infallible>(encode(&self.bodies, wish, response).await)
+        };
         match panics::caught(tokio::time::timeout(self.request_timeout, answer)).await {
             Ok(Ok(Ok(response))) => response,
             Ok(Err(_elapsed)) => Problem::from(Code::RequestTimeout).into_response(),

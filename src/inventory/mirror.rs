@@ -96,6 +96,8 @@ pub(super) enum Loss {
 /// What is mirrored now.
 #[derive(Debug)]
 pub struct Reading {
+    /// The name of the backend.
+    pub backend: Arc<str>,
     /// The objects.
     pub snapshot: Arc<Snapshot>,
     /// Since when changes no longer arrive; `None` while they do.
@@ -148,6 +150,7 @@ pub(super) struct ServiceAccount {
 /// The live mirror of one backend. One task writes it, everyone reads it without locks.
 #[derive(Debug)]
 pub struct Mirror {
+    name: Arc<str>,
     pub(super) backend: Arc<Backend>,
     pub(super) service: Option<ServiceAccount>,
     revisions: Arc<Revisions>,
@@ -188,6 +191,7 @@ impl Mirror {
     ) -> Self {
         let status = Status::well(MirrorState::Waiting);
         Self {
+            name: backend.name().into(),
             backend,
             service,
             revisions,
@@ -205,7 +209,7 @@ impl Mirror {
 
     /// The backend's name.
     pub fn name(&self) -> &str {
-        self.backend.name()
+        &self.name
     }
 
     /// The backend it mirrors.
@@ -367,8 +371,7 @@ impl Mirror {
         stale_since: Option<Instant>,
     ) {
         let publish = |snapshot: &Arc<Snapshot>| {
-            let reading = Reading { snapshot: snapshot.clone(), stale_since, as_of };
-            self.reading.store(Some(Arc::new(reading)));
+            self.show(snapshot.clone(), stale_since, as_of);
         };
         let before = self.reading().map(|reading| reading.snapshot.clone());
         match before {
@@ -451,9 +454,18 @@ impl Mirror {
     fn set_stale_since(&self, since: Option<Instant>) {
         let Some(reading) = self.reading() else { return };
         if reading.stale_since.is_some() != since.is_some() {
-            let (snapshot, as_of) = (reading.snapshot.clone(), reading.as_of);
-            self.reading.store(Some(Arc::new(Reading { snapshot, stale_since: since, as_of })));
+            self.show(reading.snapshot.clone(), since, reading.as_of);
         }
+    }
+
+    fn show(
+        &self,
+        snapshot: Arc<Snapshot>,
+        stale_since: Option<Instant>,
+        as_of: Option<Instant>,
+    ) {
+        let reading = Reading { backend: self.name.clone(), snapshot, stale_since, as_of };
+        self.reading.store(Some(Arc::new(reading)));
     }
 
     fn set_status(&self, next: Status) {

@@ -6,6 +6,7 @@
 mod counts;
 mod date;
 mod demand;
+mod document;
 mod draft;
 mod encode;
 mod feed;
@@ -21,8 +22,10 @@ mod roles;
 mod store;
 mod sync;
 mod value;
+mod workbench;
 
 pub use date::instant;
+pub use document::of_document;
 pub use draft::is_mirrored;
 pub use feed::{Batch, Feed, Happening, Next, Present, What};
 pub use mirror::{Mirror, MirrorState, NotReady, Reading, Status};
@@ -30,6 +33,7 @@ pub use record::Record;
 pub use refs::Target;
 pub use revision::Revisions;
 pub use store::{Change, Object, Snapshot, Table, View};
+pub use workbench::Workbench;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -98,6 +102,22 @@ impl Inventory {
     /// The newest revision of any mirror.
     pub fn revision(&self) -> u64 {
         self.revisions.last()
+    }
+
+    /// Whether readers can see this revision, or come to within `patience`. One counter serves all
+    /// backends, so a backend on which nothing happens keeps nobody waiting.
+    pub async fn reached(&self, revision: u64, patience: Duration) -> bool {
+        self.revisions.reached(revision, patience).await
+    }
+
+    /// What these mirrors hold at one revision: everything up to it, and nothing beyond. A mirror
+    /// that holds nothing is left out.
+    pub fn readings(&self, mirrors: &[&Arc<Mirror>]) -> (u64, Vec<Arc<Reading>>) {
+        self.revisions.at_one(|| {
+            let readings: Vec<_> = mirrors.iter().filter_map(|mirror| mirror.reading()).collect();
+            let newest = readings.iter().map(|reading| reading.snapshot.revision()).max();
+            (readings, newest.unwrap_or(0))
+        })
     }
 
     /// Ends the tasks and logs out of their own sessions; what takes too long is given up.

@@ -171,6 +171,15 @@ impl Table {
         self.bytes
     }
 
+    /// About how many bytes so many of them are as JSON.
+    pub fn json_bytes_of(&self, objects: usize) -> usize {
+        match self.len() {
+            0 => 0,
+            all if objects >= all => self.bytes,
+            all => self.bytes / all * objects,
+        }
+    }
+
     /// All objects in the order of their uuids.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Object>> {
         self.objects.values()

@@ -29,4 +29,4 @@ pub use error::{Failure, OpError};
 pub use listing::{ask_for_vcpus, domains, host_cpus};
 pub use lookup::{Known, Lookup};
 pub use reach::{Done, Reach, Settled, Touched};
-pub use tasks::{Left, Status, TaskView, Tasks};
+pub use tasks::{Left, Status, TaskVersion, TaskView, Tasks};

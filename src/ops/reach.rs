@@ -16,7 +16,7 @@ use super::waited;
 use crate::auth::roles;
 use crate::backend::{Retry, Session, Value};
 use crate::datamodel::{Call, CallKind, Class, datamodel};
-use crate::inventory::{Mirror, Snapshot, is_mirrored};
+use crate::inventory::{Mirror, Reading, Snapshot, is_mirrored};
 use crate::wire::Arg;
 
 /// How long a client waits for the mirror to show what it has just done.
@@ -58,12 +58,15 @@ pub enum Settled {
 }
 
 impl Reach {
+    /// What is mirrored of the backend, and how it stands.
+    pub fn reading(&self) -> Result<Arc<Reading>, OpError> {
+        let reading = self.mirror.reading();
+        reading.ok_or_else(|| OpError::NotMirrored(self.mirror.name().to_owned()))
+    }
+
     /// What is mirrored of the backend.
     pub fn snapshot(&self) -> Result<Arc<Snapshot>, OpError> {
-        match self.mirror.reading() {
-            Some(reading) => Ok(reading.snapshot.clone()),
-            None => Err(OpError::NotMirrored(self.mirror.name().to_owned())),
-        }
+        Ok(self.reading()?.snapshot.clone())
     }
 
     /// Whether the caller may make the call and the backend has it, as far as can be known without

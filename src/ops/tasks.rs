@@ -27,7 +27,7 @@ use uuid::Uuid;
 
 pub(super) use flow::{Broken, Flow};
 pub use outcome::{Left, Status};
-pub use view::TaskView;
+pub use view::{TaskVersion, TaskView};
 
 use super::error::OpError;
 use super::reach::Reach;
@@ -134,7 +134,7 @@ impl Tasks {
             }
             Some(Work::Backends { reference, .. }) => self.tell(reach, "cancel", reference).await,
             None => match view::object(&reach.mirror, uuid) {
-                Some(object) => self.tell(reach, "cancel", object.reference()).await,
+                Some((object, _)) => self.tell(reach, "cancel", object.reference()).await,
                 None => Err(OpError::NotFound("task")),
             },
         }
@@ -158,7 +158,7 @@ impl Tasks {
             return Ok(());
         }
         match view::object(&reach.mirror, uuid) {
-            Some(object) => self.tell(reach, "destroy", object.reference()).await,
+            Some((object, _)) => self.tell(reach, "destroy", object.reference()).await,
             None => Err(OpError::NotFound("task")),
         }
     }

@@ -73,6 +73,12 @@ impl Clock {
         }
     }
 
+    /// Seconds since 1970.
+    pub(crate) fn seconds(&self) -> f64 {
+        let now = self.epoch + self.elapsed();
+        now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+    }
+
     /// The wall time in seconds since 1970.
     pub(crate) fn unix(&self) -> i64 {
         let now = self.epoch + self.elapsed();

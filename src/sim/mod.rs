@@ -1,4 +1,5 @@
-//! A simulated pool: what a real XAPI says and does, without hardware.
+//! A simulated pool: what a real XAPI says and does, without hardware. [`xend`] is one of the kind
+//! before it.
 //!
 //! It serves the demo, the tests and anyone who writes a client. It shares nothing with the
 //! gateway but the datamodel, so that a mistake made once cannot hide; recordings of a real XAPI
@@ -22,6 +23,7 @@ mod recorded;
 mod rrd;
 mod sessions;
 mod state;
+pub mod xend;
 
 use std::collections::BTreeMap;
 use std::io;

@@ -241,6 +241,17 @@ fn the_simulated_pool_runs_alone() {
     assert_eq!(serving.end("TERM").0, Some(0));
 }
 
+#[test]
+fn a_simulated_xend_says_where_both_its_interfaces_are() {
+    let serving = Serving::start(&["sim", "--xend", "--listen", "127.0.0.1:0", "--vms", "1"]);
+    let api = serving.url().to_owned();
+    assert!(api.starts_with("http://127.0.0.1:"), "{}", serving.first_line);
+    let (code, rest, _) = serving.end("TERM");
+    let legacy = rest.lines().next().and_then(|line| line.rsplit_once(" on ")).expect("a second");
+    assert!(legacy.1.starts_with("http://127.0.0.1:") && legacy.1 != api, "{rest}");
+    assert_eq!(code, Some(0));
+}
+
 fn run_with_input(arguments: &[&str], input: &str) -> Output {
     let mut command = xengate(arguments);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -11,3 +11,4 @@ mod sessions;
 mod storage;
 mod tasks;
 mod whole_api;
+mod xend;

@@ -52,6 +52,9 @@ pub(super) enum Kind {
     Del,
 }
 
+/// Takes what becomes of an object, with the names of the fields that changed, until it has enough.
+pub(super) type Tell<'a> = dyn FnMut(Kind, &Object, &[&str]) -> ControlFlow<()> + 'a;
+
 impl Kind {
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -176,8 +179,7 @@ impl Selection {
         &self.backends
     }
 
-    /// The tables of a snapshot in which its objects are, with whether all of a table are of views
-    /// that are wanted.
+    /// The classes of the objects.
     pub(super) fn classes(&self) -> impl Iterator<Item = &'static Class> {
         self.choice.classes()
     }
@@ -205,11 +207,7 @@ impl Selection {
 
     /// Tells what a batch means to the client, until `tell` has enough. Objects that the filter
     /// lets through or not because of *others* that changed come last.
-    pub(super) fn changes(
-        &self,
-        batch: &Batch,
-        tell: &mut dyn FnMut(Kind, &Object, &[&str]) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
+    pub(super) fn changes(&self, batch: &Batch, tell: &mut Tell<'_>) -> ControlFlow<()> {
         for change in &batch.changes {
             self.change(batch, change, tell)?;
         }
@@ -237,12 +235,7 @@ impl Selection {
         ControlFlow::Continue(())
     }
 
-    fn change(
-        &self,
-        batch: &Batch,
-        change: &Change,
-        tell: &mut dyn FnMut(Kind, &Object, &[&str]) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
+    fn change(&self, batch: &Batch, change: &Change, tell: &mut Tell<'_>) -> ControlFlow<()> {
         let before = change.before.as_ref().filter(|before| self.holds(&batch.before, before));
         let after = change.after.as_ref().filter(|after| self.holds(&batch.after, after));
         match (before, after) {

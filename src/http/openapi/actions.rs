@@ -36,7 +36,11 @@ fn operation(
 ) -> Operation {
     let id = naming::action(collection, call, taken);
     let mut parameters = match on {
-        On::Object => parameters::of_object(parts),
+        On::Object => {
+            let mut parameters = parameters::of_object(parts);
+            parameters.push(parameters::if_match(parts));
+            parameters
+        }
         On::Collection => vec![parameters::of_backend(parts)],
     };
     if call.has_async {
@@ -47,7 +51,11 @@ fn operation(
         json_body(parts.schema(&name, |_| schema.into()), required)
     });
     let more: &[Failure] = if body.is_some() { &failures::OF_BODY } else { &[] };
-    let failures = [&failures::OF_CALL, more].concat();
+    let version: &[Failure] = match on {
+        On::Object => &[failures::PRECONDITION_FAILED],
+        On::Collection => &[],
+    };
+    let failures = [&failures::OF_CALL, version, more].concat();
     let mut responses = successes(parts, call);
     responses.extend(failures.into_iter().map(|failure| failure.response(parts)));
     let path = match on {

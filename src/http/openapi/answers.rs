@@ -6,7 +6,7 @@ use utoipa::openapi::{Ref, RefOr, Response, ResponseBuilder};
 
 use super::failures::Failure;
 use super::parts::Parts;
-use super::shapes::{Shape, formatted, integer, string};
+use super::shapes::{Shape, described, formatted, integer, string};
 
 /// A response with a JSON body, or none, and the headers that every response has.
 pub(super) fn answer(parts: &mut Parts, description: &str, body: Option<Shape>) -> ResponseBuilder {
@@ -30,6 +30,27 @@ pub(super) fn with_media(
     }
 }
 
+/// A page of a list, in every format that there is, and the headers that go with it.
+pub(super) fn page(parts: &mut Parts, description: &str, body: Shape) -> ResponseBuilder {
+    let text = |description| {
+        let text = described(string(), description);
+        ContentBuilder::new().schema(Some(text)).build()
+    };
+    let next = "The next page, `<?…>; rel=\"next\"`, relative to this one; absent on the last.";
+    let next = parts.header("Link", string(), next);
+    let total = parts.header("Xen-Total", integer(), "How many objects there are on all pages.");
+    let partial = "Names the backends (comma-separated) that the list leaves out because they \
+                   cannot be read now. Absent when there are none.";
+    let partial = parts.header("Xen-Partial", string(), partial);
+    answer(parts, description, Some(body))
+        .content("application/x-ndjson", text("A line for each object: its record as JSON."))
+        .content("text/csv", text("A header row and a row for each object (RFC 4180)."))
+        .content("text/plain", text("A table for eyes; its form may change."))
+        .header_ref("Link", next)
+        .header_ref("Xen-Total", total)
+        .header_ref("Xen-Partial", partial)
+}
+
 fn request_id(parts: &mut Parts) -> Ref {
     let text = "Names the request in the gateway's log; the client's own when it sent one.";
     parts.header("X-Request-Id", string(), text)
@@ -48,6 +69,34 @@ pub(super) fn location(parts: &mut Parts) -> Ref {
 /// The entity tag of the body.
 pub(super) fn etag(parts: &mut Parts) -> Ref {
     parts.header("ETag", string(), "Changes when the body does; send it back as If-None-Match.")
+}
+
+/// The headers that tell which version an answer is.
+pub(super) fn versions(parts: &mut Parts, response: ResponseBuilder) -> ResponseBuilder {
+    let response = response.header_ref("ETag", etag(parts)).header_ref("Vary", vary(parts));
+    revision(parts, response)
+}
+
+/// The header that tells how far the mirrors had come.
+pub(super) fn revision(parts: &mut Parts, response: ResponseBuilder) -> ResponseBuilder {
+    let text = "How far the mirrors had come: the answer shows everything up to it. Send it as \
+                `min_revision` to read no less.";
+    response.header_ref("Xen-Revision", parts.header("Xen-Revision", string(), text))
+}
+
+/// What the form of an answer depends on.
+pub(super) fn vary(parts: &mut Parts) -> Ref {
+    parts.header("Vary", string(), "What of a request the form of the answer depends on.")
+}
+
+/// 304: the client has it.
+pub(super) fn not_modified(parts: &mut Parts) -> (u16, RefOr<Response>) {
+    let response = parts.response("NotModified", |parts| {
+        let same = answer(parts, "`If-None-Match` names what would be answered.", None);
+        let same = versions(parts, same);
+        freshness(parts, same).build()
+    });
+    (304, response)
 }
 
 /// How long the gateway waited for the task, as far as the client asked for it.
@@ -74,7 +123,7 @@ pub(super) fn pending(parts: &mut Parts, response: ResponseBuilder) -> ResponseB
         .into();
     let text = "The change is made, and reads may not show it yet. Absent when they do.";
     let pending = parts.header("Xen-Revision-Pending", shape, text);
-    response.header_ref("Xen-Revision-Pending", pending)
+    revision(parts, response).header_ref("Xen-Revision-Pending", pending)
 }
 
 /// The responses of an operation: its success, and its failures.

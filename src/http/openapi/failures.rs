@@ -107,17 +107,40 @@ pub(super) const NOT_ACCEPTABLE: Failure = own(
 pub(super) const AMBIGUOUS: Failure = own(
     "Ambiguous",
     409,
-    &[Code::AmbiguousUuid],
+    &[Code::AmbiguousUuid, Code::ForeignRevision],
     "Several backends, which `params` names, have an object of this uuid: say which with \
-     `?backend=`.",
+     `?backend=`. Or `min_revision` is of an earlier run of the gateway: leave it out.",
+);
+/// The rest of the list cannot be had.
+pub(super) const EXPIRED: Failure = own(
+    "CursorExpired",
+    410,
+    &[Code::CursorExpired],
+    "The order that the cursor goes on in is not kept any more: start from the first page.",
+);
+/// A revision that means nothing here.
+pub(super) const ANOTHER_BOOT: Failure = own(
+    "AnotherBoot",
+    409,
+    &[Code::ForeignRevision],
+    "`min_revision` is of an earlier run of the gateway: read again without it.",
+);
+/// Not that version.
+pub(super) const PRECONDITION_FAILED: Failure = own(
+    "PreconditionFailed",
+    412,
+    &[Code::PreconditionFailed],
+    "The object is not the version that `If-Match` names, as far as the gateway knows it; nothing \
+     was sent.",
 );
 /// Not as things are.
 pub(super) const CONFLICT: Failure = of_backend(
     "Conflict",
     409,
-    &[Code::AmbiguousUuid, Code::Conflict],
+    &[Code::AmbiguousUuid, Code::ForeignRevision, Code::Conflict],
     "Not possible as things are: an object is in another state than it takes, something is in \
-     use or under way, or a task was cancelled. For `AMBIGUOUS_UUID` say which backend is meant.",
+     use or under way, or a task was cancelled. For `AMBIGUOUS_UUID` say which backend is meant; \
+     for `REVISION_OF_ANOTHER_BOOT` leave `min_revision` out.",
 );
 /// The body is too long.
 pub(super) const TOO_LARGE: Failure =
@@ -218,8 +241,8 @@ pub(super) const UNAVAILABLE: Failure = own(
 pub(super) const GATEWAY_TIMEOUT: Failure = own(
     "GatewayTimeout",
     504,
-    &[Code::BackendTimeout, Code::RequestTimeout],
-    "A backend, or the request as a whole, took too long.",
+    &[Code::BackendTimeout, Code::RevisionNotReached, Code::RequestTimeout],
+    "A backend, the revision that is waited for, or the request as a whole took too long.",
 );
 
 /// Failures of an operation that needs a token and nothing else.
@@ -234,7 +257,7 @@ pub(super) const OF_SESSION: [Failure; 7] = [
 ];
 
 /// Failures of a read that the mirror answers, beside those of its session.
-pub(super) const OF_MIRROR: [Failure; 2] = [FORBIDDEN, BAD_GATEWAY];
+pub(super) const OF_MIRROR: [Failure; 3] = [FORBIDDEN, PRECONDITION_FAILED, BAD_GATEWAY];
 
 /// Failures of an operation that makes calls in the caller's own session.
 pub(super) const OF_CALL: [Failure; 14] = [
@@ -258,6 +281,11 @@ pub(super) const OF_CALL: [Failure; 14] = [
 pub(super) const OF_BODY: [Failure; 2] = [TOO_LARGE, UNSUPPORTED];
 
 impl Failure {
+    /// Its status.
+    pub(super) fn status(&self) -> u16 {
+        self.status
+    }
+
     /// The status and a reference to the shared response.
     pub(super) fn response(self, parts: &mut Parts) -> (u16, RefOr<Response>) {
         let response = parts.response(self.name, |parts| {
@@ -311,7 +339,10 @@ mod tests {
         UNKNOWN_BACKEND,
         NOT_ACCEPTABLE,
         AMBIGUOUS,
+        ANOTHER_BOOT,
+        EXPIRED,
         CONFLICT,
+        PRECONDITION_FAILED,
         TOO_LARGE,
         UNSUPPORTED,
         UNPROCESSABLE,
@@ -329,8 +360,7 @@ mod tests {
     ];
 
     /// Codes that no operation of the document answers: its methods are allowed.
-    const UNDOCUMENTED: &[Code] =
-        &[Code::MethodNotAllowed, Code::ForeignRevision, Code::PreconditionFailed];
+    const UNDOCUMENTED: &[Code] = &[Code::MethodNotAllowed];
 
     #[test]
     fn the_codes_of_a_failure_have_its_status() {

@@ -6,6 +6,7 @@ use utoipa::openapi::path::HttpMethod;
 use super::answers::{self, answer};
 use super::failures::{self, Failure};
 use super::operation::{Access, Operation};
+use super::parameters;
 use super::parts::Parts;
 use super::shapes::{
     Shape, array, boolean, integer, map, nullable_string, object, open_enum, or_null_shape, string,
@@ -209,15 +210,20 @@ fn document(parts: &mut Parts) -> Operation {
             .description(Some("An OpenAPI document."))
             .into()
     });
-    let found =
-        answer(parts, "The document.", Some(body)).header_ref("ETag", answers::etag(parts)).build();
+    let found = answer(parts, "The document.", Some(body))
+        .header_ref("ETag", answers::etag(parts))
+        .header_ref("Vary", answers::vary(parts))
+        .build();
     let same = answer(parts, "If-None-Match names the present one.", None)
         .header_ref("ETag", answers::etag(parts))
+        .header_ref("Vary", answers::vary(parts))
         .build();
-    let mut responses = answers::with(parts, (200, found), &PUBLIC_FAILURES);
+    let failures = [&PUBLIC_FAILURES[..], &[failures::PRECONDITION_FAILED]].concat();
+    let mut responses = answers::with(parts, (200, found), &failures);
     responses.push((304, same.into()));
     Operation {
         access: Access::Public,
+        parameters: vec![parameters::if_none_match(parts)],
         responses,
         ..Operation::own(
             HttpMethod::Get,

@@ -11,13 +11,26 @@ use super::shapes::{Shape, boolean, string, uuid};
 use crate::http::extract::LONGEST_WAIT;
 use crate::http::page;
 
-/// What says where a page of a list begins and ends, and whose objects it has.
-pub(super) fn of_list(parts: &mut Parts) -> Vec<Ref> {
-    vec![
-        parts.parameter("limit", limit),
-        parts.parameter("cursor", cursor),
-        parts.parameter("backend", backend),
-    ]
+/// What says which objects a list has, how it shows them, and whose they are.
+pub(super) fn of_list(parts: &mut Parts, expands: bool) -> Vec<Ref> {
+    let mut parameters = of_page(parts, expands);
+    parameters.push(parts.parameter("backend", backend));
+    parameters
+}
+
+/// What says which objects a list has, and how it shows them.
+pub(super) fn of_page(parts: &mut Parts, expands: bool) -> Vec<Ref> {
+    let mut parameters = vec![parts.parameter("filter", filter), parts.parameter("sort", sort)];
+    parameters.extend(of_record(parts, expands));
+    parameters.extend([parts.parameter("limit", limit), parts.parameter("cursor", cursor)]);
+    parameters
+}
+
+/// What says how an object is shown.
+pub(super) fn of_record(parts: &mut Parts, expands: bool) -> Vec<Ref> {
+    let fields = parts.parameter("fields", fields);
+    let expand = expands.then(|| parts.parameter("expand", expand));
+    std::iter::once(fields).chain(expand).collect()
 }
 
 /// Which backend's objects, where not those of all.
@@ -37,6 +50,47 @@ pub(super) fn of_object(parts: &mut Parts) -> Vec<Ref> {
             .build()
     };
     vec![parts.parameter("uuid", uuid), parts.parameter("backend", backend)]
+}
+
+/// What says how new an answer must be, and which version the client has.
+pub(super) fn of_versions(parts: &mut Parts) -> Vec<Ref> {
+    vec![min_revision(parts), if_none_match(parts)]
+}
+
+/// What says how new an answer must be.
+pub(super) fn min_revision(parts: &mut Parts) -> Ref {
+    let text = "A value of `Xen-Revision`: the answer shows at least what that one did. It is \
+                waited for, up to 10 seconds.";
+    let shape = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .pattern(Some("^[0-9a-f]{12}-[0-9]{1,19}$"))
+        .examples(["0f3c9a71be42-1207"]);
+    parts.parameter("min_revision", || query("min_revision", shape.into(), text))
+}
+
+/// What says which version of the object is to be changed.
+pub(super) fn if_match(parts: &mut Parts) -> Ref {
+    parts.parameter("if_match", || {
+        let text = "Do it only to the version of the object that has this `ETag`, in whichever \
+                    form it was read; else 412, and nothing is sent. `*` is any version.";
+        header("If-Match", text)
+    })
+}
+
+/// Which version the client has.
+pub(super) fn if_none_match(parts: &mut Parts) -> Ref {
+    let text = "The `ETag` of an answer that the client has: 304 when it is still the one.";
+    parts.parameter("if_none_match", || header("If-None-Match", text))
+}
+
+fn header(name: &str, description: &str) -> Parameter {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(description))
+        .schema(Some(string()))
+        .build()
 }
 
 /// What says which backend is meant, where no object does.
@@ -85,6 +139,37 @@ pub(super) fn disks(parts: &mut Parts) -> Ref {
         .default(Some(json!("keep")));
     let text = "What becomes of the VM's disks: `delete` has those destroyed that no other VM has.";
     parts.parameter("disks", || query("disks", shape.into(), text))
+}
+
+fn filter() -> Parameter {
+    let text = "Which objects, as a condition on their fields: see *Filters* above. A 400 says the \
+                column and what was expected there.";
+    query("filter", text_of(r#"power_state = Running and name_label ~ "web-*""#), text)
+}
+
+fn sort() -> Parameter {
+    let text = "Up to 8 fields with commas between them, each with a minus before it for the largest \
+                first. Keys of maps and fields behind refs are named as in a filter. Values compare \
+                by their types; objects without one come last; equal ones by backend and uuid. The \
+                order is kept for the pages to come while they are asked for, else for 5 minutes.";
+    query("sort", text_of("-memory_static_max,name_label"), text)
+}
+
+fn fields() -> Parameter {
+    let text = "Which fields, with commas between them; `uuid` and `backend` always come along. \
+                Without it, all.";
+    query("fields", text_of("name_label,power_state"), text)
+}
+
+fn expand() -> Parameter {
+    let text = "Refs to follow, with commas between the paths and up to 4 refs in each. What they \
+                lead to stands once under `expanded`; the fields keep their uuids. Up to 10,000 \
+                objects and 16 MiB may come along. For JSON and lines of JSON only.";
+    query("expand", text_of("VBDs.VDI,resident_on"), text)
+}
+
+fn text_of(example: &str) -> Shape {
+    ObjectBuilder::new().schema_type(Type::String).max_length(Some(4096)).examples([example]).into()
 }
 
 fn limit() -> Parameter {

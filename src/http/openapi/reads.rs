@@ -1,13 +1,12 @@
 //! Operations that read collections: lists, single objects and their sub-resources.
 
 use utoipa::openapi::path::HttpMethod;
-use utoipa::openapi::{RefOr, Response, ResponseBuilder};
+use utoipa::openapi::{Ref, RefOr, Response, ResponseBuilder};
 
 use super::answers;
 use super::failures::{self, Failure};
 use super::operation::{Operation, access_to_all};
 use super::parts::Parts;
-use super::shapes::Shape;
 use super::{naming, parameters, records};
 use crate::datamodel::Class;
 use crate::http::collections::{Collection, Source, View};
@@ -36,9 +35,9 @@ fn list(parts: &mut Parts, collection: &Collection, class: &Class) -> Operation 
     let description = match (collection.view, collection.class) {
         (View::Machines, _) => Some(
             "Control domains are VMs too; templates and snapshots have collections of their own. \
-             With `Accept: text/plain` the list is what xend's own `xm list` prints, unpaged: \
-             `view` is `brief`, `long`, `label` or `vcpus`, and `state`, or `name` as often as \
-             wanted, say which VMs.",
+             With `Accept: text/plain` and a `view` (`brief`, `long`, `label`, `vcpus`) the list is \
+             what xend's own `xm list` prints, unpaged; `state`, or `name` as often as wanted, say \
+             which VMs.",
         ),
         (View::Templates, _) => Some("VMs to clone from: `is_a_template`, and not a snapshot."),
         (View::Snapshots, _) => Some("Snapshots of VMs and of templates: `is_a_snapshot`."),
@@ -51,13 +50,19 @@ fn list(parts: &mut Parts, collection: &Collection, class: &Class) -> Operation 
     // A class without that call is listed from its events all the same.
     let call = class.call("get_all_records").or_else(|| class.call("get_record"));
     let calls: Vec<_> = call.map(|call| call.wire_name.clone()).into_iter().collect();
+    let expands = collection.source == Source::Mirror;
+    let mut parameters = parameters::of_list(parts, expands);
+    parameters.extend(versions(parts, collection));
     Operation {
         access: access_to_all(&calls),
         calls,
         description: description.map(str::to_owned),
         deprecated: records::is_deprecated(class),
-        parameters: parameters::of_list(parts),
-        responses: responses(parts, collection, &page, body, &[failures::UNKNOWN_BACKEND]),
+        parameters,
+        responses: {
+            let found = answers::page(parts, &page, body);
+            responses(parts, collection, found, &LIST_FAILURES)
+        },
         ..Operation::own(
             HttpMethod::Get,
             &format!("/{}", collection.path),
@@ -85,6 +90,8 @@ fn object(parts: &mut Parts, collection: &Collection, class: &Class) -> Operatio
     if name == "task" {
         parameters.push(parameters::wait(parts));
     }
+    parameters.extend(parameters::of_record(parts, collection.source == Source::Mirror));
+    parameters.extend(versions(parts, collection));
     let calls = vec![format!("{}.get_record", class.name)];
     Operation {
         access: access_to_all(&calls),
@@ -92,7 +99,10 @@ fn object(parts: &mut Parts, collection: &Collection, class: &Class) -> Operatio
         description: description.map(str::to_owned),
         deprecated: records::is_deprecated(class),
         parameters,
-        responses: responses(parts, collection, "The record.", body, &OBJECT_FAILURES),
+        responses: {
+            let found = answers::answer(parts, "The record.", Some(body));
+            responses(parts, collection, found, &OBJECT_FAILURES)
+        },
         ..Operation::own(
             HttpMethod::Get,
             &format!("/{}/{{uuid}}", collection.path),
@@ -107,6 +117,8 @@ fn vm_metrics(parts: &mut Parts) -> Operation {
     let body = records::vm_metrics(parts);
     let calls = vec!["VM_metrics.get_record".to_owned(), "VM_guest_metrics.get_record".to_owned()];
     let found = answers::answer(parts, "The metrics.", Some(body));
+    let mut parameters = parameters::of_object(parts);
+    parameters.extend(parameters::of_versions(parts));
     Operation {
         access: access_to_all(&calls),
         calls,
@@ -115,7 +127,7 @@ fn vm_metrics(parts: &mut Parts) -> Operation {
              without a metrics record (a template, for one) answers 404."
                 .into(),
         ),
-        parameters: parameters::of_object(parts),
+        parameters,
         responses: mirrored(parts, found, &OBJECT_FAILURES),
         ..Operation::own(
             HttpMethod::Get,
@@ -128,18 +140,31 @@ fn vm_metrics(parts: &mut Parts) -> Operation {
 }
 
 const OBJECT_FAILURES: [Failure; 2] = [failures::NOT_FOUND, failures::AMBIGUOUS];
+const LIST_FAILURES: [Failure; 3] =
+    [failures::UNKNOWN_BACKEND, failures::ANOTHER_BOOT, failures::EXPIRED];
+
+/// How new an answer must be, and what the client has, where answers have versions.
+fn versions(parts: &mut Parts, collection: &Collection) -> Vec<Ref> {
+    match collection.source {
+        Source::Mirror => parameters::of_versions(parts),
+        Source::ReadThrough => vec![parameters::min_revision(parts)],
+    }
+}
 
 fn responses(
     parts: &mut Parts,
     collection: &Collection,
-    description: &str,
-    body: Shape,
+    found: ResponseBuilder,
     more: &[Failure],
 ) -> Vec<(u16, RefOr<Response>)> {
-    let found = answers::answer(parts, description, Some(body));
     match collection.source {
         Source::Mirror => mirrored(parts, found, more),
-        Source::ReadThrough => answers::with(parts, (200, found.build()), &failures::OF_CALL),
+        Source::ReadThrough => {
+            let found = answers::revision(parts, found).build();
+            let expired = more.iter().filter(|failure| failure.status() == 410).copied();
+            let failures: Vec<Failure> = failures::OF_CALL.into_iter().chain(expired).collect();
+            answers::with(parts, (200, found), &failures)
+        }
     }
 }
 
@@ -149,9 +174,12 @@ pub(super) fn mirrored(
     found: ResponseBuilder,
     more: &[Failure],
 ) -> Vec<(u16, RefOr<Response>)> {
+    let found = answers::versions(parts, found);
     let found = answers::freshness(parts, found).build();
     let failures = [&failures::OF_SESSION[..], &failures::OF_MIRROR, more].concat();
-    answers::with(parts, (200, found), &failures)
+    let mut responses = answers::with(parts, (200, found), &failures);
+    responses.push(answers::not_modified(parts));
+    responses
 }
 
 /// What one object and several are called: `GPU group`, `GPU groups`.

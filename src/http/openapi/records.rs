@@ -13,10 +13,11 @@ use super::tasks;
 use crate::datamodel::{
     Class, EnumId, Field, Lifecycle, State, Type, datamodel, describe, is_secret_field,
 };
+use crate::inventory::is_mirrored;
 
-/// Fields that a record has whatever kind of backend it comes from, beside `uuid` and `backend`.
-/// Everything else may be absent: older servers and other dialects have fewer fields.
-const ALWAYS: &[(&str, &[&str])] = &[("VM", &["name_label", "power_state"])];
+/// What a record has whatever kind of backend it comes from and whichever fields were asked for.
+/// Everything else may be absent.
+const ALWAYS: [&str; 2] = ["uuid", "backend"];
 
 /// The name of a class's or an enumeration's component: `VM_metrics` → `VmMetrics`.
 pub(super) fn component_name(name: &str) -> String {
@@ -32,7 +33,33 @@ pub(super) fn record(parts: &mut Parts, class: &Class) -> Shape {
     if class.name == "task" {
         return tasks::schema(parts);
     }
-    parts.schema(&component_name(&class.name), |parts| record_with(parts, class, &[]).into())
+    parts.schema(&component_name(&class.name), |parts| {
+        let record = record_with(parts, class, &[]);
+        with_expanded(parts, record).into()
+    })
+}
+
+/// A record that may say what came along with it.
+pub(super) fn with_expanded(parts: &mut Parts, record: ObjectBuilder) -> ObjectBuilder {
+    let text = "With `expand`: what it leads to. In a list it stands once, beside the items.";
+    record.property("expanded", described(expanded(parts), text))
+}
+
+/// What came along: by backend, class and uuid.
+fn expanded(parts: &mut Parts) -> Shape {
+    let shape = parts.schema("Expanded", |parts| {
+        let by_class = parts.schema("ExpandedObjects", |parts| {
+            let text = "Objects of one backend by their class and uuid.";
+            let schema = ObjectBuilder::new().description(Some(text));
+            let mirrored = datamodel().classes.iter().filter(|class| is_mirrored(class));
+            let schema = mirrored.fold(schema, |schema, class| {
+                schema.property(&class.name, map(record(parts, class)))
+            });
+            schema.into()
+        });
+        map(by_class)
+    });
+    described(shape, "Objects that came along, by backend, class and uuid.")
 }
 
 /// The fields of a record that stands within what a call returns: any of them may be missing.
@@ -52,21 +79,21 @@ fn nested(parts: &mut Parts, class: &Class) -> Shape {
 
 /// A list of records, as collections answer it.
 pub(super) fn list(parts: &mut Parts, class: &Class) -> Shape {
-    let record = record(parts, class);
-    list_of(parts, &component_name(&class.name), record)
-}
-
-/// A list of `item`s, named after the component that they are.
-pub(super) fn list_of(parts: &mut Parts, component: &str, item: Shape) -> Shape {
-    parts.schema(&format!("{component}List"), |_| {
+    let item = record(parts, class);
+    parts.schema(&format!("{}List", component_name(&class.name)), |parts| {
         let partial = "Backends that the list leaves out because they cannot be read now; absent \
                        when there are none.";
         object(
             [
-                ("items", array(item), "This page, ordered by backend and uuid."),
+                (
+                    "items",
+                    array(item),
+                    "This page, by backend and uuid unless `sort` says otherwise.",
+                ),
                 ("total", integer(), "How many there are on all pages."),
                 ("next", nullable_string(), "`cursor` of the next page; null on the last one."),
                 ("partial", array(string()), partial),
+                ("expanded", expanded(parts), "With `expand`: what the items lead to."),
             ],
             &["items", "total", "next"],
         )
@@ -97,10 +124,8 @@ pub(super) fn record_with(
         schema = schema.property(*name, described(shape.clone(), description));
         example.insert((*name).to_owned(), value.clone());
     }
-    let always = ALWAYS.iter().filter(|(name, _)| *name == class.name);
-    let always = always.flat_map(|(_, fields)| fields.iter());
-    for name in ["uuid", "backend"].iter().chain(always) {
-        schema = schema.required(*name);
+    for name in ALWAYS {
+        schema = schema.required(name);
     }
     schema.examples([example])
 }

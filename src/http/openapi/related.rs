@@ -2,7 +2,7 @@
 
 use utoipa::openapi::path::HttpMethod;
 
-use super::answers::answer;
+use super::answers::page;
 use super::failures;
 use super::operation::{Operation, access_to_all};
 use super::parts::Parts;
@@ -38,10 +38,11 @@ fn list(parts: &mut Parts, relation: &Relation) -> Operation {
         None => vec![format!("{}.get_all_records", target.class)],
     };
     let body = records::list(parts, target_class);
-    let found = answer(parts, &format!("A page of {many}."), Some(body));
-    let failures = [failures::NOT_FOUND, failures::AMBIGUOUS];
+    let found = page(parts, &format!("A page of {many}."), body);
+    let failures = [failures::NOT_FOUND, failures::AMBIGUOUS, failures::EXPIRED];
     let mut parameters = parameters::of_object(parts);
-    parameters.extend(parameters::of_list(parts).into_iter().take(2));
+    parameters.extend(parameters::of_page(parts, true));
+    parameters.extend(parameters::of_versions(parts));
     Operation {
         access: access_to_all(&calls),
         calls,

@@ -29,7 +29,8 @@ pub(super) fn schema(parts: &mut Parts) -> Shape {
             ("error", problem::of_task(parts), error_text, Value::Null),
             ("left_behind", left, left_text, json!([])),
         ];
-        records::record_with(parts, class, &members).into()
+        let record = records::record_with(parts, class, &members);
+        records::with_expanded(parts, record).into()
     })
 }
 
@@ -61,10 +62,10 @@ pub(super) fn started(parts: &mut Parts) -> (u16, RefOr<Response>) {
     let response = parts.response("TaskStarted", |parts| {
         let text = "A task does it, or still does when the wait is over; it is at `Location`.";
         let body = schema(parts);
-        answer(parts, text, Some(body))
+        let started = answer(parts, text, Some(body))
             .header_ref("Location", answers::location(parts))
-            .header_ref("Preference-Applied", answers::preference_applied(parts))
-            .build()
+            .header_ref("Preference-Applied", answers::preference_applied(parts));
+        answers::revision(parts, started).build()
     });
     (202, response)
 }
@@ -78,9 +79,9 @@ pub(super) fn ended(parts: &mut Parts, result: Option<&Type>) -> (u16, RefOr<Res
             Some(ty) => with_result(parts, ty),
             None => schema(parts),
         };
-        answer(parts, text, Some(body))
-            .header_ref("Preference-Applied", answers::preference_applied(parts))
-            .build()
+        let ended = answer(parts, text, Some(body))
+            .header_ref("Preference-Applied", answers::preference_applied(parts));
+        answers::revision(parts, ended).build()
     });
     (200, response)
 }
@@ -127,10 +128,12 @@ pub(super) fn operations(parts: &mut Parts) -> Vec<Operation> {
         )
     };
     let done = done(parts);
-    let complete = |operation| Operation {
-        parameters: parameters::of_object(parts),
-        responses: answers::with(parts, done.clone(), &failures::OF_CALL),
-        ..operation
+    let failures = [&failures::OF_CALL[..], &[failures::PRECONDITION_FAILED]].concat();
+    let complete = |operation| {
+        let mut parameters = parameters::of_object(parts);
+        parameters.push(parameters::if_match(parts));
+        let responses = answers::with(parts, done.clone(), &failures);
+        Operation { parameters, responses, ..operation }
     };
     [cancel, destroy].map(complete).into()
 }

@@ -88,9 +88,10 @@ fn change_one(parts: &mut Parts, collection: &Collection, class: &'static Class)
     });
     let body = changed(parts, class);
     let changed = answer(parts, "The object as it is now; of a dry run, the calls.", Some(body));
+    let changed = answers::versions(parts, changed);
     let changed = answers::pending(parts, changed).build();
     let mut parameters = parameters::of_object(parts);
-    parameters.push(parameters::dry_run(parts));
+    parameters.extend([parameters::dry_run(parts), parameters::if_match(parts)]);
     Operation {
         access: access_to_any(&calls),
         calls,
@@ -105,7 +106,7 @@ fn change_one(parts: &mut Parts, collection: &Collection, class: &'static Class)
         deprecated: records::is_deprecated(class),
         parameters,
         body: Some(merge_patch(shape)),
-        responses: all(parts, (200, changed.into()), &failures::OF_BODY),
+        responses: all(parts, (200, changed.into()), &of_body_and_version()),
         ..Operation::own(
             HttpMethod::Patch,
             &format!("/{}/{{uuid}}", collection.path),
@@ -171,12 +172,14 @@ fn destroy_one(
 ) -> Operation {
     let (one, _) = nouns(collection);
     let done = done(parts);
+    let mut parameters = parameters::of_object(parts);
+    parameters.push(parameters::if_match(parts));
     let mut operation = Operation {
         access: access(&call.wire_name),
         calls: vec![call.wire_name.clone()],
         deprecated: records::is_deprecated(class),
-        parameters: parameters::of_object(parts),
-        responses: all(parts, done, &[]),
+        parameters,
+        responses: all(parts, done, &[failures::PRECONDITION_FAILED]),
         ..Operation::own(
             HttpMethod::Delete,
             &format!("/{}/{{uuid}}", collection.path),
@@ -207,10 +210,15 @@ fn created(parts: &mut Parts, class: &Class, slow: bool) -> (u16, RefOr<Response
     let record = records::record(parts, class);
     let mut created = answer(parts, "The new object.", Some(record))
         .header_ref("Location", answers::location(parts));
+    created = answers::versions(parts, created);
     if slow {
         created = created.header_ref("Preference-Applied", answers::preference_applied(parts));
     }
     (201, answers::pending(parts, created).build().into())
+}
+
+fn of_body_and_version() -> Vec<failures::Failure> {
+    [&failures::OF_BODY[..], &[failures::PRECONDITION_FAILED]].concat()
 }
 
 /// This success, and every way in which a call may fail.

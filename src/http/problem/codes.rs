@@ -39,6 +39,8 @@ pub enum Code {
     AmbiguousUuid,
     /// A revision of an earlier run of the gateway.
     ForeignRevision,
+    /// A cursor that goes on in an order which is not kept any more.
+    CursorExpired,
     /// The object is not the version that `If-Match` names.
     PreconditionFailed,
     /// The body is larger than the gateway takes.
@@ -85,6 +87,8 @@ pub enum Code {
     BackendNotReady,
     /// The backend took too long.
     BackendTimeout,
+    /// Reads have not come to the revision that is asked for.
+    RevisionNotReached,
     /// The request took too long.
     RequestTimeout,
 }
@@ -109,6 +113,7 @@ impl Code {
         Self::NotAcceptable,
         Self::AmbiguousUuid,
         Self::ForeignRevision,
+        Self::CursorExpired,
         Self::PreconditionFailed,
         Self::BodyTooLarge,
         Self::UnsupportedMediaType,
@@ -132,6 +137,7 @@ impl Code {
         Self::BackendBusy,
         Self::BackendNotReady,
         Self::BackendTimeout,
+        Self::RevisionNotReached,
         Self::RequestTimeout,
     ];
 
@@ -179,8 +185,9 @@ impl Code {
             Self::AmbiguousUuid => {
                 ("AMBIGUOUS_UUID", StatusCode::CONFLICT, "Several backends have this uuid")
             }
+            Self::CursorExpired => ("CURSOR_EXPIRED", StatusCode::GONE, "The cursor has expired"),
             Self::ForeignRevision => (
-                "FOREIGN_REVISION",
+                "REVISION_OF_ANOTHER_BOOT",
                 StatusCode::CONFLICT,
                 "A revision of an earlier run of the gateway",
             ),
@@ -270,6 +277,11 @@ impl Code {
             Self::BackendTimeout => {
                 ("BACKEND_TIMEOUT", StatusCode::GATEWAY_TIMEOUT, "The backend took too long")
             }
+            Self::RevisionNotReached => (
+                "REVISION_NOT_REACHED",
+                StatusCode::GATEWAY_TIMEOUT,
+                "Reads have not come to this revision",
+            ),
             Self::RequestTimeout => {
                 ("REQUEST_TIMEOUT", StatusCode::GATEWAY_TIMEOUT, "The request took too long")
             }
@@ -307,6 +319,7 @@ impl Code {
                 | Self::BackendBusy
                 | Self::BackendNotReady
                 | Self::BackendTimeout
+                | Self::RevisionNotReached
                 | Self::RequestTimeout
         )
     }

@@ -8,7 +8,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use serde_json::{Map, Value};
 
-use super::objects::{ObjectQuery, class_of};
+use super::objects::{TargetQuery, class_of};
 use super::tasks::started;
 use crate::auth::Caller;
 use crate::http::Gateway;
@@ -16,7 +16,9 @@ use crate::http::answer;
 use crate::http::collections::Collection;
 use crate::http::extract::{AcceptsJson, ObjectUuid, OptionalObject, PreferWait, Query};
 use crate::http::problem::{Code, Problem};
+use crate::http::revision::Revision;
 use crate::http::scope::Scope;
+use crate::http::validators::Validators;
 use crate::ops::actions::{Action, NoAction, On, action};
 use crate::ops::arguments::arguments;
 use crate::ops::{Reach, Touched};
@@ -29,13 +31,15 @@ pub async fn of_object(
     caller: Caller,
     ObjectUuid(uuid): ObjectUuid,
     Path((_, name)): Path<(String, String)>,
-    Query(query): Query<ObjectQuery>,
+    Query(query): Query<TargetQuery>,
+    validators: Validators,
     prefer: PreferWait,
     _: AcceptsJson,
     OptionalObject(body): OptionalObject,
 ) -> Result<Response, Problem> {
     let action = find(collection, &name, On::Object)?;
-    let target = Scope::target(&gateway, &caller, query.backend.as_deref(), action.class, uuid);
+    let backend = query.backend.as_deref();
+    let target = Scope::target(&gateway, &caller, backend, action.class, uuid, &validators);
     let (reach, reference) = target.await?;
     perform(&gateway, &reach, action, Some(&reference), body, prefer).await
 }
@@ -47,7 +51,7 @@ pub async fn of_collection(
     Extension(collection): Extension<&'static Collection>,
     caller: Caller,
     Path(name): Path<String>,
-    Query(query): Query<ObjectQuery>,
+    Query(query): Query<TargetQuery>,
     prefer: PreferWait,
     _: AcceptsJson,
     OptionalObject(body): OptionalObject,
@@ -94,5 +98,5 @@ async fn perform(
     let done = reach.call(call, arguments).await?;
     let touched = own.map_or(Touched::Elsewhere, |own| Touched::Object(class, own));
     let settled = reach.settle(touched).await;
-    Ok(answer::settled(settled, answer::result(done)))
+    Ok(Revision::after(gateway, answer::settled(settled, answer::result(done))))
 }

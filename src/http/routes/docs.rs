@@ -5,10 +5,10 @@ use std::sync::{Arc, OnceLock};
 
 use axum::extract::Path;
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION,
-    REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
@@ -18,7 +18,9 @@ use utoipa_swagger_ui::{Config, SwaggerFile};
 
 use crate::http::extract::{AcceptsJson, NoQuery};
 use crate::http::openapi;
+use crate::http::problem::Problem;
 use crate::http::shell::{Embedded, not_found};
+use crate::http::validators::{ETag, Validators};
 
 /// The pages load what the gateway itself serves and nothing else. Swagger UI sets style attributes
 /// from its script and has its icons as data.
@@ -35,31 +37,24 @@ pub fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
         .route("/docs/{*file}", get(page))
 }
 
-async fn document(headers: HeaderMap, _: AcceptsJson, _: NoQuery) -> Response {
-    let etag = etag();
-    let fresh = [(ETAG, etag), (CACHE_CONTROL, "no-cache")];
-    if headers.get_all(IF_NONE_MATCH).iter().any(|known| names(known.as_bytes(), etag)) {
-        return (StatusCode::NOT_MODIFIED, fresh).into_response();
-    }
-    let json = [(CONTENT_TYPE, "application/json")];
-    (fresh, json, Extension(Embedded), Bytes::from_static(openapi::json().as_bytes()))
-        .into_response()
+async fn document(validators: Validators, _: AcceptsJson, _: NoQuery) -> Result<Response, Problem> {
+    let mut response = validators.answer(etag(), || {
+        let json = [(CONTENT_TYPE, "application/json")];
+        let body = Bytes::from_static(openapi::json().as_bytes());
+        (json, Extension(Embedded), body).into_response()
+    })?;
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    Ok(response)
 }
 
 /// The document's entity tag, from its content: equal builds answer alike.
-fn etag() -> &'static str {
-    static ETAG: OnceLock<String> = OnceLock::new();
+fn etag() -> &'static ETag {
+    static ETAG: OnceLock<ETag> = OnceLock::new();
     ETAG.get_or_init(|| {
         let hash = Sha256::digest(openapi::json());
         let hex: String = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        format!("\"{hex}\"")
+        ETag::lasting(&hex)
     })
-}
-
-/// Whether a value of `If-None-Match` names `etag`, weakly compared.
-fn names(value: &[u8], etag: &str) -> bool {
-    let Ok(value) = std::str::from_utf8(value) else { return false };
-    value.split(',').map(str::trim).any(|one| one == "*" || one.trim_start_matches("W/") == etag)
 }
 
 async fn page(Path(file): Path<String>) -> Response {
@@ -75,7 +70,10 @@ async fn page(Path(file): Path<String>) -> Response {
             ];
             match bytes {
                 Cow::Borrowed(bytes) => {
-                    (headers, Extension(Embedded), Bytes::from_static(bytes)).into_response()
+                    // Compressed once for everyone, as what has a tag is.
+                    let version = Extension(ETag::lasting(&file).version());
+                    let bytes = Bytes::from_static(bytes);
+                    (headers, Extension(Embedded), version, bytes).into_response()
                 }
                 Cow::Owned(bytes) => (headers, bytes).into_response(),
             }
@@ -105,7 +103,8 @@ fn config() -> Arc<Config<'static>> {
 #[cfg(test)]
 mod tests {
     use axum::body::Body;
-    use axum::http::Request;
+    use axum::http::header::{ETAG, IF_NONE_MATCH};
+    use axum::http::{HeaderMap, Request};
     use http_body_util::BodyExt;
     use tower::ServiceExt;
 

@@ -6,6 +6,7 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::{HeaderValue, header};
 use serde::Deserialize;
 
@@ -13,29 +14,44 @@ use crate::auth::Caller;
 use crate::datamodel::{Class, datamodel};
 use crate::http::Gateway;
 use crate::http::collections::{self, Collection};
-use crate::http::extract::{AcceptsJson, AcceptsObject, ObjectUuid, Query, SXP};
-use crate::http::page;
+use crate::http::extract::{AcceptsObject, ObjectUuid, Query, SXP};
+use crate::http::listing::{Asked, Listing, Showing};
+use crate::http::page::{Objects, Shelf};
 use crate::http::problem::{Code, Problem};
-use crate::http::representation::{Page, json};
-use crate::http::scope::{Scope, mark};
+use crate::http::representation::json;
+use crate::http::revision::{Revision, reached};
+use crate::http::scope::Scope;
+use crate::http::validators::{Stamp, Validators};
 use crate::inventory::{Object, View};
-
-/// The query of a list.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ListQuery {
-    /// How many objects the page has at most.
-    pub limit: Option<u64>,
-    /// Where the page begins: `next` of the page before.
-    pub cursor: Option<String>,
-    /// Only this backend's objects.
-    pub backend: Option<String>,
-}
 
 /// The query of one object.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ObjectQuery {
+    /// The backend that has the object, where several have one of its uuid.
+    pub backend: Option<String>,
+    /// What the answer must show at least.
+    pub min_revision: Option<Revision>,
+}
+
+/// The query of one object's record.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordQuery {
+    /// The backend that has the object, where several have one of its uuid.
+    pub backend: Option<String>,
+    /// What the answer must show at least.
+    pub min_revision: Option<Revision>,
+    /// Which fields.
+    pub fields: Option<String>,
+    /// With which other objects.
+    pub expand: Option<String>,
+}
+
+/// The query of what is done to an object.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TargetQuery {
     /// The backend that has the object, where several have one of its uuid.
     pub backend: Option<String>,
 }
@@ -61,18 +77,21 @@ pub async fn list(
     State(gateway): State<Arc<Gateway>>,
     Extension(collection): Extension<&'static Collection>,
     caller: Caller,
-    _: AcceptsJson,
-    Query(query): Query<ListQuery>,
+    validators: Validators,
+    asked: Asked,
 ) -> Result<Response, Problem> {
-    let limit = page::limit(query.limit)?;
-    // A cursor is good for this collection and this choice of backend.
-    let identity = format!("{}?{}", collection.path, query.backend.as_deref().unwrap_or_default());
-    let from = query.cursor.map(|cursor| page::position(&identity, &cursor)).transpose()?;
-    let scope = Scope::of(&gateway, &caller, query.backend.as_deref()).await?;
     let (class, view) = class_and_view(collection);
-    let page = Page::of(&scope, class, view, from.as_ref(), limit);
-    let next = page.next.as_ref().map(|position| page::cursor(&identity, position));
-    let mut response = json(page.json(next.as_deref(), scope.partial()));
+    let listing = Listing::new(collection.path, class, asked)?;
+    reached(&gateway, listing.min_revision()).await?;
+    let scope = Scope::of(&gateway, &caller, listing.backend()).await?;
+    let tables = scope.readings().iter().map(|(_, reading)| reading.snapshot.view(class, view));
+    let stamp = tables.fold(Stamp::of_list(&scope, collection.path), Stamp::table);
+    let etag = listing.stamped(stamp, scope.snapshots()).etag(&gateway);
+    let shelves: Vec<Shelf<'_>> =
+        scope.shelves(|snapshot| Objects::Table(snapshot.view(class, view))).collect();
+    let known = (&validators, &etag);
+    let mut response =
+        listing.answer(&gateway, caller.session.id(), known, &shelves, scope.partial()).await?;
     scope.mark(&mut response);
     Ok(response)
 }
@@ -84,25 +103,37 @@ pub async fn get(
     caller: Caller,
     ObjectUuid(uuid): ObjectUuid,
     accepts: AcceptsObject,
-    Query(query): Query<ObjectQuery>,
+    validators: Validators,
+    Query(query): Query<RecordQuery>,
 ) -> Result<Response, Problem> {
-    let scope = Scope::of(&gateway, &caller, query.backend.as_deref()).await?;
     let (class, _) = class_and_view(collection);
+    let showing = Showing::new(class, &query.fields, &query.expand)?;
+    reached(&gateway, query.min_revision.as_ref()).await?;
+    let scope = Scope::of(&gateway, &caller, query.backend.as_deref()).await?;
     let (reading, object) = scope.object(class.id, uuid)?;
-    let mut response = match accepts {
-        AcceptsObject::Json => json(whole(object)),
-        AcceptsObject::Sxp => sxp(object)?,
+    let stamp = Stamp::of_object(reading, object);
+    let etag = showing.stamped(stamp, &reading.snapshot, class).etag(&gateway);
+    let mut response = match (accepts, validators.not_modified(&etag)?) {
+        (AcceptsObject::Sxp, _) => sxp(object)?,
+        (AcceptsObject::Json, Some(response)) => response,
+        (AcceptsObject::Json, None) => {
+            let document = Bytes::from(showing.document(&reading.snapshot, object)?);
+            let whole = query.fields.is_none() && query.expand.is_none();
+            etag.on(json(if whole { with_sxp(document, object) } else { document }))
+        }
     };
-    mark(&mut response, std::iter::once((object.backend(), reading)));
+    scope.mark_one(&mut response, object.backend(), reading);
     Ok(response)
 }
 
-/// The object's record, and with it the form that xend itself has of it, if there is one.
-fn whole(object: &Object) -> Vec<u8> {
-    let record = object.record().json();
-    match (object.raw(), record.strip_suffix(b"}")) {
-        (Some(raw), Some(start)) => [start, b",\"xend_sxp\":", raw.as_bytes(), b"}"].concat(),
-        _ => record.to_vec(),
+/// The document, and with it the form that xend itself has of the object, if there is one. That
+/// form changes from poll to poll, which makes no new version of the object.
+fn with_sxp(document: Bytes, object: &Object) -> Bytes {
+    match (object.raw(), document.strip_suffix(b"}")) {
+        (Some(raw), Some(start)) => {
+            Bytes::from([start, b",\"xend_sxp\":", raw.as_bytes(), b"}"].concat())
+        }
+        _ => document,
     }
 }
 

@@ -1,22 +1,27 @@
 //! Collections that are never mirrored: secrets, roles and users, read in the caller's own session.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
+use serde_json::Value;
 use uuid::Uuid;
 
-use super::objects::{ListQuery, ObjectQuery, class_of};
+use super::objects::{RecordQuery, class_of};
 use crate::auth::Caller;
 use crate::datamodel::Class;
 use crate::http::Gateway;
 use crate::http::collections::Collection;
 use crate::http::extract::{AcceptsJson, ObjectUuid, Query};
-use crate::http::page;
+use crate::http::listing::{Asked, Listing, Showing};
+use crate::http::page::{Objects, Shelf};
 use crate::http::problem::{Code, Problem};
 use crate::http::representation::json;
+use crate::http::revision::{Revision, reached};
 use crate::http::scope::Scope;
+use crate::inventory::{Object, of_document};
 use crate::ops::{OpError, Reach};
 
 /// All objects of the class that the caller may read, on one backend.
@@ -24,28 +29,25 @@ pub async fn list(
     State(gateway): State<Arc<Gateway>>,
     Extension(collection): Extension<&'static Collection>,
     caller: Caller,
-    _: AcceptsJson,
-    Query(query): Query<ListQuery>,
+    asked: Asked,
 ) -> Result<Response, Problem> {
-    let limit = page::limit(query.limit)?;
-    let identity = format!("{}?{}", collection.path, query.backend.as_deref().unwrap_or_default());
-    let from = query.cursor.map(|cursor| page::position(&identity, &cursor)).transpose()?;
-    let reach = Scope::backend(&gateway, &caller, query.backend.as_deref()).await?;
-    let records = reach.records(class_of(collection)).await?;
-    let total = records.len();
-    let behind = |uuid: &Uuid| from.as_ref().is_none_or(|from| *uuid > from.uuid);
-    let mut rest = records.into_iter().filter(|(uuid, _)| behind(uuid)).peekable();
-    let mut items = Vec::new();
-    let mut last = None;
-    while let (true, Some((uuid, record))) = (items.len() < limit, rest.next()) {
-        items.push(record);
-        last = Some(uuid);
-    }
-    let next = last.filter(|_| rest.peek().is_some()).map(|uuid| {
-        let backend = reach.mirror.name().to_owned();
-        page::cursor(&identity, &page::Position { backend, uuid })
-    });
-    Ok(json(serde_json::json!({"items": items, "total": total, "next": next}).to_string()))
+    let class = class_of(collection);
+    let listing = Listing::new(collection.path, class, asked)?;
+    reached(&gateway, listing.min_revision()).await?;
+    let revision = Revision::last(&gateway);
+    let reach = Scope::backend(&gateway, &caller, listing.backend()).await?;
+    let records = reach.records(class).await?;
+    let backend: Arc<str> = reach.mirror.name().into();
+    let object = |(uuid, record): (Uuid, Value)| {
+        Some((uuid, of_document(class, uuid, &backend, record.as_object()?)))
+    };
+    let objects: BTreeMap<Uuid, Arc<Object>> = records.into_iter().filter_map(object).collect();
+    let snapshot = reach.snapshot()?;
+    let objects = Objects::These(&objects);
+    let shelf = Shelf { backend: &backend, snapshot: &snapshot, objects };
+    let mut response = listing.answer_anew(&gateway, caller.session.id(), &[shelf]).await?;
+    revision.mark(&mut response);
+    Ok(response)
 }
 
 /// One object, read in the caller's own session.
@@ -55,13 +57,20 @@ pub async fn get(
     caller: Caller,
     ObjectUuid(uuid): ObjectUuid,
     _: AcceptsJson,
-    Query(query): Query<ObjectQuery>,
+    Query(query): Query<RecordQuery>,
 ) -> Result<Response, Problem> {
+    let class = class_of(collection);
+    let showing = Showing::new(class, &query.fields, &query.expand)?;
+    reached(&gateway, query.min_revision.as_ref()).await?;
+    let revision = Revision::last(&gateway);
     let reach = Scope::backend(&gateway, &caller, query.backend.as_deref()).await?;
-    match record(&reach, class_of(collection), uuid).await? {
-        Some(record) => Ok(json(record)),
-        None => Err(Problem::new(Code::NotFound, "no object of this uuid")),
-    }
+    let record = reach.record(class, uuid).await?;
+    let record = record.as_ref().and_then(Value::as_object);
+    let record = record.ok_or_else(|| Problem::new(Code::NotFound, "no object of this uuid"))?;
+    let object = of_document(class, uuid, reach.mirror.name(), record);
+    let mut response = json(showing.document(&*reach.snapshot()?, &object)?);
+    revision.mark(&mut response);
+    Ok(response)
 }
 
 /// The record of one object, if there is one.

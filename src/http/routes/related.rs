@@ -8,38 +8,43 @@ use axum::extract::State;
 use axum::response::Response;
 use uuid::Uuid;
 
-use super::objects::ListQuery;
 use crate::auth::Caller;
 use crate::datamodel::{Class, datamodel};
 use crate::http::Gateway;
-use crate::http::extract::{AcceptsJson, ObjectUuid, Query};
-use crate::http::page::{self, Position};
+use crate::http::extract::ObjectUuid;
+use crate::http::listing::{Asked, Listing};
+use crate::http::page::{Objects, Shelf};
 use crate::http::problem::Problem;
 use crate::http::relations::{Members, Relation};
-use crate::http::representation::{Page, json};
-use crate::http::scope::{Scope, mark};
+use crate::http::revision::reached;
+use crate::http::scope::Scope;
+use crate::http::validators::{Stamp, Validators};
 use crate::inventory::{Object, Snapshot};
 
-/// A page of the objects that belong to this one, in the order of their uuids.
+/// A page of the objects that belong to this one.
 pub async fn list(
     State(gateway): State<Arc<Gateway>>,
     Extension(relation): Extension<&'static Relation>,
     caller: Caller,
     ObjectUuid(uuid): ObjectUuid,
-    _: AcceptsJson,
-    Query(query): Query<ListQuery>,
+    validators: Validators,
+    asked: Asked,
 ) -> Result<Response, Problem> {
-    let limit = page::limit(query.limit)?;
     let Relation { parent, path, target, members } = relation;
-    let identity = format!("{}/{uuid}/{path}", parent.path);
-    let from = query.cursor.map(|cursor| page::position(&identity, &cursor)).transpose()?;
-    let scope = Scope::of(&gateway, &caller, query.backend.as_deref()).await?;
+    let target = class(target.class);
+    let listing = Listing::new(&format!("{}/{uuid}/{path}", parent.path), target, asked)?;
+    reached(&gateway, listing.min_revision()).await?;
+    let scope = Scope::of(&gateway, &caller, listing.backend()).await?;
     let (reading, object) = scope.object(class(parent.class).id, uuid)?;
-    let related = related(&reading.snapshot, object, class(target.class), *members);
-    let page = page_of(&related, from.as_ref(), limit);
-    let next = page.next.as_ref().map(|position| page::cursor(&identity, position));
-    let mut response = json(page.json(next.as_deref(), &[]));
-    mark(&mut response, std::iter::once((object.backend(), reading)));
+    let snapshot = &reading.snapshot;
+    let stamp = Stamp::of_object(reading, object).table(snapshot.class(target.id)).shaped(path);
+    let etag = listing.stamped(stamp, std::iter::once(&**snapshot)).etag(&gateway);
+    let related = related(snapshot, object, target, *members);
+    let backend = object.backend().into();
+    let shelf = Shelf { backend: &backend, snapshot, objects: Objects::These(&related) };
+    let known = (&validators, &etag);
+    let mut response = listing.answer(&gateway, caller.session.id(), known, &[shelf], &[]).await?;
+    scope.mark_one(&mut response, object.backend(), reading);
     Ok(response)
 }
 
@@ -48,38 +53,20 @@ fn class(name: &str) -> &'static Class {
 }
 
 /// The related objects by uuid.
-fn related<'a>(
-    snapshot: &'a Snapshot,
+fn related(
+    snapshot: &Snapshot,
     object: &Object,
     class: &Class,
     members: Members,
-) -> BTreeMap<Uuid, &'a Arc<Object>> {
+) -> BTreeMap<Uuid, Arc<Object>> {
     let table = snapshot.class(class.id);
     match members {
-        Members::All => table.iter().map(|object| (object.uuid(), object)).collect(),
+        Members::All => table.iter().map(|object| (object.uuid(), object.clone())).collect(),
         Members::Named(field) => object
             .record()
             .uuids(object.class(), field)
             .into_iter()
-            .filter_map(|uuid| Some((uuid, table.get(&uuid)?)))
+            .filter_map(|uuid| Some((uuid, table.get(&uuid)?.clone())))
             .collect(),
     }
-}
-
-fn page_of<'a>(
-    related: &BTreeMap<Uuid, &'a Arc<Object>>,
-    from: Option<&Position>,
-    limit: usize,
-) -> Page<'a> {
-    use std::ops::Bound::{Excluded, Unbounded};
-    let start = from.map_or(Unbounded, |from| Excluded(from.uuid));
-    let mut behind = related.range((start, Unbounded)).map(|(_, object)| *object);
-    let items: Vec<&Arc<Object>> = behind.by_ref().take(limit).collect();
-    let next = match (items.last(), behind.next()) {
-        (Some(last), Some(_)) => {
-            Some(Position { backend: last.backend().to_owned(), uuid: last.uuid() })
-        }
-        _ => None,
-    };
-    Page { items, total: related.len(), next }
 }

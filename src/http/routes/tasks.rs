@@ -1,5 +1,6 @@
 //! `/tasks`: the pools' tasks, and what became of those that the gateway started.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,16 +11,21 @@ use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::objects::{ListQuery, ObjectQuery};
+use super::objects::TargetQuery;
 use crate::auth::Caller;
+use crate::datamodel::{Class, datamodel};
 use crate::http::Gateway;
 use crate::http::answer::{self, task_document};
 use crate::http::extract::{AcceptsJson, LONGEST_WAIT, ObjectUuid, Query};
-use crate::http::page::{self, Position};
+use crate::http::listing::{Asked, Listing, Showing};
+use crate::http::page::{Objects, Shelf};
 use crate::http::problem::{Code, Problem};
 use crate::http::representation::json;
+use crate::http::revision::{Revision, reached};
 use crate::http::scope::Scope;
-use crate::ops::{OpError, Reach, TaskView};
+use crate::http::validators::{Stamp, Validators};
+use crate::inventory::{Object, of_document};
+use crate::ops::{OpError, Reach, TaskVersion, TaskView};
 
 /// The query of one task.
 #[derive(Debug, Deserialize)]
@@ -29,51 +35,72 @@ pub struct TaskQuery {
     backend: Option<String>,
     /// How many seconds to wait for it to end.
     wait: Option<u64>,
+    /// What the answer must show at least.
+    min_revision: Option<Revision>,
+    /// Which fields.
+    fields: Option<String>,
+    /// With which other objects.
+    expand: Option<String>,
 }
 
 /// A page of the tasks that the pools know and of those the gateway keeps the outcome of.
 pub async fn list(
     State(gateway): State<Arc<Gateway>>,
     caller: Caller,
-    _: AcceptsJson,
-    Query(query): Query<ListQuery>,
+    validators: Validators,
+    asked: Asked,
 ) -> Result<Response, Problem> {
-    let limit = page::limit(query.limit)?;
-    let identity = format!("tasks?{}", query.backend.as_deref().unwrap_or_default());
-    let from = query.cursor.map(|cursor| page::position(&identity, &cursor)).transpose()?;
-    let scope = Scope::of(&gateway, &caller, query.backend.as_deref()).await?;
-    let mut tasks: Vec<(Position, Value)> = Vec::new();
+    let listing = Listing::new("tasks", class(), asked)?;
+    reached(&gateway, listing.min_revision()).await?;
+    let scope = Scope::of(&gateway, &caller, listing.backend()).await?;
+    let (mut tasks, mut versions) = (Vec::new(), Vec::new());
     for (backend, _) in scope.readings() {
-        let reach = Scope::reach(&gateway, &caller, backend)?;
-        let class = crate::datamodel::datamodel().class("task").expect("the Xen-API has tasks");
-        let snapshot = reach.snapshot()?;
-        let known = snapshot
-            .class(class.id)
-            .iter()
-            .filter_map(|task| gateway.tasks.view(&reach.mirror, task.uuid(), &reach.session));
-        for view in known.chain(gateway.tasks.kept(&reach.mirror, &reach.session)) {
-            let position = Position { backend: backend.to_string(), uuid: view.uuid };
-            tasks.push((position, Value::Object(task_document(&view))));
-        }
+        let (objects, of_these) = tasks_of(&gateway, &Scope::reach(&gateway, &caller, backend)?)?;
+        tasks.push(objects);
+        versions.push(of_these);
     }
-    tasks.sort_by(|(one, _), (other, _)| {
-        (&one.backend, one.uuid).cmp(&(&other.backend, other.uuid))
-    });
-    let total = tasks.len();
-    let start = from.map_or(0, |from| {
-        tasks.partition_point(|(at, _)| (&at.backend, at.uuid) <= (&from.backend, from.uuid))
-    });
-    let more = tasks.len() > start + limit;
-    let page = &tasks[start..(start + limit).min(total)];
-    let next = page.last().filter(|_| more).map(|(position, _)| page::cursor(&identity, position));
-    let items: Vec<&Value> = page.iter().map(|(_, task)| task).collect();
-    let mut document = serde_json::json!({"items": items, "total": total, "next": next});
-    if !scope.partial().is_empty() {
-        document["partial"] = scope.partial().into();
-    }
-    let mut response = json(document.to_string());
+    // Whose tasks they are shapes the list, by way of which these are.
+    let stamp = Stamp::of_list(&scope, "tasks").shaped(&versions);
+    let etag = listing.stamped(stamp, scope.snapshots()).etag(&gateway);
+    let (none, mut tasks) = (BTreeMap::new(), tasks.iter());
+    let these = |_| Objects::These(tasks.next().unwrap_or(&none));
+    let shelves: Vec<Shelf<'_>> = scope.shelves(these).collect();
+    let known = (&validators, &etag);
+    let mut response =
+        listing.answer(&gateway, caller.session.id(), known, &shelves, scope.partial()).await?;
     scope.mark(&mut response);
     Ok(response)
+}
+
+fn class() -> &'static Class {
+    datamodel().class("task").expect("the Xen-API has tasks")
+}
+
+/// Tasks by uuid.
+type Tasks = BTreeMap<Uuid, Arc<Object>>;
+
+/// The tasks that the caller may see on a backend, as objects and by their versions.
+fn tasks_of(
+    gateway: &Gateway,
+    reach: &Reach,
+) -> Result<(Tasks, Vec<(Uuid, TaskVersion)>), Problem> {
+    let snapshot = reach.snapshot()?;
+    let known = snapshot
+        .class(class().id)
+        .iter()
+        .filter_map(|task| gateway.tasks.view(&reach.mirror, task.uuid(), &reach.session));
+    let kept = gateway.tasks.kept(&reach.mirror, &reach.session);
+    let (mut objects, mut versions) = (BTreeMap::new(), Vec::new());
+    for view in known.chain(kept) {
+        versions.push((view.uuid, view.version));
+        objects.insert(view.uuid, object(reach, &view));
+    }
+    versions.sort_unstable_by_key(|(uuid, _)| *uuid);
+    Ok((objects, versions))
+}
+
+fn object(reach: &Reach, view: &TaskView) -> Arc<Object> {
+    of_document(class(), view.uuid, reach.mirror.name(), &task_document(view))
 }
 
 /// One task, once it has ended or the wait is over.
@@ -82,16 +109,36 @@ pub async fn get(
     caller: Caller,
     ObjectUuid(uuid): ObjectUuid,
     _: AcceptsJson,
+    validators: Validators,
     Query(query): Query<TaskQuery>,
 ) -> Result<Response, Problem> {
     if query.wait.is_some_and(|wait| wait > LONGEST_WAIT) {
         let detail = format!("wait: whole seconds, {LONGEST_WAIT} at most");
         return Err(Problem::new(Code::BadParameter, detail).with_params(["wait"]));
     }
+    let showing = Showing::new(class(), &query.fields, &query.expand)?;
     let patience = Duration::from_secs(query.wait.unwrap_or(0));
-    let reach = find(&gateway, &caller, query.backend.as_deref(), uuid).await?;
+    reached(&gateway, query.min_revision.as_ref()).await?;
+    let reach = find(&gateway, &caller, query.backend.as_deref(), uuid, None).await?;
     let view = gateway.tasks.wait(&reach.mirror, uuid, &reach.session, patience).await;
-    view.map(|view| answer::task(&view)).ok_or_else(none)
+    let waited = view.ok_or_else(none)?;
+    // Of the revision that the answer names, not of the one at which the wait began.
+    let scope = Scope::of(&gateway, &caller, Some(reach.mirror.name())).await?;
+    let view = gateway.tasks.view(&reach.mirror, uuid, &reach.session).unwrap_or(waited);
+    let snapshot = reach.snapshot()?;
+    let stamp = showing.stamped(stamp_of(&reach, &view), &snapshot, class());
+    let etag = stamp.etag(&gateway);
+    let mut response = match validators.not_modified(&etag)? {
+        Some(response) => response,
+        None => etag.on(json(showing.document(&snapshot, &object(&reach, &view))?)),
+    };
+    scope.mark(&mut response);
+    Ok(response)
+}
+
+/// The stamp of a task. It has no revision of its own: some of them no mirror ever shows.
+fn stamp_of(reach: &Reach, view: &TaskView) -> Stamp {
+    Stamp::of(&(reach.mirror.name(), view.uuid, view.version))
 }
 
 /// Asks a task to end before it is done.
@@ -99,11 +146,13 @@ pub async fn cancel(
     State(gateway): State<Arc<Gateway>>,
     caller: Caller,
     ObjectUuid(uuid): ObjectUuid,
-    Query(query): Query<ObjectQuery>,
+    validators: Validators,
+    Query(query): Query<TargetQuery>,
 ) -> Result<Response, Problem> {
-    let reach = find(&gateway, &caller, query.backend.as_deref(), uuid).await?;
+    let backend = query.backend.as_deref();
+    let reach = find(&gateway, &caller, backend, uuid, Some(&validators)).await?;
     gateway.tasks.cancel(&reach, uuid).await?;
-    Ok(answer::nothing())
+    Ok(Revision::after(&gateway, answer::nothing()))
 }
 
 /// Forgets a task.
@@ -111,12 +160,14 @@ pub async fn destroy(
     State(gateway): State<Arc<Gateway>>,
     caller: Caller,
     ObjectUuid(uuid): ObjectUuid,
-    Query(query): Query<ObjectQuery>,
+    validators: Validators,
+    Query(query): Query<TargetQuery>,
 ) -> Result<Response, Problem> {
-    let reach = find(&gateway, &caller, query.backend.as_deref(), uuid).await?;
+    let backend = query.backend.as_deref();
+    let reach = find(&gateway, &caller, backend, uuid, Some(&validators)).await?;
     gateway.tasks.destroy(&reach, uuid).await?;
     let settled = reach.settle(crate::ops::Touched::Elsewhere).await;
-    Ok(answer::settled(settled, answer::nothing()))
+    Ok(Revision::after(&gateway, answer::settled(settled, answer::nothing())))
 }
 
 /// Answers for a task that was started: with the task, or with what it came to when the client
@@ -141,7 +192,7 @@ pub(super) async fn started(
     {
         response.headers_mut().insert("preference-applied", value);
     }
-    Ok(response)
+    Ok(Revision::after(gateway, response))
 }
 
 fn raw(view: &TaskView) -> Box<serde_json::value::RawValue> {
@@ -149,23 +200,30 @@ fn raw(view: &TaskView) -> Box<serde_json::value::RawValue> {
     serde_json::value::RawValue::from_string(document).expect("a document is JSON")
 }
 
-/// The caller on the one backend that has this task, or that the gateway started it on.
+/// The caller on the one backend that has this task, or that the gateway started it on. With
+/// `conditions`, a task that is not as the client wants it is a problem.
 async fn find(
     gateway: &Gateway,
     caller: &Caller,
     backend: Option<&str>,
     uuid: Uuid,
+    conditions: Option<&Validators>,
 ) -> Result<Reach, Problem> {
     let scope = Scope::of(gateway, caller, backend).await?;
     let mut found = Vec::new();
-    for (name, _) in scope.readings() {
+    for (name, reading) in scope.readings() {
         let reach = Scope::reach(gateway, caller, name)?;
-        if gateway.tasks.view(&reach.mirror, uuid, &reach.session).is_some() {
-            found.push(reach);
+        if let Some(view) = gateway.tasks.view(&reach.mirror, uuid, &reach.session) {
+            found.push((reach, reading, view));
         }
     }
     match (found.pop(), found.is_empty()) {
-        (Some(reach), true) => Ok(reach),
+        (Some((reach, reading, view)), true) => {
+            if let Some(conditions) = conditions {
+                conditions.permit_version(reading, || stamp_of(&reach, &view).etag(gateway))?;
+            }
+            Ok(reach)
+        }
         (Some(_), false) => Err(Problem::new(
             Code::AmbiguousUuid,
             "several backends have a task of this uuid; say which with ?backend=",

@@ -13,7 +13,9 @@ use crate::http::Gateway;
 use crate::http::extract::{AcceptsJson, ObjectUuid, Query};
 use crate::http::problem::{Code, Problem};
 use crate::http::representation::{json, with_member};
-use crate::http::scope::{Scope, mark};
+use crate::http::revision::reached;
+use crate::http::scope::Scope;
+use crate::http::validators::{Stamp, Validators};
 use crate::inventory::{Object, Snapshot};
 
 /// The VM's VM_metrics record, with its VM_guest_metrics record as `guest`.
@@ -22,8 +24,10 @@ pub async fn metrics(
     caller: Caller,
     ObjectUuid(uuid): ObjectUuid,
     _: AcceptsJson,
+    validators: Validators,
     Query(query): Query<ObjectQuery>,
 ) -> Result<Response, Problem> {
+    reached(&gateway, query.min_revision.as_ref()).await?;
     let scope = Scope::of(&gateway, &caller, query.backend.as_deref()).await?;
     let vm = datamodel().class("VM").expect("the Xen-API has VMs");
     let (reading, object) = scope.object(vm.id, uuid)?;
@@ -32,9 +36,12 @@ pub async fn metrics(
         return Err(Problem::new(Code::NotFound, "this VM has no metrics"));
     };
     let guest = referred(snapshot, object, "guest_metrics", "VM_guest_metrics");
-    let guest = guest.map_or(&b"null"[..], |guest| guest.record().json());
-    let mut response = json(with_member(metrics.record().json(), "guest", guest));
-    mark(&mut response, std::iter::once((object.backend(), reading)));
+    let etag = Stamp::of_object(reading, metrics).also(guest.map(|guest| &**guest)).etag(&gateway);
+    let mut response = validators.answer(&etag, || {
+        let guest = guest.map_or(&b"null"[..], |guest| guest.record().json());
+        json(with_member(metrics.record().json(), "guest", guest))
+    })?;
+    scope.mark_one(&mut response, object.backend(), reading);
     Ok(response)
 }
 

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::objects::{ObjectQuery, class_of};
+use super::objects::{TargetQuery, class_of};
 use super::read_through;
 use super::tasks::started;
 use crate::auth::Caller;
@@ -21,7 +21,9 @@ use crate::http::collections::Collection;
 use crate::http::extract::{AcceptsJson, Json, ObjectUuid, PreferWait, Query};
 use crate::http::problem::{Problem, Progress};
 use crate::http::representation::json;
+use crate::http::revision::Revision;
 use crate::http::scope::Scope;
+use crate::http::validators::{ETag, Stamp, Validators};
 use crate::ops::destroy::{Disks, destroy_vm};
 use crate::ops::{Reach, Settled, TaskView, Touched, create, patch, provision};
 
@@ -60,7 +62,7 @@ pub async fn create(
     State(gateway): State<Arc<Gateway>>,
     Extension(collection): Extension<&'static Collection>,
     caller: Caller,
-    Query(query): Query<ObjectQuery>,
+    Query(query): Query<TargetQuery>,
     prefer: PreferWait,
     _: AcceptsJson,
     Json(body): Json<Map<String, Value>>,
@@ -78,7 +80,7 @@ pub async fn create(
         let made = |view: &TaskView| {
             let uuid = view.record.get("result").and_then(serde_json::Value::as_str);
             let uuid = uuid.and_then(|text| Uuid::try_parse(text).ok());
-            let record = uuid.and_then(|uuid| mirrored(&reach, class, uuid));
+            let record = uuid.and_then(|uuid| mirrored(&gateway, &reach, class, uuid));
             created(&reach, collection, uuid, record, Settled::Seen)
         };
         return started(&gateway, &reach, task, prefer.0, made).await;
@@ -87,10 +89,11 @@ pub async fn create(
     let settled = reach.settle(Touched::Elsewhere).await;
     let uuid = done.result.and_then(|json| serde_json::from_slice::<Uuid>(&json).ok());
     let record = match uuid {
-        Some(uuid) => shown(&reach, class, uuid).await?,
+        Some(uuid) => shown(&gateway, &reach, class, uuid).await?,
         None => None,
     };
-    Ok(created(&reach, collection, uuid, record, settled))
+    let response = created(&reach, collection, uuid, record, settled);
+    Ok(Revision::after(&gateway, response))
 }
 
 /// The answer with a new object; of one whose record nobody can read yet, what is known of it.
@@ -98,34 +101,40 @@ fn created(
     reach: &Reach,
     collection: &Collection,
     uuid: Option<Uuid>,
-    record: Option<Vec<u8>>,
+    shown: Option<Shown>,
     settled: Settled,
 ) -> Response {
     let Some(uuid) = uuid else { return answer::settled(settled, answer::nothing()) };
-    let settled = if record.is_some() { settled } else { Settled::Pending };
-    let body = record.unwrap_or_else(|| {
-        let (uuid, backend) = (uuid.to_string(), reach.mirror.name());
-        serde_json::json!({"uuid": uuid, "backend": backend}).to_string().into_bytes()
-    });
+    let (settled, body, etag) = match shown {
+        Some((record, etag)) => (settled, record, etag),
+        None => {
+            let (uuid, backend) = (uuid.to_string(), reach.mirror.name());
+            let known = serde_json::json!({"uuid": uuid, "backend": backend});
+            (Settled::Pending, known.to_string().into_bytes(), None)
+        }
+    };
     let response = answer::created(collection.path, &uuid.to_string(), body);
-    answer::settled(settled, response)
+    versioned(settled, etag, response)
 }
 
 /// Changes fields of an object.
+#[expect(clippy::too_many_arguments, reason = "each is a check")]
 pub async fn change(
     State(gateway): State<Arc<Gateway>>,
     Extension(collection): Extension<&'static Collection>,
     caller: Caller,
     ObjectUuid(uuid): ObjectUuid,
     Query(query): Query<PatchQuery>,
+    validators: Validators,
     _: AcceptsJson,
     Json(body): Json<Map<String, Value>>,
 ) -> Result<Response, Problem> {
     let class = class_of(collection);
-    let target = Scope::target(&gateway, &caller, query.backend.as_deref(), class, uuid);
+    let backend = query.backend.as_deref();
+    let target = Scope::target(&gateway, &caller, backend, class, uuid, &validators);
     let (reach, reference) = target.await?;
-    let record = shown(&reach, class, uuid).await?.unwrap_or_default();
-    let current: Map<String, Value> = serde_json::from_slice(&record).unwrap_or_default();
+    let before = shown(&gateway, &reach, class, uuid).await?.unwrap_or_default();
+    let current: Map<String, Value> = serde_json::from_slice(&before.0).unwrap_or_default();
     let snapshot = reach.snapshot()?;
     let plan = patch::plan(class, &current, &reference, &body, &*snapshot)?;
     plan.check(&reach)?;
@@ -138,8 +147,8 @@ pub async fn change(
         let patch::Halted { applied, failed, not_tried, error } = halted;
         return Err(Problem::from(error).with_progress(Progress { applied, failed, not_tried }));
     }
-    let record = shown(&reach, class, uuid).await?.unwrap_or(record);
-    Ok(answer::settled(ran.settled, json(record)))
+    let (record, etag) = shown(&gateway, &reach, class, uuid).await?.unwrap_or(before);
+    Ok(Revision::after(&gateway, versioned(ran.settled, etag, json(record))))
 }
 
 /// Destroys an object.
@@ -148,11 +157,13 @@ pub async fn destroy(
     Extension(collection): Extension<&'static Collection>,
     caller: Caller,
     ObjectUuid(uuid): ObjectUuid,
-    Query(query): Query<ObjectQuery>,
+    Query(query): Query<TargetQuery>,
+    validators: Validators,
     prefer: PreferWait,
 ) -> Result<Response, Problem> {
     let class = class_of(collection);
-    let target = Scope::target(&gateway, &caller, query.backend.as_deref(), class, uuid);
+    let backend = query.backend.as_deref();
+    let target = Scope::target(&gateway, &caller, backend, class, uuid, &validators);
     let (reach, reference) = target.await?;
     let call = create::destructor(class).expect("only classes with a destructor are routed here");
     if create::runs_as_task(call) {
@@ -161,7 +172,7 @@ pub async fn destroy(
     }
     reach.call(call, create::own(&reference)).await?;
     let settled = reach.settle(Touched::Elsewhere).await;
-    Ok(answer::settled(settled, answer::nothing()))
+    Ok(Revision::after(&gateway, answer::settled(settled, answer::nothing())))
 }
 
 /// Destroys a VM, and its disks if the client says so.
@@ -171,10 +182,12 @@ pub async fn destroy_machine(
     caller: Caller,
     ObjectUuid(uuid): ObjectUuid,
     Query(query): Query<DestroyVmQuery>,
+    validators: Validators,
     prefer: PreferWait,
 ) -> Result<Response, Problem> {
     let class = class_of(collection);
-    let target = Scope::target(&gateway, &caller, query.backend.as_deref(), class, uuid);
+    let backend = query.backend.as_deref();
+    let target = Scope::target(&gateway, &caller, backend, class, uuid, &validators);
     let (reach, reference) = target.await?;
     let disks = match query.disks {
         DisksChoice::Keep => Disks::Keep,
@@ -184,21 +197,38 @@ pub async fn destroy_machine(
     started(&gateway, &reach, task, prefer.0, |_| answer::nothing()).await
 }
 
-/// The object's record as clients see it, if it is there.
+/// The answer to a write that shows the object, with the object's tag where reads show it too.
+fn versioned(settled: Settled, etag: Option<ETag>, response: Response) -> Response {
+    let response = match etag.filter(|_| settled == Settled::Seen) {
+        Some(etag) => etag.on(response),
+        None => response,
+    };
+    answer::settled(settled, response)
+}
+
+/// An object's record as clients see it, and its tag if it has one.
+type Shown = (Vec<u8>, Option<ETag>);
+
+/// The object as clients see it, if it is there.
 async fn shown(
+    gateway: &Gateway,
     reach: &Reach,
     class: &'static Class,
     uuid: Uuid,
-) -> Result<Option<Vec<u8>>, Problem> {
+) -> Result<Option<Shown>, Problem> {
     if !crate::inventory::is_mirrored(class) {
-        return Ok(read_through::record(reach, class, uuid).await?);
+        let record = read_through::record(reach, class, uuid).await?;
+        return Ok(record.map(|record| (record, None)));
     }
     reach.snapshot()?;
-    Ok(mirrored(reach, class, uuid))
+    Ok(mirrored(gateway, reach, class, uuid))
 }
 
 /// The same of an object that is mirrored.
-fn mirrored(reach: &Reach, class: &Class, uuid: Uuid) -> Option<Vec<u8>> {
-    let snapshot = reach.snapshot().ok()?;
-    snapshot.object(class.id, &uuid).map(|object| object.record().json().to_vec())
+fn mirrored(gateway: &Gateway, reach: &Reach, class: &Class, uuid: Uuid) -> Option<Shown> {
+    let reading = reach.reading().ok()?;
+    reading.snapshot.object(class.id, &uuid).map(|object| {
+        let etag = Stamp::of_object(&reading, object).etag(gateway);
+        (object.record().json().to_vec(), Some(etag))
+    })
 }

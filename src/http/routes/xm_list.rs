@@ -48,18 +48,16 @@ pub async fn or_text(
     }
 }
 
-/// Whoever names text and not JSON, or names a view and takes text too.
+/// Whoever names a view and takes text, unless JSON is what is named.
 fn wants_text(request: &Request) -> bool {
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return false;
     }
-    let names = |media_type| names_media_type(request.headers(), media_type);
     let query = request.uri().query().unwrap_or_default();
     let views = form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "view");
-    match (names(TEXT), names("application/json")) {
-        (true, json) => views || !json,
-        (false, json) => views && !json && takes_any_text(request.headers()),
-    }
+    let headers = request.headers();
+    let json = names_media_type(headers, "application/json") && !names_media_type(headers, TEXT);
+    views && !json && takes_any_text(headers)
 }
 
 async fn print(gateway: &Arc<Gateway>, parts: &mut Parts) -> Result<Response, Problem> {
@@ -142,11 +140,12 @@ mod tests {
 
     #[test]
     fn text_is_for_who_wants_it() {
-        assert!(wanted("/vms", Some("text/plain")));
+        assert!(wanted("/vms?view=brief", Some("text/plain")));
         assert!(wanted("/vms?view=long", Some("*/*")) && wanted("/vms?view=long", None));
-        assert!(!wanted("/vms", Some("*/*")) && !wanted("/vms", None));
-        assert!(!wanted("/vms", Some("text/plain, application/json")));
+        assert!(wanted("/vms?view=long", Some("text/plain, application/json")));
+        assert!(!wanted("/vms", Some("text/plain")) && !wanted("/vms", None));
         assert!(!wanted("/vms?view=long", Some("application/json")));
+        assert!(!wanted("/vms?view=long", Some("text/csv")));
     }
 
     #[test]

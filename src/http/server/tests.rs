@@ -11,6 +11,7 @@ use tokio_rustls::rustls::{self, pki_types::ServerName};
 
 use super::*;
 use crate::config::{Cors, ServerTls};
+use crate::http::bodies::Bodies;
 use crate::http::tls;
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -23,6 +24,10 @@ struct Bench {
     running: JoinHandle<()>,
     entered: Arc<Notify>,
     leave: Arc<Notify>,
+}
+
+fn bodies() -> Arc<Bodies> {
+    Arc::new(Bodies::new(1 << 20))
 }
 
 impl Bench {
@@ -40,7 +45,7 @@ impl Bench {
             .route("/slow", slow);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let shell = Shell::new(routes, &limits, &Cors::default());
+        let shell = Shell::new(routes, &limits, &Cors::default(), bodies());
         let stop = CancellationToken::new();
         let server = Server { listener, tls, shell, limits };
         let running = tokio::spawn(server.run(stop.clone()));

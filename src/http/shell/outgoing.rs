@@ -36,7 +36,8 @@ pub(super) struct Room {
 }
 
 /// An answer's share of it; no answer without a known length has one, its route sees to its limits.
-pub(super) type Share = Option<OwnedSemaphorePermit>;
+/// Answers with the same bytes have one together.
+pub(super) type Share = Option<Arc<OwnedSemaphorePermit>>;
 
 /// There is not enough room.
 #[derive(Debug)]
@@ -49,7 +50,7 @@ impl Room {
     }
 
     /// Room for this body. One that is larger than the whole room gets in alone.
-    pub(super) fn take(&self, body: &Body) -> Result<Share, NoRoom> {
+    pub(super) fn take(&self, body: &Body) -> Result<Option<OwnedSemaphorePermit>, NoRoom> {
         match body.size_hint().exact() {
             None | Some(0) => Ok(None),
             Some(size) => {
@@ -118,7 +119,7 @@ impl Drop for Moving {
 /// A body that holds its share until its last byte is gone.
 pub(super) struct Outgoing {
     body: Body,
-    share: Option<Arc<OwnedSemaphorePermit>>,
+    share: Share,
     watch: Option<Arc<Unsent>>,
     /// Of a frame of the body, what is still to be given out.
     rest: Bytes,
@@ -132,7 +133,6 @@ impl Outgoing {
             return body;
         }
         let watch = (version == Version::HTTP_2).then(|| Arc::clone(unsent));
-        let share = share.map(Arc::new);
         Body::new(Self { body, share, watch, rest: Bytes::new(), moving: None })
     }
 
@@ -233,7 +233,7 @@ mod tests {
         for version in [Version::HTTP_11, Version::HTTP_2] {
             let bytes: Vec<u8> = (0..300_000).map(|n| n as u8).collect();
             let body = Body::from(bytes.clone());
-            let share = room.take(&body).expect("room");
+            let share = room.take(&body).expect("room").map(Arc::new);
             let unsent = Arc::default();
             let mut body = Outgoing::wrap(body, share, version, &unsent);
             assert_eq!(body.size_hint().exact(), Some(300_000));
@@ -264,7 +264,7 @@ mod tests {
     async fn a_body_nobody_reads_gives_its_share_back() {
         let room = room(1);
         let body = Body::from("x");
-        let share = room.take(&body).expect("room");
+        let share = room.take(&body).expect("room").map(Arc::new);
         let body = Outgoing::wrap(body, share, Version::HTTP_2, &Arc::default());
         assert!(room.take(&Body::from("x")).is_err());
         drop(body);

@@ -11,6 +11,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::config::{Cors, Limits};
 use crate::http::extract::{AcceptsJson, Json, ObjectUuid, Query};
+use crate::http::validators::ETag;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -42,8 +43,12 @@ fn routes() -> Router {
         .method_not_allowed_fallback(method_not_allowed)
 }
 
+fn bodies() -> Arc<Bodies> {
+    Arc::new(Bodies::new(1 << 20))
+}
+
 fn shell(limits: Limits) -> Shell {
-    Shell::new(routes(), &limits, &Cors::default())
+    Shell::new(routes(), &limits, &Cors::default(), bodies())
 }
 
 struct Answer {
@@ -156,6 +161,40 @@ async fn answers_nobody_takes_are_no_more_than_there_is_room_for() {
 }
 
 #[tokio::test]
+async fn answers_with_the_same_bytes_take_their_room_once() {
+    let shared = bodies();
+    let list = move || {
+        let shared = shared.clone();
+        async move {
+            let etag = ETag::lasting("list");
+            shared.whole(&etag, 1 << 20, || vec![b'x'; 20 << 10]).await
+        }
+    };
+    let limits = Limits { max_unsent: 24 << 10, ..Limits::default() };
+    let routes = routes().route("/list", get(list));
+    let shell = Shell::new(routes, &limits, &Cors::default(), bodies());
+    let unsent = Arc::<Unsent>::default();
+    let open = async |path: &str| {
+        let request = Request::get(path).body(Body::empty()).expect("a request");
+        let stack = shell.for_connection(([192, 0, 2, 1], 1).into(), unsent.clone());
+        stack.oneshot(request).await.expect("infallible")
+    };
+    let mut held = Vec::new();
+    for _ in 0..100 {
+        held.push(open("/list").await);
+    }
+    assert!(held.iter().all(|answer| answer.status() == StatusCode::OK));
+    // The room is what it is: 20 KiB of 24 are taken for as long as one of them is.
+    let (first, second) = (open("/large").await, open("/large").await);
+    assert_eq!((first.status().as_u16(), second.status().as_u16()), (200, 503));
+    held.truncate(1);
+    assert_eq!(open("/large").await.status().as_u16(), 503);
+    let last = held.pop().expect("one").into_body().collect().await.expect("a body");
+    assert_eq!(last.to_bytes().len(), 20 << 10);
+    assert_eq!(open("/large").await.status().as_u16(), 200);
+}
+
+#[tokio::test]
 async fn a_body_is_judged_by_type_syntax_and_shape() {
     let shell = shell(Limits::default());
     let post = |kind: &'static str| Request::post("/notes").header(header::CONTENT_TYPE, kind);
@@ -232,7 +271,7 @@ async fn one_request_too_many_is_sent_away() {
         }),
     );
     let limits = Limits { max_concurrent_requests: 1, ..Limits::default() };
-    let shell = Shell::new(routes, &limits, &Cors::default());
+    let shell = Shell::new(routes, &limits, &Cors::default(), bodies());
     let slow = async { get_at(&shell, "/slow").await };
     let meanwhile = async {
         entered.notified().await;
@@ -268,7 +307,7 @@ async fn other_origins_are_let_in_by_name() {
     assert!(!answer.headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN));
 
     let cors = Cors { origins: vec!["https://other".to_owned(), MINE.to_owned()] };
-    let on = Shell::new(routes(), &Limits::default(), &cors);
+    let on = Shell::new(routes(), &Limits::default(), &cors, bodies());
     // Problems too, or a page could not read why it was refused.
     for path in ["/livez", "/nowhere"] {
         let answer = ask(&on, from(path, MINE), "").await;

@@ -1,13 +1,11 @@
 //! Which fields a client wants.
 
 use super::error::{QueryError, Wrong, echo};
+use super::parse::{LONGEST, too_long};
 use super::path::no_field;
 use crate::datamodel::{Class, ClassId, is_secret_field};
 use crate::inventory::Object;
 use crate::inventory::record::Slot;
-
-/// How long a list of fields is at most, in bytes.
-const LONGEST: usize = 4096;
 
 /// A choice of fields, in the client's order: `name_label,power_state`. `uuid` and `backend` are
 /// always among them.
@@ -54,8 +52,7 @@ impl Fields {
     ) -> Result<Self, QueryError> {
         let wrong = |wrong: Wrong| wrong.within(text);
         if text.len() > LONGEST {
-            let what = format!("it has {} bytes", text.len());
-            return Err(wrong(Wrong::new(0, what).expected(format!("{LONGEST} bytes at most"))));
+            return Err(wrong(too_long(text)));
         }
         let mut names: Vec<&str> = Vec::new();
         let mut at = 0;

@@ -57,6 +57,11 @@ pub(super) fn elements(json: &[u8]) -> impl Iterator<Item = &[u8]> {
     Values { json: json.strip_prefix(b"[").unwrap_or_default() }
 }
 
+/// The values of the members of a JSON object.
+pub(super) fn elements_of_map(json: &[u8]) -> impl Iterator<Item = &[u8]> {
+    Values { json: json.strip_prefix(b"{").unwrap_or_default() }.skip(1).step_by(2)
+}
+
 /// Whether a JSON array or object holds nothing.
 pub(super) fn is_empty(json: &[u8]) -> bool {
     let inner = json.get(1..json.len().saturating_sub(1)).unwrap_or_default();
@@ -166,6 +171,8 @@ mod tests {
         assert_eq!(find(""), None);
         assert_eq!(member(b"{}", "a"), None);
         assert_eq!(member(b"null", "a"), None);
+        let values: Vec<&[u8]> = elements_of_map(br#"{"a":1,"b":[2]}"#).collect();
+        assert_eq!(values, [&b"1"[..], b"[2]"]);
         let all: Vec<&[u8]> = elements(br#"["a", "]", 3]"#).collect();
         assert_eq!(all, [&br#""a""#[..], br#""]""#, b"3"]);
         assert_eq!(elements(b"[]").count() + elements(b"null").count(), 0);

@@ -4,11 +4,13 @@
 //! Nothing here knows HTTP: lists and events ask alike.
 
 mod error;
+mod expand;
 mod fields;
 mod filter;
 mod glob;
 mod json;
 mod literal;
+mod order;
 mod parse;
 mod path;
 #[cfg(test)]
@@ -21,5 +23,7 @@ mod testing;
 mod tests;
 
 pub use error::QueryError;
+pub use expand::{Expand, Expanded, MOST_BYTES, MOST_OBJECTS, TooCostly};
 pub use fields::{Fields, Named};
 pub use filter::Filter;
+pub use order::Order;

@@ -31,6 +31,7 @@ pub(super) const DEEPEST: usize = 64;
 pub(super) const MOST_TERMS: usize = 256;
 
 const OPERATORS: &str = "an operator (= != < <= > >= ~ !~ has in)";
+const CONDITION: &str = "a condition: a field, `not` or `(`";
 const VALUE: &str = "a value: a word, a number, a date or \"text\"";
 
 /// How much has been read so far.
@@ -58,8 +59,7 @@ impl ParserError<Input<'_>> for Wrong {
 /// Reads a filter.
 pub(super) fn parse(text: &str) -> Result<Expression, Wrong> {
     if text.len() > LONGEST {
-        return Err(Wrong::new(0, format!("it has {} bytes", text.len()))
-            .expected(format!("{LONGEST} bytes at most")));
+        return Err(too_long(text));
     }
     let mut input = Input { input: LocatingSlice::new(text), state: Budget::default() };
     let filter = either(&mut input)?;
@@ -68,6 +68,34 @@ pub(super) fn parse(text: &str) -> Result<Expression, Wrong> {
         return Ok(filter);
     }
     Err(behind_condition(&mut input, "`and`, `or` or the end"))
+}
+
+/// Reads paths with commas between them, each with whether a minus stands before it.
+pub(super) fn paths(text: &str) -> Read<Vec<(bool, Vec<Part>)>> {
+    if text.len() > LONGEST {
+        return Err(too_long(text));
+    }
+    let mut input = Input { input: LocatingSlice::new(text), state: Budget::default() };
+    let mut paths = Vec::new();
+    loop {
+        blank(&mut input)?;
+        let minus = opt(literal("-")).parse_next(&mut input)?.is_some();
+        paths.push((minus, path(&mut input, "a field")?));
+        blank(&mut input)?;
+        if opt(literal(",")).parse_next(&mut input)?.is_none() {
+            break;
+        }
+    }
+    if input.input.is_empty() {
+        return Ok(paths);
+    }
+    Err(unexpected(&mut input, "a comma or the end"))
+}
+
+/// The error about a text that is too long to be read at all.
+pub(super) fn too_long(text: &str) -> Wrong {
+    Wrong::new(0, format!("it has {} bytes", text.len()))
+        .expected(format!("{LONGEST} bytes at most"))
 }
 
 fn either(input: &mut Input<'_>) -> Read<Expression> {
@@ -131,7 +159,7 @@ fn close(input: &mut Input<'_>) -> Read<()> {
 
 fn term(input: &mut Input<'_>) -> Read<Expression> {
     count(input)?;
-    let path = path(input)?;
+    let path = path(input, CONDITION)?;
     let at = place(input)?;
     if let Some(operator) = opt(operator).parse_next(input)? {
         let value = value(input)?;
@@ -179,9 +207,8 @@ fn count(input: &mut Input<'_>) -> Read<()> {
     Ok(())
 }
 
-fn path(input: &mut Input<'_>) -> Read<Vec<Part>> {
+fn path(input: &mut Input<'_>, expected: &'static str) -> Read<Vec<Part>> {
     let at = place(input)?;
-    let expected = "a condition: a field, `not` or `(`";
     let Some(name) = opt(take_while(1.., is_name)).parse_next(input)? else {
         return Err(unexpected(input, expected));
     };

@@ -47,7 +47,8 @@ impl Path {
         let Some((first, rest)) = parts.split_first() else {
             return Err(Wrong::new(0, "no field"));
         };
-        let (mut place, mut ty) = field(class, first)?;
+        let (slot, mut ty) = field(class, first)?;
+        let mut place = Place { slot, key: None };
         let (mut steps, mut many) = (Vec::new(), false);
         for (before, part) in parts.iter().zip(rest) {
             if let Type::Map(_, value) = ty
@@ -90,7 +91,8 @@ impl Path {
                 return Err(Wrong::new(part.at.0, "too many refs to follow")
                     .expected(format!("{MOST_STEPS} at most")));
             }
-            let (next, next_ty) = field(class, part)?;
+            let (slot, next_ty) = field(class, part)?;
+            let next = Place { slot, key: None };
             steps.push(Step { place: std::mem::replace(&mut place, next), target });
             ty = next_ty;
         }
@@ -100,6 +102,11 @@ impl Path {
     /// The classes that it leads through.
     pub(super) fn classes(&self) -> impl Iterator<Item = ClassId> {
         self.steps.iter().map(|step| step.target)
+    }
+
+    /// Whether there may be several values.
+    pub(super) fn is_many(&self) -> bool {
+        self.many
     }
 
     /// Whether `holds` is true of the value, or of one of the values. `None` stands for no value.
@@ -157,14 +164,13 @@ fn target<'a>(snapshot: &'a Snapshot, class: ClassId, json: &[u8]) -> Option<&'a
 }
 
 /// A field of a class by name, or `backend`.
-fn field(class: &'static Class, part: &Part) -> Result<(Place, &'static Type), Wrong> {
+pub(super) fn field(class: &'static Class, part: &Part) -> Result<(Slot, &'static Type), Wrong> {
     let known = class
         .field_index(&part.text)
         .filter(|_| !is_secret_field(&class.name, &part.text))
         .map(|index| (Slot::of_field(class, index), without_option(&class.fields[index].ty)));
     let backend = (part.text == "backend").then(|| (Slot::of_backend(), &BACKEND));
-    let (slot, ty) = known.or(backend).ok_or_else(|| no_field(class, part.at.0, &part.text))?;
-    Ok((Place { slot, key: None }, ty))
+    known.or(backend).ok_or_else(|| no_field(class, part.at.0, &part.text))
 }
 
 /// The class has no field of this name.

@@ -116,7 +116,7 @@ async fn follower(tasks: Arc<Tasks>, mirror: Arc<Mirror>, wake: Arc<Notify>) {
 /// How a task has ended, if the mirror shows that it has.
 fn look(mirror: &Mirror, entry: &Entry) -> Option<Outcome> {
     let Work::Backends { named, seen, .. } = &entry.work else { return None };
-    let Some(object) = view::object(mirror, entry.uuid) else {
+    let Some((object, _)) = view::object(mirror, entry.uuid) else {
         // Nothing can be told from a mirror that does not follow the backend.
         let live = mirror.status().state == MirrorState::Live;
         let overdue = entry.since.elapsed() >= UNSEEN_FOR;

@@ -13,11 +13,24 @@ use crate::ops::arguments::Named;
 use crate::ops::error::{Failure, OpError};
 use crate::ops::typed;
 
+/// What tells the versions of a task apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TaskVersion {
+    /// Nothing but the gateway's own word: how far it is, as bits, and whether it is to end.
+    Sketched(u64, bool),
+    /// As the mirror had it at this revision.
+    Mirrored(u64),
+    /// How it ended, which the gateway keeps.
+    Kept,
+}
+
 /// A task as clients see it.
 #[derive(Debug, Clone)]
 pub struct TaskView {
     /// Its uuid.
     pub uuid: Uuid,
+    /// Which of its versions this is.
+    pub version: TaskVersion,
     /// How it stands.
     pub status: Status,
     /// Its record: the class's fields, with the typed result.
@@ -33,41 +46,60 @@ pub(super) fn of_entry(entry: &Entry, mirror: &Mirror) -> TaskView {
     if let Some(outcome) = &*entry.outcome.borrow() {
         return TaskView {
             uuid: entry.uuid,
+            version: TaskVersion::Kept,
             status: outcome.status,
             record: outcome.record.clone(),
             error: outcome.error.clone(),
             left_behind: outcome.left.clone(),
         };
     }
-    let (status, record, error) = match &entry.work {
+    let (version, status, record, error) = match &entry.work {
         Work::Backends { named, .. } => match object(mirror, entry.uuid) {
-            Some(object) => {
+            Some((object, revision)) => {
                 let (status, record) = record(mirror, &object);
                 let error = error(mirror, status, &record, named);
-                (status, record, error.map(Arc::new))
+                let version = version(&object, status, revision);
+                (version, status, record, error.map(Arc::new))
             }
-            None => (Status::Pending, entry.sketch(Status::Pending, 0.0).record(), None),
+            None => {
+                let record = entry.sketch(Status::Pending, 0.0).record();
+                (TaskVersion::Sketched(0, false), Status::Pending, record, None)
+            }
         },
         Work::Flow { cancelled, progress } => {
-            let status =
-                if cancelled.is_cancelled() { Status::Cancelling } else { Status::Pending };
-            (status, entry.sketch(status, progress.get()).record(), None)
+            let ends = cancelled.is_cancelled();
+            let status = if ends { Status::Cancelling } else { Status::Pending };
+            let part = progress.get();
+            let version = TaskVersion::Sketched(part.to_bits(), ends);
+            (version, status, entry.sketch(status, part).record(), None)
         }
     };
-    TaskView { uuid: entry.uuid, status, record, error, left_behind: Vec::new() }
+    TaskView { uuid: entry.uuid, version, status, record, error, left_behind: Vec::new() }
 }
 
 /// A task of the backend's, if the mirror has it.
 pub(super) fn of_mirror(mirror: &Mirror, uuid: Uuid) -> Option<TaskView> {
-    let object = object(mirror, uuid)?;
+    let (object, revision) = object(mirror, uuid)?;
     let (status, record) = record(mirror, &object);
     let error = error(mirror, status, &record, &Named::default()).map(Arc::new);
-    Some(TaskView { uuid, status, record, error, left_behind: Vec::new() })
+    let version = version(&object, status, revision);
+    Some(TaskView { uuid, version, status, record, error, left_behind: Vec::new() })
 }
 
-/// A task's object.
-pub(super) fn object(mirror: &Mirror, uuid: Uuid) -> Option<Arc<Object>> {
-    mirror.reading()?.snapshot.object(class().id, &uuid).cloned()
+/// The version of a task that the mirror has at `revision`.
+fn version(object: &Object, status: Status, revision: u64) -> TaskVersion {
+    match status {
+        // What its result or its failure names may come to be known after it.
+        Status::Success | Status::Failure => TaskVersion::Mirrored(revision),
+        _ => TaskVersion::Mirrored(object.revision()),
+    }
+}
+
+/// A task's object, and the revision at which the mirror has it.
+pub(super) fn object(mirror: &Mirror, uuid: Uuid) -> Option<(Arc<Object>, u64)> {
+    let reading = mirror.reading()?;
+    let object = reading.snapshot.object(class().id, &uuid)?.clone();
+    Some((object, reading.snapshot.revision()))
 }
 
 /// How a task stands, and its record with the typed result.

@@ -179,7 +179,7 @@ impl<'a> Stream<'a> {
         loop {
             match self.said().await.expect("more") {
                 Said::Id(_) => return,
-                Said::Event(event) => panic!("{event}"),
+                Said::Event(event) => assert_eq!(event["data"]["state"], "live", "{event}"),
             }
         }
     }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::json;
+use xengate::config::BackendConfig;
+use xengate::sim::{Sim, SimConfig};
 
 use super::client::Stream;
 use super::{a_vm, rename};
@@ -76,6 +78,46 @@ async fn a_session_that_the_pool_ends_ends_its_streams() {
     let end = stream.until(|event| event["event"] == "end").await;
     assert_eq!(end["data"]["reason"], "session_ended");
     lab.end().await;
+}
+
+#[tokio::test]
+async fn a_backend_whose_login_is_over_ends_the_streams_that_have_it() {
+    let other = SimConfig { batching: Some(Duration::ZERO), ..SimConfig::default() };
+    let other = Sim::start(other).expect("another pool");
+    let lab = Lab::with(
+        |_| {},
+        |config, _| {
+            let backend = BackendConfig::new(vec![other.url()]);
+            config.backends.insert("other".to_owned(), backend);
+            config.auth.default_backends = vec!["lab".to_owned(), "other".to_owned()];
+        },
+    )
+    .await;
+    let token = lab.login().await;
+    // Until both are mirrored, so that what they say is about both.
+    lab.until("/pools", &token, |answer| answer.ok()["total"] == 2).await;
+    let mut both = Stream::open(&lab, "/events?classes=pool&snapshot=true", &token).await;
+    let (told, ready) = both.snapshot().await;
+    assert_eq!(told.len(), 2);
+    let backends = ready["data"]["backends"].as_array().expect("backends");
+    let names: Vec<&str> =
+        backends.iter().map(|one| one["backend"].as_str().expect("a name")).collect();
+    assert_eq!(names, ["lab", "other"]);
+    let mut one = Stream::open(&lab, "/events?classes=VM&backend=lab", &token).await;
+    one.ready().await;
+    other.end_sessions(None);
+    let end = both.until(|event| event["event"] == "end").await;
+    assert_eq!(end["data"], json!({"reason": "session_ended", "backend": "other"}));
+    let list = lab.get("/vms?backend=lab", &token).await.ok();
+    let uuid = list["items"][0]["uuid"].as_str().expect("a uuid");
+    rename(&lab, uuid, "told");
+    assert_eq!(one.next().await["data"]["object"]["name_label"], "told");
+    // Whoever comes back has what is left.
+    let mut left = Stream::open(&lab, "/events?classes=pool", &token).await;
+    assert_eq!(left.ready().await["data"]["backends"].as_array().map(Vec::len), Some(1));
+    drop((both, one, left));
+    lab.end().await;
+    other.stop().await;
 }
 
 #[tokio::test]

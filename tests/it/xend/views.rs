@@ -20,12 +20,14 @@ fn query(command: &str) -> String {
     let mut words = command.split(' ').skip(1);
     let mut query = match words.next() {
         Some("vcpu-list") => "view=vcpus".to_owned(),
-        _ => String::new(),
+        _ => "view=brief".to_owned(),
     };
     for word in words {
         let pair = match (word, word.split_once('=')) {
-            ("--long", _) => "view=long".to_owned(),
-            ("--label", _) => "view=label".to_owned(),
+            ("--long" | "--label", _) => {
+                query = format!("view={}", word.trim_start_matches('-'));
+                continue;
+            }
             (_, Some(("--state", state))) => format!("state={state}"),
             (name, _) => format!("name={name}"),
         };
@@ -92,18 +94,18 @@ async fn other_kinds_of_backends_print_what_they_know() {
         lines[1..].iter().map(|line| line.split_whitespace().next().expect("a name")).collect();
     assert!(names.is_sorted(), "in the order of their bytes: {text}");
     assert!(lines.iter().any(|line| line.starts_with("halted01 ") && line.contains(" 1024 ")));
-    for query in ["view=long", "view=label", "view=vcpus", "state=halted", "name=web01"] {
+    for query in ["view=long", "view=label", "view=vcpus", "view=brief&state=halted", "view=long&name=web01"] {
         assert_eq!(print(&gate, &token, query).await.status, 200, "{query}");
     }
     print(&gate, &token, "view=wide").await.problem(400, "BAD_PARAMETER");
-    print(&gate, &token, "name=nosuch").await.problem(404, "NOT_FOUND");
-    print(&gate, "nonsense", "").await.problem(401, "INVALID_TOKEN");
+    print(&gate, &token, "view=brief&name=nosuch").await.problem(404, "NOT_FOUND");
+    print(&gate, "nonsense", "view=brief").await.problem(401, "INVALID_TOKEN");
     gate.end(&[]).await;
 
     let lab = Lab::new().await;
     let token = lab.login().await;
     lab.get("/vms", &token).await.ok();
-    let answer = print(&lab.gate, &token, "").await;
+    let answer = print(&lab.gate, &token, "view=brief").await;
     let text = String::from_utf8(answer.body).expect("UTF-8");
     assert!(text.starts_with("Name ") && text.lines().count() > 10, "{text}");
     lab.end().await;

@@ -40,7 +40,8 @@ fn front(pools: &[(&str, &Pool)]) -> Front {
     let authority = Authority::new(&config.auth, &[], Arc::clone(&inventory), backends);
     let gateway = Gateway::new(Arc::clone(&config), inventory, authority.expect("a gate"));
     let gateway = Arc::new(gateway);
-    let shell = Shell::new(router(Arc::clone(&gateway)), &config.limits, &config.cors);
+    let bodies = gateway.bodies.clone();
+    let shell = Shell::new(router(Arc::clone(&gateway)), &config.limits, &config.cors, bodies);
     Front { gateway, shell }
 }
 

@@ -1,0 +1,316 @@
+//! Large bodies that many clients get: made once, compressed once, held once.
+//!
+//! A body is known by what its entity tag is made of. Of each there is one version, the newest: a
+//! newer one takes its place, so that changes do not fill the cache with what nobody asks for any
+//! more. Whoever asks while a body is being made waits for it; a client that goes away leaves the
+//! work to the next.
+//!
+//! Compressing tells about a body's content by its length (BREACH). What comes here holds no secret
+//! of the session, and a page of another origin cannot have a browser ask for it: the token is no
+//! cookie.
+
+use std::sync::{Arc, Weak};
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use quick_cache::sync::{Cache, DefaultLifecycle, EntryAction, EntryResult, PlaceholderGuard};
+use quick_cache::{OptionsBuilder, Weighter};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::compression::{self, Encoding};
+use super::problem::{Code, Problem};
+use super::validators::ETag;
+
+/// Smaller bodies are quicker made than shared.
+const LEAST: usize = 16 << 10;
+
+/// Larger ones take long enough to be in others' way.
+const LONG_WORK: usize = 256 << 10;
+
+/// About how many bodies there are at a time; no limit.
+const EXPECTED: usize = 1024;
+
+/// Which body: its subject and shape, and how it is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Key {
+    of: (u32, u64),
+    encoding: Option<Encoding>,
+}
+
+/// Which version of which body an answer has; an extension of the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Version {
+    /// What it is about and how that is shown.
+    pub of: (u32, u64),
+    /// The newest revision that it shows.
+    pub revision: u64,
+}
+
+/// The bytes of a body that several answers have. Until the last of their clients has taken them
+/// they take their memory once.
+#[derive(Debug)]
+pub struct Shared {
+    bytes: Bytes,
+    /// What the answers that are under way hold together.
+    share: Mutex<Weak<OwnedSemaphorePermit>>,
+}
+
+impl Shared {
+    fn new(bytes: impl Into<Bytes>) -> Arc<Self> {
+        Arc::new(Self { bytes: bytes.into(), share: Mutex::default() })
+    }
+
+    /// The share that answers with these bytes hold together, which `take` takes for the first.
+    pub fn share<E>(
+        &self,
+        take: impl FnOnce() -> Result<Option<OwnedSemaphorePermit>, E>,
+    ) -> Result<Option<Arc<OwnedSemaphorePermit>>, E> {
+        let mut share = self.share.lock();
+        if let Some(held) = share.upgrade() {
+            return Ok(Some(held));
+        }
+        let taken = take()?.map(Arc::new);
+        *share = taken.as_ref().map(Arc::downgrade).unwrap_or_default();
+        Ok(taken)
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Kept {
+    revision: u64,
+    body: Arc<Shared>,
+}
+
+#[derive(Debug, Clone)]
+struct Weigh;
+
+impl Weighter<Key, Kept> for Weigh {
+    fn weight(&self, _: &Key, kept: &Kept) -> u64 {
+        // And what it takes to keep it.
+        kept.body.bytes.len() as u64 + 256
+    }
+}
+
+type Guard<'a> = PlaceholderGuard<'a, Key, Kept, Weigh, foldhash::fast::RandomState, Lifecycle>;
+type Lifecycle = DefaultLifecycle<Key, Kept>;
+
+/// The bodies.
+#[derive(Debug)]
+pub struct Bodies {
+    cache: Cache<Key, Kept, Weigh, foldhash::fast::RandomState>,
+    /// Large bodies are made and compressed one at a time for each two processors.
+    working: Semaphore,
+}
+
+impl Bodies {
+    /// Keeps bodies of at most so many bytes together.
+    pub fn new(bytes: u64) -> Self {
+        let options = OptionsBuilder::new()
+            .estimated_items_capacity(EXPECTED)
+            .weight_capacity(bytes)
+            // A part of the whole could be too small for a body that fits the whole.
+            .shards(1)
+            .build()
+            .expect("both capacities are given");
+        let hasher = foldhash::fast::RandomState::default();
+        let cache = Cache::with_options(options, Weigh, hasher, Lifecycle::default());
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { cache, working: Semaphore::new(processors.div_ceil(2)) }
+    }
+
+    /// An answer with the body of this tag, which is `make`'s if there is none yet. It is about
+    /// `expected` bytes long.
+    pub async fn whole(
+        &self,
+        etag: &ETag,
+        expected: usize,
+        make: impl FnOnce() -> Vec<u8> + Send + 'static,
+    ) -> Response {
+        if expected < LEAST {
+            return Body::from(make()).into_response();
+        }
+        let Version { of, revision } = etag.version();
+        let key = Key { of, encoding: None };
+        let made = self.once(key, revision, async || self.work(expected, make).await).await;
+        match made {
+            Some(shared) => {
+                let mut response = body(&shared).into_response();
+                response.extensions_mut().insert(shared);
+                response
+            }
+            None => Problem::from(Code::Internal).into_response(),
+        }
+    }
+
+    /// The body that `plain` becomes with this coding; none when that fails.
+    pub(super) async fn encoded(
+        &self,
+        version: Option<Version>,
+        encoding: Encoding,
+        plain: Bytes,
+    ) -> Option<Arc<Shared>> {
+        let length = plain.len();
+        let compress = move || compression::compress(encoding, &plain);
+        let work = async || self.work(length, compress).await?.ok();
+        match version {
+            Some(Version { of, revision }) => {
+                self.once(Key { of, encoding: Some(encoding) }, revision, work).await
+            }
+            None => work().await.map(Shared::new),
+        }
+    }
+
+    /// The body of this key and revision. Of all who want it at a time one does the work.
+    async fn once(
+        &self,
+        key: Key,
+        revision: u64,
+        work: impl AsyncFnOnce() -> Option<Vec<u8>>,
+    ) -> Option<Arc<Shared>> {
+        match self.cache.get(&key) {
+            Some(kept) if kept.revision == revision => return Some(kept.body),
+            _ => {}
+        }
+        let entry = self.cache.entry_async(&key, |_, kept| match kept {
+            kept if kept.revision < revision => EntryAction::ReplaceWithGuard,
+            kept => EntryAction::Retain((kept.revision == revision).then(|| kept.body.clone())),
+        });
+        let guard: Option<Guard<'_>> = match entry.await {
+            EntryResult::Retained(Some(body)) => return Some(body),
+            // Others have a newer one already; this one is nobody else's.
+            EntryResult::Retained(None) => None,
+            EntryResult::Vacant(guard) | EntryResult::Replaced(guard, _) => Some(guard),
+            EntryResult::Removed(..) | EntryResult::Timeout => None,
+        };
+        let body = Shared::new(work().await?);
+        if let Some(guard) = guard {
+            // It may be too large to be kept.
+            let _ = guard.insert(Kept { revision, body: body.clone() });
+        }
+        Some(body)
+    }
+
+    /// Does what takes long where it is in nobody's way.
+    async fn work<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        if bytes < LONG_WORK {
+            return Some(work());
+        }
+        let _turn = self.working.acquire().await.ok()?;
+        match tokio::task::spawn_blocking(work).await {
+            Ok(done) => Some(done),
+            Err(error) => {
+                tracing::error!(%error, "a body could not be made");
+                None
+            }
+        }
+    }
+}
+
+/// These bytes, for an answer that has them as an extension too.
+pub(super) fn body(shared: &Arc<Shared>) -> Body {
+    Body::from(shared.bytes.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use futures_util::future::join_all;
+
+    use super::*;
+    use crate::http::validators::Stamp;
+
+    const LARGE: usize = 1 << 20;
+
+    fn version(revision: u64) -> Version {
+        Version { of: (1, 2), revision }
+    }
+
+    fn bytes(response: Response) -> Bytes {
+        response.extensions().get::<Arc<Shared>>().expect("shared").bytes.clone()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_asks_at_once_has_it_made_and_compressed_once() {
+        let (bodies, made) = (Bodies::new(64 << 20), Arc::new(AtomicUsize::new(0)));
+        let etag = Stamp::of(&"list").etag_of_boot("0f3c9a71be42");
+        let asked = (0..100).map(|_| {
+            let made = made.clone();
+            bodies.whole(&etag, LARGE, move || {
+                made.fetch_add(1, Ordering::Relaxed);
+                vec![b'x'; LARGE]
+            })
+        });
+        let answers: Vec<Bytes> = join_all(asked).await.into_iter().map(bytes).collect();
+        assert_eq!(made.load(Ordering::Relaxed), 1);
+        assert!(answers.iter().all(|one| one.as_ptr() == answers[0].as_ptr()));
+        let plain = &answers[0];
+        for encoding in Encoding::ALL {
+            let ask = || bodies.encoded(Some(etag.version()), encoding, plain.clone());
+            let packed = join_all((0..100).map(|_| ask())).await;
+            let packed: Vec<_> = packed.into_iter().map(|one| one.expect("packed")).collect();
+            assert!(packed.iter().all(|one| Arc::ptr_eq(one, &packed[0])), "{encoding:?}");
+        }
+    }
+
+    async fn once(bodies: &Bodies, revision: u64, size: usize) -> (Arc<Shared>, bool) {
+        let mut made = false;
+        let key = Key { of: version(0).of, encoding: None };
+        let work = async || {
+            made = true;
+            Some(vec![0; size])
+        };
+        (bodies.once(key, revision, work).await.expect("made"), made)
+    }
+
+    #[tokio::test]
+    async fn a_newer_version_takes_the_place_of_the_old_one() {
+        let bodies = Bodies::new(64 << 20);
+        assert!(once(&bodies, 1, LARGE).await.1);
+        assert!(!once(&bodies, 1, LARGE).await.1);
+        assert!(once(&bodies, 2, LARGE).await.1);
+        assert!(bodies.cache.weight() < 2 * LARGE as u64, "one of them is there");
+        assert!(once(&bodies, 1, LARGE).await.1, "who came with the older one gets that");
+        assert!(!once(&bodies, 2, LARGE).await.1, "which nobody keeps");
+    }
+
+    #[tokio::test]
+    async fn no_more_is_kept_than_may_be() {
+        let bodies = Bodies::new(4 * LARGE as u64);
+        for number in 0..20 {
+            let key = Key { of: (number, 0), encoding: None };
+            bodies.once(key, 1, async || Some(vec![0; LARGE])).await.expect("made");
+            assert!(bodies.cache.weight() <= 4 * LARGE as u64);
+        }
+        let huge =
+            bodies.once(Key { of: (99, 0), encoding: None }, 1, async || Some(vec![0; 5 * LARGE]));
+        assert_eq!(huge.await.expect("made").bytes.len(), 5 * LARGE);
+        assert!(bodies.cache.weight() <= 4 * LARGE as u64);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_goes_away_leaves_the_work_to_the_next() {
+        let bodies = Bodies::new(64 << 20);
+        let key = Key { of: (1, 1), encoding: None };
+        let gone = bodies.once(key, 1, async || {
+            std::future::pending::<()>().await;
+            None
+        });
+        let waits = bodies.once(key, 1, async || Some(vec![1]));
+        let gone = async {
+            assert!(tokio::time::timeout(Duration::from_millis(1), gone).await.is_err());
+        };
+        let ((), body) = tokio::join!(gone, waits);
+        assert_eq!(&*body.expect("made").bytes, [1]);
+        // A failure is nobody else's.
+        assert!(bodies.once(Key { of: (2, 2), ..key }, 1, async || None).await.is_none());
+        assert!(bodies.once(Key { of: (2, 2), ..key }, 1, async || Some(vec![])).await.is_some());
+    }
+}

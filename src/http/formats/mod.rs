@@ -1,0 +1,134 @@
+//! Lists in the forms that clients ask for.
+//!
+//! JSON is one document. Lines of JSON and CSV are written as the client takes them, so that no
+//! list stands in memory whole. The table is for eyes.
+
+mod columns;
+mod csv;
+mod document;
+mod ndjson;
+mod stream;
+mod table;
+
+pub use document::{object, with_member};
+
+use axum::body::Body;
+use axum::response::Response;
+use http::{HeaderName, HeaderValue, header};
+
+use self::document::Document;
+use super::bodies::Bodies;
+use super::page::Page;
+use super::problem::Problem;
+use super::validators::ETag;
+use crate::datamodel::Class;
+use crate::inventory::query::{Expand, Fields};
+
+/// How many objects there are on all pages.
+static XEN_TOTAL: HeaderName = HeaderName::from_static("xen-total");
+/// The backends that a list leaves out.
+static XEN_PARTIAL: HeaderName = HeaderName::from_static("xen-partial");
+
+/// The form of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// One document.
+    Json,
+    /// A table for eyes.
+    Text,
+    /// An object a line.
+    Ndjson,
+    /// Comma-separated values.
+    Csv,
+}
+
+impl Format {
+    /// Every format, the one that is answered rather than others first.
+    pub const ALL: [Self; 4] = [Self::Json, Self::Text, Self::Ndjson, Self::Csv];
+
+    /// Its media type.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Text => "text/plain",
+            Self::Ndjson => "application/x-ndjson",
+            Self::Csv => "text/csv",
+        }
+    }
+
+    /// Its content type, with what readers must know beside the media type.
+    fn content_type(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::Json | Self::Ndjson => self.media_type(),
+            Self::Text => "text/plain; charset=utf-8",
+            Self::Csv => "text/csv; charset=utf-8; header=present",
+        })
+    }
+}
+
+/// What is to be shown of a list.
+#[derive(Debug)]
+pub struct List<'a> {
+    /// The class of the objects.
+    pub class: &'static Class,
+    /// The path of the collection, by which a file is called.
+    pub name: &'a str,
+    /// The page.
+    pub page: Page<'a>,
+    /// The cursor of the next page.
+    pub next: Option<String>,
+    /// The query of the next page.
+    pub next_query: Option<String>,
+    /// Backends that are left out.
+    pub partial: &'a [String],
+    /// The fields to show.
+    pub fields: Option<&'a Fields>,
+    /// What comes along.
+    pub expand: Option<&'a Expand>,
+}
+
+impl List<'_> {
+    /// The answer in this format. A document of this tag may be at hand, for everyone.
+    pub async fn answer(
+        &self,
+        format: Format,
+        shared: Option<(&Bodies, &ETag)>,
+    ) -> Result<Response, Problem> {
+        let mut response = match format {
+            Format::Json => {
+                let document = Document::of(self)?;
+                match shared {
+                    Some((bodies, etag)) => {
+                        let size = document.size();
+                        bodies.whole(etag, size, move || document.json()).await
+                    }
+                    None => Response::new(Body::from(document.json())),
+                }
+            }
+            Format::Text => Response::new(table::body(self)),
+            Format::Ndjson => Response::new(ndjson::body(self)?),
+            Format::Csv => Response::new(csv::body(self)),
+        };
+        if !response.status().is_success() {
+            return Ok(response);
+        }
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, format.content_type());
+        headers.insert(XEN_TOTAL.clone(), self.page.total.into());
+        if format == Format::Csv {
+            let name = format!("attachment; filename=\"{}.csv\"", self.name);
+            headers.extend(
+                HeaderValue::try_from(name).ok().map(|name| (header::CONTENT_DISPOSITION, name)),
+            );
+        }
+        if !self.partial.is_empty() {
+            let names = HeaderValue::try_from(self.partial.join(", ")).ok();
+            headers.extend(names.map(|names| (XEN_PARTIAL.clone(), names)));
+        }
+        if let Some(query) = &self.next_query {
+            let link = HeaderValue::try_from(format!("<?{query}>; rel=\"next\"")).ok();
+            headers.extend(link.map(|link| (header::LINK, link)));
+        }
+        Ok(response)
+    }
+}

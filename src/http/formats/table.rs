@@ -1,0 +1,108 @@
+//! A table for eyes.
+
+use axum::body::Body;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+use super::{List, columns};
+use crate::http::listing::further;
+use crate::inventory::query::Fields;
+
+/// How wide a column is at most.
+const WIDEST: usize = 60;
+
+/// A line of names, and a line for each object of the page.
+pub(super) fn body(list: &List<'_>) -> Body {
+    let names: Vec<&str> = match list.fields {
+        Some(fields) => fields.names(list.class).collect(),
+        None => {
+            let several = list
+                .page
+                .items
+                .windows(2)
+                .any(|pair| pair[0].shelf.backend != pair[1].shelf.backend);
+            let backend = several.then_some("backend");
+            backend.into_iter().chain(columns::for_eyes(list.class)).collect()
+        }
+    };
+    let fields = Fields::of_classes(&names.join(","), &[list.class], further(list.class));
+    let fields = fields.expect("names of fields, each once");
+    let head = names.iter().map(|name| (*name).to_owned()).collect();
+    let rows = list.page.items.iter().map(|item| {
+        fields.values(item.object).map(|value| value.json.map(cell).unwrap_or_default()).collect()
+    });
+    Body::from(lines(std::iter::once(head).chain(rows).collect()))
+}
+
+/// Rows of cells as lines of columns, two blanks apart.
+fn lines(rows: Vec<Vec<String>>) -> String {
+    let columns = rows.first().map_or(0, Vec::len);
+    let width = |column: usize| rows.iter().map(|row| row[column].width()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut out = String::with_capacity(rows.len() * (widths.iter().sum::<usize>() + 2 * columns));
+    for row in &rows {
+        let start = out.len();
+        for (cell, width) in row.iter().zip(&widths) {
+            out.push_str(cell);
+            out.extend(std::iter::repeat_n(' ', width - cell.width() + 2));
+        }
+        out.truncate(start + out[start..].trim_end().len());
+        out.push('\n');
+    }
+    out
+}
+
+/// A value as it is shown: text plain, null as a dash, and too much of it cut.
+fn cell(json: &[u8]) -> String {
+    let text = match json.first() {
+        None | Some(b'n') => "-".to_owned(),
+        Some(b'"') => serde_json::from_slice(json).unwrap_or_default(),
+        Some(_) => String::from_utf8_lossy(json).into_owned(),
+    };
+    let (mut shown, mut width) = (String::with_capacity(text.len()), 0);
+    for char in text.chars().map(harmless) {
+        width += char.width().unwrap_or(0);
+        if width > WIDEST {
+            while shown.width() >= WIDEST {
+                shown.pop();
+            }
+            shown.push('…');
+            break;
+        }
+        shown.push(char);
+    }
+    shown
+}
+
+/// The character, or another for one that would move the cursor, colour the screen or turn the
+/// direction of what follows.
+fn harmless(char: char) -> char {
+    let turns = matches!(char, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    if char.is_control() || turns { '\u{fffd}' } else { char }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up_whatever_is_in_them() {
+        let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
+        let text =
+            lines(vec![row(["name", "n", "x"]), row(["日本", "10", ""]), row(["é", "", "y"])]);
+        assert_eq!(text, "name  n   x\n日本  10\né         y\n");
+    }
+
+    #[test]
+    fn nothing_reaches_the_terminal_that_it_would_obey() {
+        assert_eq!(
+            cell(br#""a\u001b[31m\u0007\n\u202eb\u009b""#),
+            "a\u{fffd}[31m\u{fffd}\u{fffd}\u{fffd}b\u{fffd}"
+        );
+        assert_eq!(cell(b"null"), "-");
+        assert_eq!(cell(br#"["a"]"#), r#"["a"]"#);
+        let long = cell(format!("\"{}\"", "日".repeat(100)).as_bytes());
+        assert!(long.width() <= WIDEST && long.ends_with('…'), "{long}");
+        assert_eq!(cell(format!("\"{}\"", "x".repeat(60)).as_bytes()).len(), 60);
+    }
+}
