@@ -286,14 +286,7 @@ events() {
 
 event_rows() {
     pool 1000
-    cat >"$work/events.toml" <<END
-listen = "127.0.0.1:0"
-[limits]
-$EVENT_LIMITS
-[backends.pool]
-uri = "$URL_pool"
-END
-    start serve "$target/xengate" serve --config "$work/events.toml"
+    start serve "$target/xengate" serve --backend "$URL_pool" --listen 127.0.0.1:0
     login
     until_mirrored
     events 200 10 "p99 ≤ 70 ms (the pool gathers changes for 50), none lost"

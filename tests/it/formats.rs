@@ -145,7 +145,7 @@ async fn what_cannot_be_given_is_a_406_and_problems_are_always_json() {
     let tags = ["application/json", "text/csv", "text/plain", "application/x-ndjson"];
     let mut seen = std::collections::BTreeSet::new();
     for accept in tags {
-        let answer = get(&lab, &token, "/vms", accept).await;
+        let answer = get(&lab, &token, "/vms?fields=name_label", accept).await;
         assert!(answer.header("vary").is_some_and(|vary| vary.contains("Accept")));
         assert!(seen.insert(answer.header("etag").expect("a tag").to_owned()), "{accept}");
     }
