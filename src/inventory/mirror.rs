@@ -458,12 +458,7 @@ impl Mirror {
         }
     }
 
-    fn show(
-        &self,
-        snapshot: Arc<Snapshot>,
-        stale_since: Option<Instant>,
-        as_of: Option<Instant>,
-    ) {
+    fn show(&self, snapshot: Arc<Snapshot>, stale_since: Option<Instant>, as_of: Option<Instant>) {
         let reading = Reading { backend: self.name.clone(), snapshot, stale_since, as_of };
         self.reading.store(Some(Arc::new(reading)));
     }

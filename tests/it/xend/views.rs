@@ -94,7 +94,9 @@ async fn other_kinds_of_backends_print_what_they_know() {
         lines[1..].iter().map(|line| line.split_whitespace().next().expect("a name")).collect();
     assert!(names.is_sorted(), "in the order of their bytes: {text}");
     assert!(lines.iter().any(|line| line.starts_with("halted01 ") && line.contains(" 1024 ")));
-    for query in ["view=long", "view=label", "view=vcpus", "view=brief&state=halted", "view=long&name=web01"] {
+    for query in
+        ["view=long", "view=label", "view=vcpus", "view=brief&state=halted", "view=long&name=web01"]
+    {
         assert_eq!(print(&gate, &token, query).await.status, 200, "{query}");
     }
     print(&gate, &token, "view=wide").await.problem(400, "BAD_PARAMETER");
