@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, post};
 use axum::{Extension, Router};
 
@@ -10,7 +11,7 @@ use super::collections::{self, Source, View};
 use super::relations::relations;
 use super::routes::{
     actions, backends, docs, events, health, metrics, objects, permissions, read_through, related,
-    sessions, tasks, vms, writes,
+    sessions, tasks, vms, writes, xm_list,
 };
 use super::shell::{method_not_allowed, not_found};
 use crate::datamodel::datamodel;
@@ -30,7 +31,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/backends", get(backends::list))
         .route("/events", get(events::stream))
         .route("/events/tickets", post(events::ticket))
-        .merge(collections())
+        .merge(collections(&gateway))
         .merge(calls_only())
         .route("/tasks/{uuid}/actions/cancel", post(tasks::cancel))
         .route("/sessions/current/permissions", get(permissions::list))
@@ -42,7 +43,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
 }
 
 /// The collections: every class that has objects, with what the datamodel lets clients do to them.
-fn collections() -> Router<Arc<Gateway>> {
+fn collections(gateway: &Arc<Gateway>) -> Router<Arc<Gateway>> {
     collections::collections().iter().fold(Router::new(), |router, collection| {
         let class = datamodel().class(collection.class).expect("collections name known classes");
         let path = |rest: &str| format!("/{}{rest}", collection.path);
@@ -62,6 +63,10 @@ fn collections() -> Router<Arc<Gateway>> {
             && collection.view != View::Snapshots
             && collection.class != "task"
             && create::constructor(class).is_some();
+        let all = match collection.view {
+            View::Machines => all.layer(from_fn_with_state(gateway.clone(), xm_list::or_text)),
+            _ => all,
+        };
         let all = if makes { all.post(writes::create) } else { all };
         let one =
             if patch::writable(class).next().is_some() { one.patch(writes::change) } else { one };

@@ -85,20 +85,8 @@ pub(super) struct Sync {
     complained: Option<Instant>,
 }
 
-/// Keeps a mirror up to date until `stop`, whatever happens.
-pub(super) async fn keep(mirror: Arc<Mirror>, stop: CancellationToken) {
-    while !stop.is_cancelled() {
-        let sync = tokio::spawn(Sync::new(mirror.clone()).run(stop.clone()));
-        if let Err(error) = sync.await {
-            tracing::error!(backend = mirror.name(), %error, "the mirror is started anew");
-            mirror.lost(Loss::Nonsense("the mirror had to be started anew".to_owned()), None);
-            stop.run_until_cancelled(sleep(PAUSES.1)).await;
-        }
-    }
-}
-
 impl Sync {
-    fn new(mirror: Arc<Mirror>) -> Self {
+    pub(super) fn new(mirror: Arc<Mirror>) -> Self {
         Self {
             encoder: Encoder::new(mirror.name()),
             mirror,
@@ -116,7 +104,8 @@ impl Sync {
         }
     }
 
-    async fn run(mut self, stop: CancellationToken) {
+    /// Follows the events until `stop`.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
         while stop.run_until_cancelled(Box::pin(self.step())).await.is_some() {}
         if let Some(own) = &self.own {
             self.mirror.backend.logout(own).await;
@@ -409,13 +398,7 @@ impl Sync {
         if is_lasting(error) {
             self.pause = LONG_PAUSE;
         }
-        let reason = error.to_string();
-        let loss = match error {
-            CallError::Failure(_) | CallError::Busy(_) => Loss::Refused(reason),
-            CallError::BadReply(_) => Loss::Nonsense(reason),
-            _ => Loss::Unreachable(reason),
-        };
-        self.mirror.lost(loss, self.contact);
+        self.mirror.lost(Loss::of(error), self.contact);
     }
 
     /// Waits before the next attempt, or until a caller lends a session: then things may look up.

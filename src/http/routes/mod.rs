@@ -14,3 +14,4 @@ pub mod sessions;
 pub mod tasks;
 pub mod vms;
 pub mod writes;
+pub mod xm_list;
