@@ -5,6 +5,7 @@
 
 mod connections;
 mod error;
+mod rrd;
 mod session;
 mod xapi;
 
@@ -18,6 +19,7 @@ pub use error::{
     BackendError, BadReply, Busy, CallError, Fault, Phase, Reason, Unguarded, Unreachable,
     Unsendable,
 };
+pub use rrd::{Handler, RrdRequest};
 pub use session::{Access, Permissions, Session};
 
 use std::collections::BTreeMap;
@@ -193,6 +195,18 @@ impl Backend {
         self.own(session)?;
         match &self.way {
             Way::Xapi(xapi) => xapi.events(session, token, timeout, each).await,
+        }
+    }
+
+    /// What a host has measured, as its RRD daemon answers it.
+    pub async fn rrd(
+        &self,
+        session: &Session,
+        request: &RrdRequest<'_>,
+    ) -> Result<Vec<u8>, CallError> {
+        self.own(session)?;
+        match &self.way {
+            Way::Xapi(xapi) => xapi.rrd(session, request).await,
         }
     }
 

@@ -5,6 +5,7 @@ mod events;
 mod hosts;
 mod login;
 mod redact;
+mod rrd;
 
 #[cfg(test)]
 mod tests;
