@@ -177,6 +177,9 @@ pub enum Reason {
         /// Something of the request had been sent by then.
         sent: bool,
     },
+    /// A host that cannot be reached in the way its pool is.
+    #[error("there is no way to this host: {0}")]
+    NoWay(&'static str),
     /// A supporter names its coordinator, and that cannot be followed.
     #[error("this host is not the pool's coordinator, and {0}")]
     Coordinator(&'static str),

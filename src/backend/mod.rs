@@ -10,6 +10,7 @@ mod error;
 mod identify;
 mod legacy;
 mod polled;
+mod rrd;
 mod session;
 mod xapi;
 mod xend;
@@ -24,6 +25,7 @@ pub use error::{
     BackendError, BadReply, Busy, CallError, Fault, Misconfigured, Phase, Reason, Unreachable,
     Unsendable,
 };
+pub use rrd::{Handler, RrdRequest};
 pub use session::{Access, Permissions, Session};
 
 use std::collections::BTreeMap;
@@ -287,6 +289,19 @@ impl Backend {
         match self.way().await? {
             Way::Xapi(xapi) => xapi.events(session, token, timeout, each).await,
             Way::Xend(_) | Way::Legacy(_) => Err(not_there("event.from")),
+        }
+    }
+
+    /// What a host has measured, as its RRD daemon answers it.
+    pub async fn rrd(
+        &self,
+        session: &Session,
+        request: &RrdRequest<'_>,
+    ) -> Result<Vec<u8>, CallError> {
+        self.own(session)?;
+        match self.way().await? {
+            Way::Xapi(xapi) => xapi.rrd(session, request).await,
+            Way::Xend(_) | Way::Legacy(_) => Err(not_there(request.handler.path())),
         }
     }
 

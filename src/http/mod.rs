@@ -14,6 +14,7 @@ pub mod events;
 pub mod extract;
 pub mod formats;
 pub mod listing;
+pub mod measured;
 pub mod openapi;
 pub mod page;
 pub mod pins;
@@ -40,6 +41,7 @@ use self::bodies::Bodies;
 use crate::auth::Authority;
 use crate::config::Config;
 use crate::inventory::Inventory;
+use crate::metrics::Metrics;
 use crate::ops::Tasks;
 use events::Events;
 
@@ -53,6 +55,8 @@ pub struct Gateway {
     pub config: Arc<Config>,
     /// The mirrors of the backends.
     pub inventory: Arc<Inventory>,
+    /// What the backends' hosts measure.
+    pub metrics: Arc<Metrics>,
     /// Who may pass.
     pub authority: Arc<Authority>,
     /// What the gateway has started on the backends.
@@ -86,6 +90,7 @@ impl Gateway {
         Self {
             config,
             inventory,
+            metrics: Arc::default(),
             authority,
             tasks: Tasks::new(),
             pins: pins::Pins::default(),

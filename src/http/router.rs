@@ -10,8 +10,8 @@ use super::Gateway;
 use super::collections::{self, Source, View};
 use super::relations::relations;
 use super::routes::{
-    actions, backends, docs, events, health, objects, permissions, read_through, related, sessions,
-    tasks, vms, writes, xm_list,
+    actions, backends, docs, events, health, metrics, objects, permissions, read_through, related,
+    sessions, tasks, vms, writes, xm_list,
 };
 use super::shell::{method_not_allowed, not_found};
 use crate::datamodel::datamodel;
@@ -36,7 +36,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/tasks/{uuid}/actions/cancel", post(tasks::cancel))
         .route("/sessions/current/permissions", get(permissions::list))
         .merge(related())
-        .route("/vms/{uuid}/metrics", get(vms::metrics))
+        .merge(measured())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(gateway)
@@ -89,6 +89,21 @@ fn collections(gateway: &Arc<Gateway>) -> Router<Arc<Gateway>> {
             router = router.route(&path("/actions/{call}"), action);
         }
         router
+    })
+}
+
+/// What is measured: samples, sources and histories.
+fn measured() -> Router<Arc<Gateway>> {
+    ["vms", "hosts", "srs"].iter().fold(Router::new(), |router, path| {
+        let collection = collections::collections().iter().find(|one| one.path == *path);
+        let collection = collection.expect("VMs, hosts and SRs have collections");
+        let this = Extension(collection);
+        let live = if *path == "vms" { get(vms::metrics) } else { get(metrics::live) };
+        let path = |rest: &str| format!("/{path}/{{uuid}}/metrics{rest}");
+        router
+            .route(&path(""), live.layer(this))
+            .route(&path("/sources"), get(metrics::sources).layer(this))
+            .route(&path("/history"), get(metrics::history).layer(this))
     })
 }
 

@@ -13,6 +13,7 @@ mod floors;
 mod formats;
 mod lab;
 mod life_cycles;
+mod metrics;
 mod ops;
 mod paging;
 mod queries;

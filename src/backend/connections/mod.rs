@@ -7,6 +7,7 @@
 mod body;
 mod dial;
 mod endpoint;
+mod get;
 mod lane;
 mod live;
 mod tls;
@@ -16,6 +17,7 @@ mod tests;
 
 pub(crate) use body::Reply;
 pub(crate) use endpoint::Endpoint;
+pub(crate) use get::Got;
 pub(crate) use lane::Slot;
 
 use std::sync::Arc;
@@ -31,6 +33,7 @@ use tokio::time::{Instant, timeout_at};
 use body::{MaxReply, Pace};
 use dial::Dialer;
 use endpoint::Place;
+use get::Asides;
 use lane::Lane;
 use live::{Live, SendError};
 
@@ -112,6 +115,7 @@ pub(crate) struct Connections {
     calls: Arc<Lane>,
     sync: Arc<Lane>,
     login: Arc<Lane>,
+    asides: Asides,
     queue_wait: Duration,
     max_reply: u64,
     max_sync_reply: u64,
@@ -138,6 +142,7 @@ impl Connections {
             calls: Lane::new(size - 2, MAX_WAITING),
             sync: Lane::new(1, MAX_WAITING),
             login: Lane::new(1, MAX_WAITING),
+            asides: Asides::default(),
             queue_wait: QUEUE_WAIT.min(config.call_timeout),
             max_reply: config.max_reply,
             max_sync_reply: config.max_sync_reply,
@@ -281,28 +286,35 @@ async fn reply<'a>(
     sent: Sent,
     terms: Terms,
 ) -> Result<Reply<'a>, CallError> {
-    let lost = |sent| Unreachable { address: endpoint.to_string(), reason: Reason::Lost { sent } };
     match sent {
         Ok(response) => Reply::begin(slot, live, response, terms.limit, terms.pace).await,
-        Err(SendError::Unsent) => Err(lost(false).into()),
-        Err(SendError::Lost) => Err(lost(true).into()),
+        Err(SendError::Unsent) => Err(lost(endpoint, false)),
+        Err(SendError::Lost) => Err(lost(endpoint, true)),
         Err(SendError::NotHttp) => {
             Err(BadReply { status: None, fault: Fault::NotHttp, read: 0 }.into())
         }
     }
 }
 
+/// The connection to a host broke.
+fn lost(endpoint: &Endpoint, sent: bool) -> CallError {
+    Unreachable { address: endpoint.to_string(), reason: Reason::Lost { sent } }.into()
+}
+
+fn host_header(endpoint: &Endpoint) -> HeaderValue {
+    HeaderValue::from_str(&endpoint.host_header())
+        .expect("a host of letters, digits and a few marks")
+}
+
 /// XAPI refuses a head of more than about 1,000 bytes, so it holds what is needed and nothing else.
 /// XAPI insists on the Content-Length.
 fn request(endpoint: &Endpoint, post: &Post) -> Request<Full<Bytes>> {
-    let host = HeaderValue::from_str(&endpoint.host_header())
-        .expect("a host of letters, digits and a few marks");
     let mut request = Request::post(post.path);
     if post.close {
         request = request.header(CONNECTION, HeaderValue::from_static("close"));
     }
     request
-        .header(HOST, host)
+        .header(HOST, host_header(endpoint))
         .header(USER_AGENT, HeaderValue::from_static(AGENT))
         .header(CONTENT_TYPE, HeaderValue::from_static(post.content_type))
         .header(CONTENT_LENGTH, post.body.len())

@@ -5,6 +5,7 @@ mod events;
 mod hosts;
 mod login;
 pub(super) mod redact;
+mod rrd;
 
 #[cfg(test)]
 mod tests;

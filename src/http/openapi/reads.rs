@@ -21,11 +21,7 @@ pub(super) fn operations(
     let listed = class.get_all || class.gen_events;
     let list = listed.then(|| list(parts, collection, class));
     let object = object(parts, collection, class);
-    let mut operations: Vec<_> = list.into_iter().chain([object]).collect();
-    if collection.class == "VM" && collection.view == View::Machines {
-        operations.push(vm_metrics(parts));
-    }
-    operations
+    list.into_iter().chain([object]).collect()
 }
 
 fn list(parts: &mut Parts, collection: &Collection, class: &Class) -> Operation {
@@ -109,32 +105,6 @@ fn object(parts: &mut Parts, collection: &Collection, class: &Class) -> Operatio
             &naming::of_one("get", collection),
             &class.name,
             &format!("Read one {one}"),
-        )
-    }
-}
-
-fn vm_metrics(parts: &mut Parts) -> Operation {
-    let body = records::vm_metrics(parts);
-    let calls = vec!["VM_metrics.get_record".to_owned(), "VM_guest_metrics.get_record".to_owned()];
-    let found = answers::answer(parts, "The metrics.", Some(body));
-    let mut parameters = parameters::of_object(parts);
-    parameters.extend(parameters::of_versions(parts));
-    Operation {
-        access: access_to_all(&calls),
-        calls,
-        description: Some(
-            "The VM's VM_metrics record, and under `guest` its VM_guest_metrics record. A VM \
-             without a metrics record (a template, for one) answers 404."
-                .into(),
-        ),
-        parameters,
-        responses: mirrored(parts, found, &OBJECT_FAILURES),
-        ..Operation::own(
-            HttpMethod::Get,
-            "/vms/{uuid}/metrics",
-            "getVmMetrics",
-            "VM",
-            "Read a VM's metrics",
         )
     }
 }

@@ -5,6 +5,7 @@ pub mod backends;
 pub mod docs;
 pub mod events;
 pub mod health;
+pub mod metrics;
 pub mod objects;
 pub mod permissions;
 pub mod read_through;
