@@ -185,9 +185,9 @@ async fn every_domain_of_the_legacy_dialect_is_a_vm() {
     assert_eq!(list["total"], 9);
     list["items"].as_array().expect("items").iter().for_each(typed);
 
-    let running = list["items"].as_array().expect("items").iter();
-    let running = running.filter(|vm| vm["power_state"] == "Running" && vm["domid"] != 0);
-    let vm = running.last().expect("a running one");
+    let mut running = list["items"].as_array().expect("items").iter().rev();
+    let vm = running.find(|vm| vm["power_state"] == "Running" && vm["domid"] != 0);
+    let vm = vm.expect("a running one");
     let path = format!("/vms/{}", vm["uuid"].as_str().expect("a uuid"));
     assert!(vm.get("xend_sxp").is_none(), "not in lists");
     let whole = gate.get(&path, &token).await.ok();
