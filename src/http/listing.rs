@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::response::Response;
+use bytes::Bytes;
 use http::request::Parts;
 use serde::Deserialize;
 use uuid::Uuid;
@@ -317,9 +318,21 @@ impl Showing {
     }
 
     /// The object's document.
-    pub fn document(&self, snapshot: &Snapshot, object: &Object) -> Result<Vec<u8>, Problem> {
+    pub fn document(&self, snapshot: &Snapshot, object: &Arc<Object>) -> Result<Bytes, Problem> {
         let (fields, expand) = (self.fields.as_ref(), self.expand.as_ref());
-        Ok(super::formats::object(snapshot, object, fields, expand)?)
+        if fields.is_none() && expand.is_none() {
+            return Ok(Bytes::from_owner(Whole(object.clone())));
+        }
+        Ok(super::formats::object(snapshot, object, fields, expand)?.into())
+    }
+}
+
+/// A record as the inventory holds it ready: nothing is copied.
+struct Whole(Arc<Object>);
+
+impl AsRef<[u8]> for Whole {
+    fn as_ref(&self) -> &[u8] {
+        self.0.record().json()
     }
 }
 

@@ -30,6 +30,7 @@ pub mod scope;
 pub mod server;
 pub mod shell;
 pub mod tls;
+pub mod turns;
 pub mod validators;
 
 use std::sync::Arc;
@@ -69,6 +70,8 @@ pub struct Gateway {
     pub boot_id: Arc<str>,
     /// Orders that are kept for the pages to come.
     pub pins: pins::Pins,
+    /// Who may change a version of an object now.
+    pub turns: turns::Turns,
     /// The gateway is about to end.
     pub stopping: CancellationToken,
 }
@@ -94,6 +97,7 @@ impl Gateway {
             authority,
             tasks: Tasks::new(),
             pins: pins::Pins::default(),
+            turns: turns::Turns::default(),
             bodies,
             events,
             boot_id: boot_id.into(),

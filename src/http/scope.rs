@@ -58,19 +58,22 @@ impl Scope {
             }
         }
         let mut problem = None;
-        let mut mirrors = Vec::with_capacity(wanted.len());
-        // What is at hand is not held up by a backend that is still syncing.
-        let some = wanted.iter().any(|mirror| mirror.reading().is_some());
-        let patience = if some { Duration::ZERO } else { PATIENCE };
-        let ready = wanted.into_iter().map(|mirror| ready(mirror, patience));
-        for (mirror, ready) in join_all(ready).await {
-            match ready {
-                Ok(_) => mirrors.push(mirror),
-                Err(not_ready) => {
-                    partial.push(mirror.name().to_owned());
-                    problem = Some(Problem::from(not_ready));
+        let (mut mirrors, absent): (Vec<_>, Vec<_>) =
+            wanted.into_iter().partition(|mirror| mirror.reading().is_some());
+        if !absent.is_empty() {
+            // What is at hand is not held up by a backend that is still syncing.
+            let patience = if mirrors.is_empty() { PATIENCE } else { Duration::ZERO };
+            let ready = absent.into_iter().map(|mirror| ready(mirror, patience));
+            for (mirror, ready) in join_all(ready).await {
+                match ready {
+                    Ok(_) => mirrors.push(mirror),
+                    Err(not_ready) => {
+                        partial.push(mirror.name().to_owned());
+                        problem = Some(Problem::from(not_ready));
+                    }
                 }
             }
+            mirrors.sort_unstable_by_key(|mirror| mirror.name());
         }
         let (number, readings) = gateway.inventory.readings(&mirrors);
         let named = |reading: Arc<Reading>| (reading.backend.clone(), reading);

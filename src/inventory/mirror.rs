@@ -325,7 +325,7 @@ impl Mirror {
     /// that takes longer than `patience`.
     pub async fn passed(&self, token: &str, patience: Duration) -> bool {
         let mut seen = self.seen.subscribe();
-        // Tokens of one backend have one length, and grow.
+        // Tokens of one backend have one length, and grow, until it is restarted.
         let passed = seen.wait_for(|seen| seen.as_str() >= token);
         matches!(tokio::time::timeout(patience, passed).await, Ok(Ok(_)))
     }
@@ -337,6 +337,12 @@ impl Mirror {
             token.clone_into(seen);
             modified
         });
+    }
+
+    /// Notes that tokens may begin anew: a backend that was restarted may give out lower ones, and
+    /// nothing it did since has been seen.
+    pub(super) fn saw_nothing(&self) {
+        self.saw("");
     }
 
     /// A caller's session that has not ended.
@@ -410,6 +416,7 @@ impl Mirror {
 
     /// Notes that changes do not arrive any more, or that nothing could be mirrored at all.
     pub(super) fn lost(&self, loss: Loss, contact: Option<Instant>) {
+        self.saw_nothing();
         let (reachable, nonsense, reason) = match loss {
             Loss::NoSession => (true, false, None),
             Loss::Refused(reason) => (true, false, Some(reason)),

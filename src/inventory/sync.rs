@@ -126,8 +126,15 @@ impl Sync {
                 self.token_session = self.mirror.borrow_session();
                 return;
             }
-            End::SessionLost => self.token = None,
-            End::OutOfStep => self.token = None,
+            End::SessionLost => {
+                self.begin_anew();
+                // Others may have lent theirs: each that is no more is found out once, and cheaply.
+                if !self.progress && self.mirror.borrow_session().is_some() {
+                    self.everything.0 = None;
+                    return;
+                }
+            }
+            End::OutOfStep => self.begin_anew(),
             End::Failed(error) => {
                 // A token that brings nothing but refusals is given up.
                 let refused = !matches!(error, CallError::Unreachable(_) | CallError::Timeout(_));
@@ -143,6 +150,12 @@ impl Sync {
         if !self.progress {
             self.pause().await;
         }
+    }
+
+    /// Gives up the token: the next batch is everything.
+    fn begin_anew(&mut self) {
+        self.token = None;
+        self.mirror.saw_nothing();
     }
 
     /// Waits for a session to work on.

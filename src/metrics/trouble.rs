@@ -72,7 +72,7 @@ impl Trouble {
 impl From<&CallError> for Trouble {
     fn from(error: &CallError) -> Self {
         match error {
-            // A backend that is no XAPI, and measures nothing.
+            // xend keeps no history of what its guests use.
             CallError::Failure(failure) if failure.code == "MESSAGE_METHOD_UNKNOWN" => {
                 Self::NotSupported
             }

@@ -117,7 +117,7 @@ pub async fn get(
         (AcceptsObject::Sxp, _) => sxp(object)?,
         (AcceptsObject::Json, Some(response)) => response,
         (AcceptsObject::Json, None) => {
-            let document = Bytes::from(showing.document(&reading.snapshot, object)?);
+            let document = showing.document(&reading.snapshot, object)?;
             let whole = query.fields.is_none() && query.expand.is_none();
             etag.on(json(if whole { with_sxp(document, object) } else { document }))
         }
