@@ -122,6 +122,7 @@ impl Running {
         }
         self.gateway.events.shutdown().await;
         self.gateway.tasks.shutdown().await;
+        self.gateway.metrics.shutdown().await;
         self.gateway.authority.shutdown().await;
         self.gateway.inventory.shutdown().await;
     }

@@ -22,6 +22,9 @@ pub mod inventory;
 /// Floor 3: what `xm list` prints of a backend's domains. Knows no backend, no mirror, no HTTP.
 pub mod xm;
 
+/// Floor 3: what is measured: samples and their history. Knows no axum, no token.
+pub mod metrics;
+
 /// Floor 4: tokens, sessions, who may do what. Knows no route.
 pub mod auth;
 

@@ -43,9 +43,11 @@ pub(super) fn layer(cors: &config::Cors) -> Option<CorsLayer> {
             header::LOCATION,
             header::RETRY_AFTER,
             HeaderName::from_static("preference-applied"),
+            HeaderName::from_static("xen-partial"),
             HeaderName::from_static("xen-revision"),
             HeaderName::from_static("xen-revision-pending"),
             HeaderName::from_static("xen-stale"),
+            HeaderName::from_static("xen-total"),
         ])
         .max_age(MAX_AGE);
     Some(layer)

@@ -14,6 +14,7 @@ pub mod events;
 pub mod extract;
 pub mod formats;
 pub mod listing;
+pub mod measured;
 pub mod openapi;
 pub mod page;
 pub mod pins;
@@ -29,6 +30,7 @@ pub mod scope;
 pub mod server;
 pub mod shell;
 pub mod tls;
+pub mod turns;
 pub mod validators;
 
 use std::sync::Arc;
@@ -40,6 +42,7 @@ use self::bodies::Bodies;
 use crate::auth::Authority;
 use crate::config::Config;
 use crate::inventory::Inventory;
+use crate::metrics::Metrics;
 use crate::ops::Tasks;
 use events::Events;
 
@@ -53,6 +56,8 @@ pub struct Gateway {
     pub config: Arc<Config>,
     /// The mirrors of the backends.
     pub inventory: Arc<Inventory>,
+    /// What the backends' hosts measure.
+    pub metrics: Arc<Metrics>,
     /// Who may pass.
     pub authority: Arc<Authority>,
     /// What the gateway has started on the backends.
@@ -65,6 +70,8 @@ pub struct Gateway {
     pub boot_id: Arc<str>,
     /// Orders that are kept for the pages to come.
     pub pins: pins::Pins,
+    /// Who may change a version of an object now.
+    pub turns: turns::Turns,
     /// The gateway is about to end.
     pub stopping: CancellationToken,
 }
@@ -86,9 +93,11 @@ impl Gateway {
         Self {
             config,
             inventory,
+            metrics: Arc::default(),
             authority,
             tasks: Tasks::new(),
             pins: pins::Pins::default(),
+            turns: turns::Turns::default(),
             bodies,
             events,
             boot_id: boot_id.into(),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, post};
 use axum::{Extension, Router};
 
@@ -9,8 +10,8 @@ use super::Gateway;
 use super::collections::{self, Source, View};
 use super::relations::relations;
 use super::routes::{
-    actions, backends, docs, events, health, objects, permissions, read_through, related, sessions,
-    tasks, vms, writes,
+    actions, backends, docs, events, health, metrics, objects, permissions, read_through, related,
+    sessions, tasks, vms, writes, xm_list,
 };
 use super::shell::{method_not_allowed, not_found};
 use crate::datamodel::datamodel;
@@ -30,19 +31,19 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/backends", get(backends::list))
         .route("/events", get(events::stream))
         .route("/events/tickets", post(events::ticket))
-        .merge(collections())
+        .merge(collections(&gateway))
         .merge(calls_only())
         .route("/tasks/{uuid}/actions/cancel", post(tasks::cancel))
         .route("/sessions/current/permissions", get(permissions::list))
         .merge(related())
-        .route("/vms/{uuid}/metrics", get(vms::metrics))
+        .merge(measured())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(gateway)
 }
 
 /// The collections: every class that has objects, with what the datamodel lets clients do to them.
-fn collections() -> Router<Arc<Gateway>> {
+fn collections(gateway: &Arc<Gateway>) -> Router<Arc<Gateway>> {
     collections::collections().iter().fold(Router::new(), |router, collection| {
         let class = datamodel().class(collection.class).expect("collections name known classes");
         let path = |rest: &str| format!("/{}{rest}", collection.path);
@@ -62,6 +63,10 @@ fn collections() -> Router<Arc<Gateway>> {
             && collection.view != View::Snapshots
             && collection.class != "task"
             && create::constructor(class).is_some();
+        let all = match collection.view {
+            View::Machines => all.layer(from_fn_with_state(gateway.clone(), xm_list::or_text)),
+            _ => all,
+        };
         let all = if makes { all.post(writes::create) } else { all };
         let one =
             if patch::writable(class).next().is_some() { one.patch(writes::change) } else { one };
@@ -84,6 +89,21 @@ fn collections() -> Router<Arc<Gateway>> {
             router = router.route(&path("/actions/{call}"), action);
         }
         router
+    })
+}
+
+/// What is measured: samples, sources and histories.
+fn measured() -> Router<Arc<Gateway>> {
+    ["vms", "hosts", "srs"].iter().fold(Router::new(), |router, path| {
+        let collection = collections::collections().iter().find(|one| one.path == *path);
+        let collection = collection.expect("VMs, hosts and SRs have collections");
+        let this = Extension(collection);
+        let live = if *path == "vms" { get(vms::metrics) } else { get(metrics::live) };
+        let path = |rest: &str| format!("/{path}/{{uuid}}/metrics{rest}");
+        router
+            .route(&path(""), live.layer(this))
+            .route(&path("/sources"), get(metrics::sources).layer(this))
+            .route(&path("/history"), get(metrics::history).layer(this))
     })
 }
 

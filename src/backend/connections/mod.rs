@@ -1,11 +1,13 @@
 //! Connections to the hosts of one pool: kept open, bounded in number, with a deadline for every
 //! wait.
 //!
-//! This is HTTP and nothing more; what is said over it is [`super::xapi`]'s business.
+//! This is HTTP and nothing more; what is said over it is the business of [`super::xapi`] and
+//! [`super::xend`].
 
 mod body;
 mod dial;
 mod endpoint;
+mod get;
 mod lane;
 mod live;
 mod tls;
@@ -15,13 +17,14 @@ mod tests;
 
 pub(crate) use body::Reply;
 pub(crate) use endpoint::Endpoint;
+pub(crate) use get::Got;
 pub(crate) use lane::Slot;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderValue, Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -30,6 +33,7 @@ use tokio::time::{Instant, timeout_at};
 use body::{MaxReply, Pace};
 use dial::Dialer;
 use endpoint::Place;
+use get::Asides;
 use lane::Lane;
 use live::{Live, SendError};
 
@@ -72,6 +76,8 @@ pub(crate) struct Post {
     pub(crate) path: &'static str,
     pub(crate) content_type: &'static str,
     pub(crate) body: Bytes,
+    /// Whether the connection is of no use after this.
+    pub(crate) close: bool,
 }
 
 /// How long a request and its reply may take.
@@ -109,6 +115,7 @@ pub(crate) struct Connections {
     calls: Arc<Lane>,
     sync: Arc<Lane>,
     login: Arc<Lane>,
+    asides: Asides,
     queue_wait: Duration,
     max_reply: u64,
     max_sync_reply: u64,
@@ -135,6 +142,7 @@ impl Connections {
             calls: Lane::new(size - 2, MAX_WAITING),
             sync: Lane::new(1, MAX_WAITING),
             login: Lane::new(1, MAX_WAITING),
+            asides: Asides::default(),
             queue_wait: QUEUE_WAIT.min(config.call_timeout),
             max_reply: config.max_reply,
             max_sync_reply: config.max_sync_reply,
@@ -278,24 +286,35 @@ async fn reply<'a>(
     sent: Sent,
     terms: Terms,
 ) -> Result<Reply<'a>, CallError> {
-    let lost = |sent| Unreachable { address: endpoint.to_string(), reason: Reason::Lost { sent } };
     match sent {
         Ok(response) => Reply::begin(slot, live, response, terms.limit, terms.pace).await,
-        Err(SendError::Unsent) => Err(lost(false).into()),
-        Err(SendError::Lost) => Err(lost(true).into()),
+        Err(SendError::Unsent) => Err(lost(endpoint, false)),
+        Err(SendError::Lost) => Err(lost(endpoint, true)),
         Err(SendError::NotHttp) => {
             Err(BadReply { status: None, fault: Fault::NotHttp, read: 0 }.into())
         }
     }
 }
 
+/// The connection to a host broke.
+fn lost(endpoint: &Endpoint, sent: bool) -> CallError {
+    Unreachable { address: endpoint.to_string(), reason: Reason::Lost { sent } }.into()
+}
+
+fn host_header(endpoint: &Endpoint) -> HeaderValue {
+    HeaderValue::from_str(&endpoint.host_header())
+        .expect("a host of letters, digits and a few marks")
+}
+
 /// XAPI refuses a head of more than about 1,000 bytes, so it holds what is needed and nothing else.
 /// XAPI insists on the Content-Length.
 fn request(endpoint: &Endpoint, post: &Post) -> Request<Full<Bytes>> {
-    let host = HeaderValue::from_str(&endpoint.host_header())
-        .expect("a host of letters, digits and a few marks");
-    Request::post(post.path)
-        .header(HOST, host)
+    let mut request = Request::post(post.path);
+    if post.close {
+        request = request.header(CONNECTION, HeaderValue::from_static("close"));
+    }
+    request
+        .header(HOST, host_header(endpoint))
         .header(USER_AGENT, HeaderValue::from_static(AGENT))
         .header(CONTENT_TYPE, HeaderValue::from_static(post.content_type))
         .header(CONTENT_LENGTH, post.body.len())

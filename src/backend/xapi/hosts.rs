@@ -6,6 +6,9 @@ use parking_lot::Mutex;
 
 use crate::backend::connections::Endpoint;
 
+/// More hosts than any pool has.
+const MOST_OTHERS: usize = 256;
+
 /// The hosts of a pool.
 pub(super) struct Hosts {
     configured: Vec<Arc<Endpoint>>,
@@ -18,6 +21,8 @@ struct Found {
     current: Option<Arc<Endpoint>>,
     /// The coordinator that a supporter named, if it is no configured address.
     named: Option<Arc<Endpoint>>,
+    /// Other hosts of the pool that were asked what they measure.
+    others: Vec<Arc<Endpoint>>,
 }
 
 impl Hosts {
@@ -51,6 +56,22 @@ impl Hosts {
     /// Remembers the coordinator.
     pub(super) fn settle(&self, host: Arc<Endpoint>) {
         self.found.lock().current = Some(host);
+    }
+
+    /// The pool's host at this address, reached in the same way as the coordinator.
+    pub(super) fn at(&self, address: &str) -> Result<Arc<Endpoint>, &'static str> {
+        let sibling = self.current_or_first().sibling(address)?;
+        let mut found = self.found.lock();
+        let known = found.current.iter().chain(&self.configured).chain(&found.others);
+        if let Some(known) = { known }.find(|known| known.place == sibling.place) {
+            return Ok(Arc::clone(known));
+        }
+        if found.others.len() >= MOST_OTHERS {
+            found.others.remove(0);
+        }
+        let sibling = Arc::new(sibling);
+        found.others.push(Arc::clone(&sibling));
+        Ok(sibling)
     }
 
     /// The coordinator that `supporter` names, reached in the same way as the supporter.

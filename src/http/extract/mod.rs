@@ -9,7 +9,7 @@ mod peer;
 mod prefer;
 mod query;
 
-pub use accept::{Accepts, AcceptsJson};
+pub use accept::{Accepts, AcceptsJson, AcceptsObject, SXP, names_media_type, takes_any_text};
 pub use json::{Json, OptionalObject, StrangersJson};
 pub use object_uuid::ObjectUuid;
 pub use peer::{Peer, client_address};

@@ -11,6 +11,7 @@ mod failures;
 mod gateway;
 mod inputs;
 mod machines;
+mod metrics;
 mod naming;
 mod operation;
 mod parameters;
@@ -58,6 +59,7 @@ fn built() -> &'static Built {
         for collection in collections() {
             let class = datamodel().class(collection.class).expect("collections name classes");
             operations.extend(reads::operations(&mut parts, collection, class));
+            operations.extend(metrics::operations(&mut parts, collection, class));
             operations.extend(writes::operations(&mut parts, collection, class));
             if collection.class == "task" {
                 operations.extend(tasks::operations(&mut parts));

@@ -189,7 +189,8 @@ fn integer(minimum: impl Into<Number>, maximum: impl Into<Number>) -> ObjectBuil
     ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(minimum)).maximum(Some(maximum))
 }
 
-fn query(name: &str, shape: Shape, description: &str) -> Parameter {
+/// A parameter in the query that may be left out.
+pub(super) fn query(name: &str, shape: Shape, description: &str) -> Parameter {
     ParameterBuilder::new()
         .name(name)
         .parameter_in(ParameterIn::Query)

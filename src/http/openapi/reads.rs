@@ -21,11 +21,7 @@ pub(super) fn operations(
     let listed = class.get_all || class.gen_events;
     let list = listed.then(|| list(parts, collection, class));
     let object = object(parts, collection, class);
-    let mut operations: Vec<_> = list.into_iter().chain([object]).collect();
-    if collection.class == "VM" && collection.view == View::Machines {
-        operations.push(vm_metrics(parts));
-    }
-    operations
+    list.into_iter().chain([object]).collect()
 }
 
 fn list(parts: &mut Parts, collection: &Collection, class: &Class) -> Operation {
@@ -34,7 +30,10 @@ fn list(parts: &mut Parts, collection: &Collection, class: &Class) -> Operation 
     let page = format!("A page of {many}.");
     let description = match (collection.view, collection.class) {
         (View::Machines, _) => Some(
-            "Control domains are VMs too; templates and snapshots have collections of their own.",
+            "Control domains are VMs too; templates and snapshots have collections of their own. \
+             With `Accept: text/plain` and a `view` (`brief`, `long`, `label`, `vcpus`) the list is \
+             what xend's own `xm list` prints, unpaged; `state`, or `name` as often as wanted, say \
+             which VMs.",
         ),
         (View::Templates, _) => Some("VMs to clone from: `is_a_template`, and not a snapshot."),
         (View::Snapshots, _) => Some("Snapshots of VMs and of templates: `is_a_snapshot`."),
@@ -75,9 +74,11 @@ fn object(parts: &mut Parts, collection: &Collection, class: &Class) -> Operatio
     let body = records::record(parts, class);
     let (view, name) = (collection.view, collection.class);
     let description = match (view, name) {
-        (View::Machines, _) => {
-            Some("Answers for templates and snapshots too: a VM keeps its path when it is marked.")
-        }
+        (View::Machines, _) => Some(
+            "Answers for templates and snapshots too: a VM keeps its path when it is marked. A \
+                 domain of xend's legacy dialect is also there as `application/sxp`, and as \
+                 `xend_sxp` in JSON.",
+        ),
         (_, "task") => Some("With `wait` once it has ended, or the wait is over."),
         _ => None,
     };
@@ -104,32 +105,6 @@ fn object(parts: &mut Parts, collection: &Collection, class: &Class) -> Operatio
             &naming::of_one("get", collection),
             &class.name,
             &format!("Read one {one}"),
-        )
-    }
-}
-
-fn vm_metrics(parts: &mut Parts) -> Operation {
-    let body = records::vm_metrics(parts);
-    let calls = vec!["VM_metrics.get_record".to_owned(), "VM_guest_metrics.get_record".to_owned()];
-    let found = answers::answer(parts, "The metrics.", Some(body));
-    let mut parameters = parameters::of_object(parts);
-    parameters.extend(parameters::of_versions(parts));
-    Operation {
-        access: access_to_all(&calls),
-        calls,
-        description: Some(
-            "The VM's VM_metrics record, and under `guest` its VM_guest_metrics record. A VM \
-             without a metrics record (a template, for one) answers 404."
-                .into(),
-        ),
-        parameters,
-        responses: mirrored(parts, found, &OBJECT_FAILURES),
-        ..Operation::own(
-            HttpMethod::Get,
-            "/vms/{uuid}/metrics",
-            "getVmMetrics",
-            "VM",
-            "Read a VM's metrics",
         )
     }
 }

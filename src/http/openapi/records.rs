@@ -6,7 +6,7 @@ use utoipa::openapi::schema::ObjectBuilder;
 use super::examples;
 use super::parts::Parts;
 use super::shapes::{
-    Shape, array, boolean, deprecated, described, formatted, integer, map, named, nullable_float,
+    Shape, array, boolean, deprecated, described, formatted, integer, map, nullable_float,
     nullable_ref, nullable_string, object, open_enum, or_null_shape, string, uuid, whole_ref,
 };
 use super::tasks;
@@ -194,20 +194,4 @@ pub(super) fn is_old(lifecycle: &Lifecycle) -> bool {
 fn enumeration(id: EnumId) -> Shape {
     let enumeration = datamodel().enumeration(id);
     open_enum(&enumeration.values, &format!("Xen-API enumeration `{}`.", enumeration.name))
-}
-
-/// The document of `/vms/{uuid}/metrics`: what the pool measures, and what the guest tells.
-pub(super) fn vm_metrics(parts: &mut Parts) -> Shape {
-    let name = "VmMetricsDocument";
-    parts.schema(name, |parts| {
-        let class = |name| datamodel().class(name).expect("a class that the tests look up");
-        record(parts, class("VM_guest_metrics"));
-        let guest = or_null_shape(named(&component_name("VM_guest_metrics")));
-        let text = "What the agent inside the VM reports; null when it reports nothing.";
-        let example = examples::record(class("VM_guest_metrics"));
-        record_with(parts, class("VM_metrics"), &[("guest", guest, text, example)])
-            .description(Some("What is measured of a VM, from outside and from inside."))
-            .required("guest")
-            .into()
-    })
 }

@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::response::Response;
 use uuid::Uuid;
 
+use super::metrics::samples_of;
 use super::objects::ObjectQuery;
 use crate::auth::Caller;
 use crate::datamodel::datamodel;
@@ -18,7 +19,8 @@ use crate::http::scope::Scope;
 use crate::http::validators::{Stamp, Validators};
 use crate::inventory::{Object, Snapshot};
 
-/// The VM's VM_metrics record, with its VM_guest_metrics record as `guest`.
+/// The VM's VM_metrics record, with its VM_guest_metrics record as `guest` and the newest of what
+/// its host measures as `samples`.
 pub async fn metrics(
     State(gateway): State<Arc<Gateway>>,
     caller: Caller,
@@ -36,17 +38,24 @@ pub async fn metrics(
         return Err(Problem::new(Code::NotFound, "this VM has no metrics"));
     };
     let guest = referred(snapshot, object, "guest_metrics", "VM_guest_metrics");
-    let etag = Stamp::of_object(reading, metrics).also(guest.map(|guest| &**guest)).etag(&gateway);
+    let (samples, sampling) = samples_of(&gateway, &caller, reading, object).await;
+    let etag = Stamp::of_object(reading, metrics)
+        .also(guest.map(|guest| &**guest))
+        .shaped(&samples)
+        .shaped(&sampling)
+        .etag(&gateway);
     let mut response = validators.answer(&etag, || {
         let guest = guest.map_or(&b"null"[..], |guest| guest.record().json());
-        json(with_member(metrics.record().json(), "guest", guest))
+        let record = with_member(metrics.record().json(), "guest", guest);
+        let record = with_member(&record, "samples", &samples);
+        json(with_member(&record, "sampling", &sampling))
     })?;
     scope.mark_one(&mut response, object.backend(), reading);
     Ok(response)
 }
 
 /// The object that a ref field of `object` names.
-fn referred<'a>(
+pub(super) fn referred<'a>(
     snapshot: &'a Snapshot,
     object: &Object,
     field: &str,

@@ -1,0 +1,421 @@
+//! What one host measures, asked for once for all who are interested, as long as somebody is.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use super::read::Updates;
+use super::subject::coordinator;
+use super::trouble::Trouble;
+use super::{Cf, Key};
+use crate::backend::{CallError, Handler, RrdRequest, Session};
+use crate::datamodel::datamodel;
+use crate::inventory::{Mirror, Snapshot};
+
+/// How often a host measures, and so how often it is asked.
+const STEP: Duration = Duration::from_secs(5);
+
+/// For how long an interest lasts: longer than the minute at which monitoring asks.
+const INTEREST: Duration = Duration::from_secs(75);
+
+/// How long somebody waits for the first samples of a host.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a host may take to answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+
+/// How old the newest samples may be; half of it once the host is known to be in trouble.
+const FRESH: Duration = Duration::from_secs(20);
+
+/// How many steps the first question looks back, and how many an answer may lag behind for one of
+/// its sources.
+const LOOK_BACK: i64 = 3;
+
+/// As many sessions are kept to ask with.
+const MOST_SESSIONS: usize = 4;
+
+/// The newest known value of one source.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    /// XAPI's name of the source.
+    pub source: Arc<str>,
+    /// The value; NaN when it is not known.
+    pub value: f64,
+    /// When it was measured, by the host's clock.
+    pub time: i64,
+}
+
+/// The newest of everything that one host measures.
+#[derive(Debug, Clone)]
+pub struct HostSamples {
+    /// The newest time something was measured, by the host's clock.
+    pub newest: i64,
+    /// Seconds between two measurements.
+    pub step: i64,
+    /// How far the host's clock is ahead of the gateway's.
+    pub clock_offset: i64,
+    /// The samples of each object.
+    pub objects: HashMap<Key, Arc<[Sample]>>,
+    /// When something new came last.
+    received: Instant,
+}
+
+impl HostSamples {
+    /// What is known after `updates`; nothing when they bring nothing new.
+    fn after(before: Option<&Self>, updates: &Updates, now: Instant, wall: i64) -> Option<Self> {
+        let rows: Vec<(i64, &[f64])> = updates.rows().collect();
+        let (newest, _) = *rows.first()?;
+        if before.is_some_and(|before| before.newest >= newest) {
+            return None;
+        }
+        let oldest = newest - LOOK_BACK * updates.step;
+        let recent = rows.iter().take_while(|(time, _)| *time > oldest);
+        let recent: Vec<_> = recent.copied().collect();
+        let mut objects: HashMap<Key, Vec<Sample>> = HashMap::new();
+        for (place, column) in updates.columns.iter().enumerate() {
+            let Some(column) = column.as_ref().filter(|column| column.cf == Cf::Average) else {
+                continue;
+            };
+            let known = recent.iter().find(|(_, values)| !values[place].is_nan());
+            let (value, time) = match known {
+                Some((time, values)) => (values[place], *time),
+                None => before
+                    .and_then(|before| before.known(column.key, &column.source, oldest))
+                    .unwrap_or((f64::NAN, newest)),
+            };
+            let sample = Sample { source: column.source.clone(), value, time };
+            objects.entry(column.key).or_default().push(sample);
+        }
+        let objects = objects.into_iter().map(|(key, samples)| (key, samples.into())).collect();
+        let clock_offset = newest - wall;
+        Some(Self { newest, step: updates.step, clock_offset, objects, received: now })
+    }
+
+    fn known(&self, key: Key, source: &str, since: i64) -> Option<(f64, i64)> {
+        let sample = self.objects.get(&key)?.iter().find(|sample| *sample.source == *source)?;
+        (!sample.value.is_nan() && sample.time > since).then_some((sample.value, sample.time))
+    }
+}
+
+/// How things stand with a host.
+#[derive(Debug, Clone, Default)]
+struct Standing {
+    samples: Option<Arc<HostSamples>>,
+    /// What went wrong last, unless something has gone well since.
+    trouble: Option<Trouble>,
+    /// Since when the host has been owing an answer.
+    asked: Option<Instant>,
+}
+
+impl Standing {
+    /// What can be said now; nothing as long as it is worth waiting for more.
+    fn answer(&self, now: Instant) -> Option<Result<Arc<HostSamples>, Trouble>> {
+        let good_for = if self.trouble.is_some() { FRESH / 2 } else { FRESH };
+        match (&self.samples, &self.trouble) {
+            (Some(samples), _) if now < samples.received + good_for => Some(Ok(samples.clone())),
+            (_, Some(trouble)) => Some(Err(trouble.clone())),
+            _ if self.asked.is_some_and(|asked| now >= asked + PATIENCE) => {
+                Some(Err(Trouble::Slow))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Who is interested.
+#[derive(Debug, Default)]
+struct Interest {
+    until: Option<Instant>,
+    sessions: Vec<Arc<Session>>,
+    running: bool,
+}
+
+/// What one host measures.
+#[derive(Debug)]
+pub(super) struct Feed {
+    mirror: Arc<Mirror>,
+    host: Uuid,
+    interest: Mutex<Interest>,
+    standing: watch::Sender<Standing>,
+}
+
+/// Where the next question begins.
+#[derive(Debug, Default)]
+struct Cursor {
+    last: Option<i64>,
+    /// How often in a row nothing new came.
+    nothing: u32,
+}
+
+impl Feed {
+    pub(super) fn new(mirror: Arc<Mirror>, host: Uuid) -> Self {
+        let standing = watch::Sender::new(Standing::default());
+        Self { mirror, host, interest: Mutex::default(), standing }
+    }
+
+    /// Whether the host is being asked.
+    pub(super) fn is_running(&self) -> bool {
+        self.interest.lock().running
+    }
+
+    /// The newest samples, waiting for the first ones as long as that is bearable.
+    pub(super) async fn samples(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Result<Arc<HostSamples>, Trouble> {
+        self.touch(session, tasks, stop);
+        if let Some(answer) = self.standing.borrow().answer(Instant::now()) {
+            return answer;
+        }
+        let mut standing = self.standing.subscribe();
+        let wait = standing.wait_for(|standing| standing.answer(Instant::now()).is_some());
+        match timeout(PATIENCE, wait).await {
+            Ok(Ok(standing)) => standing.answer(Instant::now()).unwrap_or(Err(Trouble::Slow)),
+            _ => Err(Trouble::Slow),
+        }
+    }
+
+    /// Notes an interest, and sees to it that the host is asked.
+    fn touch(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) {
+        let mut interest = self.interest.lock();
+        interest.until = Some(Instant::now() + INTEREST);
+        if !interest.sessions.iter().any(|known| Arc::ptr_eq(known, session)) {
+            interest.sessions.retain(|known| !known.ended().is_cancelled());
+            if interest.sessions.len() >= MOST_SESSIONS {
+                interest.sessions.remove(0);
+            }
+            interest.sessions.push(session.clone());
+        }
+        if !interest.running && !stop.is_cancelled() {
+            interest.running = true;
+            self.standing.send_replace(Standing::default());
+            let (feed, stop) = (self.clone(), stop.clone());
+            tasks.spawn(async move {
+                _ = stop.run_until_cancelled(feed.keep_asking()).await;
+            });
+        }
+    }
+
+    /// Asks until nobody is interested any more.
+    async fn keep_asking(&self) {
+        let mut cursor = Cursor::default();
+        while self.is_wanted() {
+            let begun = Instant::now();
+            self.standing.send_modify(|standing| standing.asked = Some(begun));
+            let result = self.ask(&mut cursor).await;
+            if let Err(trouble) = &result {
+                tracing::debug!(backend = self.mirror.name(), host = %self.host, %trouble, "no samples");
+            }
+            self.standing.send_modify(|standing| {
+                standing.asked = None;
+                match result {
+                    Ok(Some(samples)) => {
+                        *standing =
+                            Standing { samples: Some(Arc::new(samples)), ..Standing::default() };
+                    }
+                    Ok(None) => standing.trouble = standing.stuck(),
+                    Err(trouble) => standing.trouble = Some(trouble),
+                }
+            });
+            sleep_until(begun + STEP).await;
+        }
+    }
+
+    /// Whether somebody is interested; if not, the next who is starts anew.
+    fn is_wanted(&self) -> bool {
+        let mut interest = self.interest.lock();
+        let wanted = interest.until.is_some_and(|until| Instant::now() < until);
+        if !wanted {
+            *interest = Interest::default();
+            // What was known is not worth keeping for who comes back later.
+            self.standing.send_replace(Standing::default());
+        }
+        wanted
+    }
+
+    /// Asks the host once.
+    async fn ask(&self, cursor: &mut Cursor) -> Result<Option<HostSamples>, Trouble> {
+        // A negative start counts back from the host's own newest measurement.
+        let start = cursor.last.map_or(-LOOK_BACK * 5, |last| last + 1).to_string();
+        let query = [
+            ("start", start.as_str()),
+            ("interval", "5"),
+            ("cf", "AVERAGE"),
+            ("host", "true"),
+            ("sr_uuid", "all"),
+            ("json", "true"),
+        ];
+        let body = self.fetch(Handler::RrdUpdates, &query).await?;
+        let updates = Updates::read(&body)?;
+        let before = self.standing.borrow().samples.clone();
+        // A clock that was put back starts anew.
+        let went_back =
+            updates.end.zip(cursor.last).is_some_and(|(end, last)| end < last - 2 * updates.step);
+        let before = before.filter(|_| !went_back);
+        let now = Instant::now();
+        let after = HostSamples::after(before.as_deref(), &updates, now, unix_now());
+        match &after {
+            Some(after) => *cursor = Cursor { last: Some(after.newest), nothing: 0 },
+            None => {
+                cursor.nothing += 1;
+                if went_back || cursor.nothing >= 4 {
+                    *cursor = Cursor::default();
+                }
+            }
+        }
+        Ok(after)
+    }
+
+    /// A path of the host, asked for in the session of somebody who is interested.
+    async fn fetch(&self, handler: Handler, query: &[(&str, &str)]) -> Result<Vec<u8>, Trouble> {
+        let mut refused: Vec<Arc<Session>> = Vec::new();
+        loop {
+            let session = {
+                let interest = self.interest.lock();
+                let good = |session: &&Arc<Session>| {
+                    !session.ended().is_cancelled()
+                        && !refused.iter().any(|refused| Arc::ptr_eq(refused, session))
+                };
+                interest.sessions.iter().rev().find(good).cloned()
+            };
+            let session = session.ok_or(Trouble::NoSession)?;
+            let result = fetch(&self.mirror, &session, Some(self.host), handler, query).await;
+            match result {
+                Err(Fetch::Refused) => refused.push(session),
+                Err(Fetch::Failed(trouble)) => return Err(trouble),
+                Ok(body) => return Ok(body),
+            }
+        }
+    }
+}
+
+impl Standing {
+    /// What to say of a host that answers and brings nothing new.
+    fn stuck(&self) -> Option<Trouble> {
+        match &self.samples {
+            Some(samples) if samples.received.elapsed() < FRESH => self.trouble.clone(),
+            Some(_) => Some(Trouble::Stuck),
+            None => Some(Trouble::NotMeasured),
+        }
+    }
+}
+
+/// Why there is no body.
+pub(super) enum Fetch {
+    /// The host does not take this session.
+    Refused,
+    /// Anything else.
+    Failed(Trouble),
+}
+
+/// What a host, or the coordinator, answers at a path.
+pub(super) async fn fetch(
+    mirror: &Mirror,
+    session: &Session,
+    host: Option<Uuid>,
+    handler: Handler,
+    query: &[(&str, &str)],
+) -> Result<Vec<u8>, Fetch> {
+    let reading = mirror.reading().ok_or(Fetch::Failed(Trouble::NoHost))?;
+    let addresses = addresses(&reading.snapshot);
+    let address_of = |host: Uuid| {
+        let found = addresses.iter().find(|(uuid, _)| *uuid == host);
+        found.map(|(_, address)| address.as_str())
+    };
+    let chief = coordinator(&reading.snapshot);
+    let own = match host {
+        // The coordinator is where it has been found, whatever address it gives itself.
+        Some(host) if chief != Some(host) => {
+            Some(address_of(host).ok_or(Fetch::Failed(Trouble::NoHost))?)
+        }
+        _ => None,
+    };
+    let chief = chief.and_then(address_of);
+    let pool: Vec<&str> = addresses.iter().map(|(_, address)| address.as_str()).collect();
+    let request = RrdRequest {
+        host: own,
+        coordinator: chief,
+        handler,
+        query,
+        pool: &pool,
+        within: ANSWER_WITHIN,
+    };
+    mirror.backend().rrd(session, &request).await.map_err(|error| match error {
+        CallError::Failure(_) => Fetch::Refused,
+        error => Fetch::Failed(Trouble::from(&error)),
+    })
+}
+
+/// The hosts of a pool with their addresses.
+fn addresses(snapshot: &Snapshot) -> Vec<(Uuid, String)> {
+    let class = datamodel().class("host").expect("the Xen-API has hosts");
+    let hosts = snapshot.class(class.id).iter();
+    let address =
+        |record: &crate::inventory::Record| record.text(class, "address").map(str::to_owned);
+    hosts.filter_map(|host| Some((host.uuid(), address(host.record())?))).collect()
+}
+
+/// The gateway's own clock, which says nothing but how far another is off.
+fn unix_now() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Owner;
+
+    fn updates(rows: &[(i64, &[&str])]) -> Updates {
+        let uuid = Uuid::from_u128(1);
+        let rows: Vec<String> = rows
+            .iter()
+            .map(|(time, values)| {
+                format!(r#"{{"t":{time},"values":["{}"]}}"#, values.join("\",\""))
+            })
+            .collect();
+        let body = format!(
+            r#"{{"meta":{{"step":5,"legend":["AVERAGE:vm:{uuid}:a","AVERAGE:vm:{uuid}:b"]}},"data":[{}]}}"#,
+            rows.join(",")
+        );
+        Updates::read(body.as_bytes()).expect("readable")
+    }
+
+    fn brief(samples: &HostSamples) -> Vec<(Option<f64>, i64)> {
+        let key = Key { owner: Owner::Vm, uuid: Uuid::from_u128(1) };
+        let known = |value: f64| (!value.is_nan()).then_some(value);
+        samples.objects[&key].iter().map(|sample| (known(sample.value), sample.time)).collect()
+    }
+
+    #[tokio::test]
+    async fn the_newest_known_values_stand_for_a_few_steps() {
+        let now = Instant::now();
+        let rows = updates(&[(100, &["NaN", "1"]), (95, &["7", "2"]), (85, &["8", "NaN"])]);
+        let first = HostSamples::after(None, &rows, now, 40).expect("something new");
+        assert_eq!((first.newest, first.clock_offset), (100, 60));
+        assert_eq!(brief(&first), [(Some(7.0), 95), (Some(1.0), 100)]);
+        let again = HostSamples::after(Some(&first), &rows, now, 40);
+        assert!(again.is_none(), "nothing new");
+        let second = HostSamples::after(Some(&first), &updates(&[(105, &["NaN", "3"])]), now, 45);
+        let second = second.expect("something new");
+        assert_eq!(brief(&second), [(Some(7.0), 95), (Some(3.0), 105)]);
+        let third = HostSamples::after(Some(&second), &updates(&[(110, &["NaN", "NaN"])]), now, 50);
+        let third = third.expect("something new");
+        assert_eq!(brief(&third), [(None, 110), (Some(3.0), 105)], "not for ever");
+        assert!(HostSamples::after(None, &updates(&[]), now, 0).is_none());
+    }
+}
