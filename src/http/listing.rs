@@ -10,6 +10,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::Gateway;
+use super::bodies::Bodies;
 use super::extract::{Accepts, Query};
 use super::formats::{Format, List};
 use super::page::{self, Cursor, Page, QueryId, Shelf};
@@ -183,8 +184,13 @@ impl Listing {
         if let Some(response) = validators.not_modified(etag)? {
             return Ok(response);
         }
+        if let Some(response) = gateway.bodies.ready(etag) {
+            return Ok(response);
+        }
         let list = self.list(pinned, shelves, partial);
-        Ok(etag.on(list.answer(self.format, Some((&gateway.bodies, etag))).await?))
+        let response = list.answer(self.format, Some((&gateway.bodies, etag))).await?;
+        Bodies::complete(&response);
+        Ok(etag.on(response))
     }
 
     /// The answer, where there are no versions.
