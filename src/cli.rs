@@ -44,7 +44,7 @@ enum Command {
     /// Serve the pools of a configuration.
     Serve(Serve),
     /// Serve a simulated pool: nothing needed, nothing touched.
-    Demo(Simulated),
+    Demo(Simulation),
     /// Say what is wrong with a configuration, with the line.
     CheckConfig {
         /// The configuration.
@@ -53,7 +53,7 @@ enum Command {
     /// Ask the gateway of this machine how it is: exit status 0 when it is well, 1 when not.
     Healthcheck(Healthcheck),
     /// Run a simulated pool alone, for whoever writes clients of the Xen-API.
-    Sim(Alone),
+    Sim(Simulation),
     /// Hash a password for [[users]]: the password from standard input or a prompt, the hash on
     /// standard output.
     HashPassword,
@@ -118,7 +118,7 @@ struct Simulated {
 }
 
 #[derive(Debug, Args)]
-struct Alone {
+struct Simulation {
     #[command(flatten)]
     simulated: Simulated,
 
@@ -171,7 +171,8 @@ pub fn run() -> ExitCode {
     logging::start(cli.log_format);
     let done = match cli.command {
         Command::Serve(serve) => on_runtime(serve::run(serve)),
-        Command::Demo(demo) => on_runtime(demo::run(demo)),
+        Command::Demo(demo) if demo.xend => on_runtime(demo::run_xend(demo.simulated)),
+        Command::Demo(demo) => on_runtime(demo::run(demo.simulated)),
         Command::Healthcheck(check) => on_runtime(healthcheck::run(check)),
         Command::Sim(sim) if sim.xend => on_runtime(simulate::run_xend(sim.simulated)),
         Command::Sim(sim) => on_runtime(simulate::run(sim.simulated)),

@@ -170,7 +170,7 @@ fn judge(
             tracing::warn!(backend, %error, "a login got no answer");
             let of = match error {
                 CallError::BadReply(_) => Of::Nonsense,
-                CallError::Unguarded(_) => Of::Configuration,
+                CallError::Misconfigured(_) => Of::Configuration,
                 _ => Of::Unasked,
             };
             Answer::Silent(Silence { why: in_public(&error), of })

@@ -5,7 +5,6 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use crate::config::Kind;
 use crate::wire::reply::Failure;
 use crate::wire::xmlrpc::WriteError;
 use crate::wire::{ReadError, Seen};
@@ -24,9 +23,6 @@ pub enum BackendError {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// A kind that cannot be spoken to yet.
-    #[error("kind = \"{}\" is not supported yet; \"auto\" and \"xapi\" are", kind_name(*.0))]
-    Unsupported(Kind),
     /// Too few connections to keep some for sync and login.
     #[error(
         "max_connections = {given} is too few: one is kept for sync and one for login, so at least {least} are needed"
@@ -53,15 +49,6 @@ pub enum BackendError {
     Tls(String),
 }
 
-fn kind_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Auto => "auto",
-        Kind::Xapi => "xapi",
-        Kind::Xend => "xend",
-        Kind::Legacy => "legacy",
-    }
-}
-
 /// Why a call has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
@@ -80,9 +67,9 @@ pub enum CallError {
     /// Too many calls wait for this backend already.
     #[error(transparent)]
     Busy(#[from] Busy),
-    /// The backend is to check passwords, and does not.
+    /// Nobody can log in until somebody changes a configuration.
     #[error(transparent)]
-    Unguarded(#[from] Unguarded),
+    Misconfigured(#[from] Misconfigured),
     /// The call cannot be written down, or the backend would not take it.
     #[error(transparent)]
     Unsendable(#[from] Unsendable),
@@ -92,7 +79,9 @@ impl CallError {
     /// Whether the backend may have carried out the call although no result came back.
     pub fn maybe_done(&self) -> bool {
         match self {
-            Self::Failure(_) | Self::Busy(_) | Self::Unsendable(_) | Self::Unguarded(_) => false,
+            Self::Failure(_) | Self::Busy(_) | Self::Unsendable(_) | Self::Misconfigured(_) => {
+                false
+            }
             Self::Timeout(phase) => *phase != Phase::Queue,
             Self::Unreachable(unreachable) => unreachable.is_lost(),
             Self::BadReply(_) => true,
@@ -255,9 +244,9 @@ pub struct Busy {
     pub waiting: usize,
 }
 
-/// A backend that is to check passwords, and does not.
+/// Why nobody can log in to a backend until somebody changes a configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unguarded {
+pub enum Misconfigured {
     /// It let a made-up password in.
     #[error(
         "it accepts any password: have its listener check them, or configure [[users]] and \
@@ -267,6 +256,9 @@ pub enum Unguarded {
     /// It is an interface without logins.
     #[error("it has no logins: configure [[users]] and auth = \"users\"")]
     NoLogins,
+    /// Its listener wants a password that the gateway has not.
+    #[error("its listener checks passwords: configure a good service_username and its password")]
+    NeedsAccount,
 }
 
 /// A call that cannot be sent.

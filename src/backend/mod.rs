@@ -1,14 +1,20 @@
 //! One Xen pool, behind a small interface: log in, call, follow events.
 //!
-//! A pool is spoken to in one of several ways (only XAPI's so far); [`Backend`] is the same for all
-//! of them. This floor knows nothing of the JSON that clients see.
+//! A pool is spoken to in one of several ways: XAPI's, xend's Xen-API, xend's own interface.
+//! [`Backend`] is the same for all of them; where they differ by nature it says so: XAPI tells of
+//! changes in events and xend has to be asked again, XAPI keeps tasks and xend forgets nothing that
+//! it once was asked to keep. This floor knows nothing of the JSON that clients see.
 
 mod connections;
 mod error;
+mod identify;
+mod legacy;
+mod polled;
 mod rrd;
 mod session;
 mod tally;
 mod xapi;
+mod xend;
 
 #[cfg(test)]
 mod testing;
@@ -18,7 +24,7 @@ pub use crate::wire::reply::Failure;
 pub use crate::wire::{ReadError, Seen};
 pub use connections::{LaneUse, connector as tls_connector};
 pub use error::{
-    BackendError, BadReply, Busy, CallError, Fault, Phase, Reason, Unguarded, Unreachable,
+    BackendError, BadReply, Busy, CallError, Fault, Misconfigured, Phase, Reason, Unreachable,
     Unsendable,
 };
 pub use rrd::{Handler, RrdRequest};
@@ -27,27 +33,52 @@ pub use tally::CallCounts;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use secrecy::SecretString;
 use serde_json::value::RawValue;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use crate::config::{BackendConfig, Kind, PasswordCheck};
 use crate::wire::Arg;
+use connections::Endpoint;
+use identify::{Identity, identify};
+use legacy::Legacy;
 use tally::Tally;
 use xapi::Xapi;
+use xend::Xend;
+
+pub use polled::{Found, Nature, Pace};
 
 /// One Xen pool: its addresses, its connections, its coordinator.
 pub struct Backend {
     name: String,
-    way: Way,
+    config: BackendConfig,
+    way: OnceLock<Way>,
+    /// For finding out what listens there, if nobody said.
+    unknown: Option<Unknown>,
     tally: Tally,
 }
 
+/// A backend of which nobody has said what it is.
+struct Unknown {
+    xapi: Arc<Xapi>,
+    /// What it is taken for while it says nothing: a supporter of XAPI's answers logins only.
+    assumed: Way,
+    /// Until when it is not asked again; one asks at a time.
+    silent: Mutex<Option<Instant>>,
+}
+
+/// How long a backend that says nothing is not asked again what it is.
+const SILENT_FOR: Duration = Duration::from_secs(60);
+
 /// How a pool is spoken to.
 enum Way {
-    Xapi(Xapi),
+    Xapi(Arc<Xapi>),
+    Xend(Box<Xend>),
+    Legacy(Box<Legacy>),
 }
 
 /// Whether a call may be sent again after its connection was lost.
@@ -66,6 +97,11 @@ impl Value {
     /// The JSON text.
     pub fn get(&self) -> &str {
         self.0.get()
+    }
+
+    /// The result of a call that has none.
+    fn void() -> Self {
+        Self(RawValue::from_string("\"\"".to_owned()).expect("an empty string is JSON"))
     }
 }
 
@@ -112,7 +148,7 @@ impl Capability {
 /// What is known about a backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
-    /// How it is spoken to: `xapi`.
+    /// How it is spoken to: `xapi`, `xend`, `legacy`, or `auto` while that is not known.
     pub kind: &'static str,
     /// `XenServer`, `XCP-ng`, …; unknown until someone has logged in.
     pub product: Option<String>,
@@ -131,15 +167,88 @@ impl Backend {
     /// is no error.
     pub fn new(name: &str, config: &BackendConfig) -> Result<Arc<Self>, BackendError> {
         let way = match config.kind {
-            Kind::Auto | Kind::Xapi => Way::Xapi(Xapi::new(config)?),
-            kind @ (Kind::Xend | Kind::Legacy) => return Err(BackendError::Unsupported(kind)),
+            Kind::Auto => None,
+            Kind::Xapi => Some(Way::Xapi(Arc::new(Xapi::new(config)?))),
+            kind @ (Kind::Xend | Kind::Legacy) => {
+                let uri = config.uris.first().ok_or(BackendError::NoUri)?;
+                let uri =
+                    Endpoint::parse(uri).map_err(|why| BackendError::Uri { place: 1, why })?;
+                Some(Way::of_xend(kind, config, Arc::new(uri))?)
+            }
         };
-        Ok(Arc::new(Self { name: name.to_owned(), way, tally: Tally::default() }))
+        let unknown = match way {
+            Some(_) => None,
+            None => {
+                let xapi = Arc::new(Xapi::new(config)?);
+                let assumed = Way::Xapi(Arc::clone(&xapi));
+                Some(Unknown { xapi, assumed, silent: Mutex::default() })
+            }
+        };
+        let way = way.map_or_else(OnceLock::new, OnceLock::from);
+        let (name, config) = (name.to_owned(), config.clone());
+        Ok(Arc::new(Self { name, config, way, unknown, tally: Tally::default() }))
     }
 
     /// The name it is configured under.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// How it is spoken to; found out first where nobody said and it is not known yet.
+    async fn way(&self) -> Result<&Way, CallError> {
+        if let Some(way) = self.way.get() {
+            return Ok(way);
+        }
+        let unknown = self.unknown.as_ref().expect("a way that is not there is unknown");
+        let mut silent = unknown.silent.lock().await;
+        if let Some(way) = self.way.get() {
+            return Ok(way);
+        }
+        if silent.is_some_and(|until| Instant::now() < until) {
+            return Ok(&unknown.assumed);
+        }
+        let way = match identify(&unknown.xapi).await? {
+            Identity::Silent => {
+                *silent = Some(Instant::now() + SILENT_FOR);
+                return Ok(&unknown.assumed);
+            }
+            Identity::Xapi => Way::Xapi(Arc::clone(&unknown.xapi)),
+            Identity::Xend(kind, endpoint) => {
+                // It was set up as XAPI with the same settings, so this cannot fail either.
+                Way::of_xend(kind, &self.config, endpoint)
+                    .map_err(|_| CallError::Timeout(Phase::Queue))?
+            }
+        };
+        tracing::info!(backend = self.name, kind = way.kind(), "it is known what listens there");
+        Ok(self.way.get_or_init(|| way))
+    }
+
+    /// Who checks the passwords of those who log in to it.
+    pub async fn password_check(&self) -> Result<PasswordCheck, CallError> {
+        Ok(match self.way().await? {
+            Way::Xapi(_) => PasswordCheck::Backend,
+            Way::Xend(xend) => xend.password_check(),
+            Way::Legacy(_) => match self.config.auth {
+                Some(PasswordCheck::Backend) => return Err(Misconfigured::NoLogins.into()),
+                _ => PasswordCheck::Users,
+            },
+        })
+    }
+
+    /// Opens a session for a user whose password the gateway has checked, and who may do this much.
+    pub async fn admit(
+        self: &Arc<Self>,
+        username: &str,
+        access: Access,
+    ) -> Result<Arc<Session>, CallError> {
+        match self.way().await? {
+            Way::Xapi(_) => return Err(Misconfigured::NoLogins.into()),
+            Way::Xend(xend) => xend.admit().await?,
+            Way::Legacy(legacy) => legacy.probe().await?,
+        }
+        // Names nothing anywhere: calls are made in the gateway's own session, or in none.
+        let reference = SecretString::from(uuid::Uuid::new_v4().to_string());
+        Ok(Arc::new(Session::new(&self.name, username, reference, access)))
     }
 
     /// Logs in. `originator` names, among the backend's sessions, who they belong to.
@@ -149,30 +258,14 @@ impl Backend {
         password: &SecretString,
         originator: &str,
     ) -> Result<Arc<Session>, CallError> {
+        let way = self.way().await?;
         let calling = self.tally.begin("session.login_with_password");
-        let (reference, access) = calling.end(match &self.way {
+        let (reference, access) = calling.end(match way {
             Way::Xapi(xapi) => xapi.login(username, password, originator).await,
+            Way::Xend(xend) => xend.login(username, password).await,
+            Way::Legacy(_) => Err(Misconfigured::NoLogins.into()),
         })?;
         Ok(Arc::new(Session::new(&self.name, username, reference, access)))
-    }
-
-    /// Who checks the passwords of those who log in to it.
-    pub async fn password_check(&self) -> Result<PasswordCheck, CallError> {
-        match &self.way {
-            Way::Xapi(_) => Ok(PasswordCheck::Backend),
-        }
-    }
-
-    /// Opens a session for a user whose password has been checked, and who may do this much.
-    pub async fn admit(
-        self: &Arc<Self>,
-        username: &str,
-        access: Access,
-    ) -> Result<Arc<Session>, CallError> {
-        let _ = (username, access);
-        match &self.way {
-            Way::Xapi(_) => Err(Unguarded::NoLogins.into()),
-        }
     }
 
     /// Makes a call: `VM.start`, `Async.VM.start`. The session comes before `args`.
@@ -184,8 +277,11 @@ impl Backend {
         retry: Retry,
     ) -> Result<Value, CallError> {
         self.own(session)?;
-        self.tally.begin(call).end(match &self.way {
+        let way = self.way().await?;
+        self.tally.begin(call).end(match way {
             Way::Xapi(xapi) => xapi.call(session, call, args, retry).await,
+            Way::Xend(xend) => Box::pin(xend.call(session, call, args, retry)).await,
+            Way::Legacy(legacy) => legacy.call(call, args).await,
         })
     }
 
@@ -199,8 +295,10 @@ impl Backend {
         each: &mut (dyn FnMut(&[u8]) -> Result<(), ReadError> + Send),
     ) -> Result<EventFrame, CallError> {
         self.own(session)?;
-        self.tally.begin("event.from").end(match &self.way {
+        let way = self.way().await?;
+        self.tally.begin("event.from").end(match way {
             Way::Xapi(xapi) => xapi.events(session, token, timeout, each).await,
+            Way::Xend(_) | Way::Legacy(_) => Err(not_there("event.from")),
         })
     }
 
@@ -211,32 +309,42 @@ impl Backend {
         request: &RrdRequest<'_>,
     ) -> Result<Vec<u8>, CallError> {
         self.own(session)?;
-        self.tally.begin(request.handler.path()).end(match &self.way {
+        let way = self.way().await?;
+        self.tally.begin(request.handler.path()).end(match way {
             Way::Xapi(xapi) => xapi.rrd(session, request).await,
+            Way::Xend(_) | Way::Legacy(_) => Err(not_there(request.handler.path())),
         })
     }
 
     /// Asks whether the session is still good, in a call that costs next to nothing.
     pub async fn check(&self, session: &Session) -> Result<(), CallError> {
         self.own(session)?;
-        self.tally.begin("pool.get_all").end(match &self.way {
-            Way::Xapi(xapi) => xapi.check(session).await,
-        })
+        let counted = |call| self.tally.begin(call);
+        match self.way().await? {
+            Way::Xapi(xapi) => counted("pool.get_all").end(xapi.check(session).await),
+            Way::Xend(xend) => counted("session.get_uuid").end(xend.check(session).await),
+            Way::Legacy(legacy) => counted("xend.node.info").end(legacy.probe().await),
+        }
     }
 
     /// Asks whether the backend is there, without a session.
     pub async fn probe(&self) -> Result<(), CallError> {
-        self.tally.begin("pool.get_all").end(match &self.way {
-            Way::Xapi(xapi) => xapi.probe().await,
-        })
+        let counted = |call| self.tally.begin(call);
+        match self.way().await? {
+            Way::Xapi(xapi) => counted("pool.get_all").end(xapi.probe().await),
+            Way::Xend(xend) => counted("host.get_all").end(xend.probe().await),
+            Way::Legacy(legacy) => counted("xend.node.info").end(legacy.probe().await),
+        }
     }
 
     /// Logs out, as well as it can be done in a few seconds. The session counts as ended whatever
     /// the backend says.
     pub async fn logout(&self, session: &Session) {
         if self.own(session).is_ok() && session.end() {
-            match &self.way {
-                Way::Xapi(xapi) => xapi.logout(session.reference()).await,
+            match self.way.get() {
+                Some(Way::Xapi(xapi)) => xapi.logout(session.reference()).await,
+                Some(Way::Xend(xend)) => xend.logout(session.reference()).await,
+                Some(Way::Legacy(_)) | None => {}
             }
         }
     }
@@ -248,22 +356,36 @@ impl Backend {
 
     /// How its connections are used.
     pub fn connections(&self) -> Vec<LaneUse> {
-        match &self.way {
-            Way::Xapi(xapi) => xapi.connections().to_vec(),
+        match self.way.get() {
+            Some(Way::Xapi(xapi)) => xapi.connections().to_vec(),
+            Some(Way::Xend(xend)) => xend.connections(),
+            Some(Way::Legacy(legacy)) => legacy.connections(),
+            None => Vec::new(),
         }
     }
 
     /// What its kind can do.
     pub fn capabilities(&self) -> &'static [Capability] {
-        match &self.way {
-            Way::Xapi(_) => &Capability::ALL,
+        match self.known_nature() {
+            Some(Nature::Eventful) => &Capability::ALL,
+            Some(Nature::Polled) | None => &[],
         }
     }
 
     /// What is known about the backend.
     pub fn description(&self) -> Description {
-        match &self.way {
-            Way::Xapi(xapi) => xapi.description(),
+        match self.way.get() {
+            Some(Way::Xapi(xapi)) => xapi.description(),
+            Some(Way::Xend(xend)) => xend.description(),
+            Some(Way::Legacy(legacy)) => legacy.description(),
+            None => Description {
+                kind: "auto",
+                product: None,
+                version: None,
+                api_version: None,
+                address: None,
+                last_error: None,
+            },
         }
     }
 
@@ -277,6 +399,33 @@ impl Backend {
             params: Vec::new(),
         }))
     }
+}
+
+impl Way {
+    fn of_xend(
+        kind: Kind,
+        config: &BackendConfig,
+        endpoint: Arc<Endpoint>,
+    ) -> Result<Self, BackendError> {
+        Ok(match kind {
+            Kind::Legacy => Self::Legacy(Box::new(Legacy::new(config, endpoint)?)),
+            _ => Self::Xend(Box::new(Xend::new(config, endpoint)?)),
+        })
+    }
+
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Xapi(_) => "xapi",
+            Self::Xend(_) => "xend",
+            Self::Legacy(_) => "legacy",
+        }
+    }
+}
+
+/// The failure of a call that the backend does not have; nothing was sent.
+fn not_there(call: &str) -> CallError {
+    let code = "MESSAGE_METHOD_UNKNOWN".to_owned();
+    CallError::Failure(Failure { code, params: vec![call.to_owned()] })
 }
 
 impl fmt::Debug for Backend {

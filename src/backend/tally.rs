@@ -25,7 +25,7 @@ const OUTCOMES: [&str; 9] = [
     "bad_reply",
     "busy",
     "unsendable",
-    "unguarded",
+    "misconfigured",
     "abandoned",
 ];
 const ABANDONED: usize = OUTCOMES.len() - 1;
@@ -95,7 +95,7 @@ impl Calling {
             Err(CallError::BadReply(_)) => 4,
             Err(CallError::Busy(_)) => 5,
             Err(CallError::Unsendable(_)) => 6,
-            Err(CallError::Unguarded(_)) => 7,
+            Err(CallError::Misconfigured(_)) => 7,
         };
         result
     }

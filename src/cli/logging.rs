@@ -21,6 +21,9 @@ pub enum LogFormat {
 /// What is logged unless `RUST_LOG` says otherwise.
 const LEVELS: &str = "warn,xengate=info";
 
+/// What is never logged: below this, the WebSocket library logs every message with all it holds.
+const SILENT: [&str; 2] = ["tungstenite=info", "tokio_tungstenite=info"];
+
 /// Starts to log, panics included.
 pub(super) fn start(format: LogFormat) {
     let terminal = io::stderr().is_terminal();
@@ -30,6 +33,8 @@ pub(super) fn start(format: LogFormat) {
         Some(Err(error)) => (EnvFilter::new(LEVELS), Some(error)),
         None => (EnvFilter::new(LEVELS), None),
     };
+    let silent = SILENT.iter().filter_map(|directive| directive.parse().ok());
+    let filter = silent.fold(filter, EnvFilter::add_directive);
     let log = tracing_subscriber::fmt()
         .with_writer(io::stderr)
         .with_ansi(terminal)

@@ -9,11 +9,12 @@
 //! of the session, and a page of another origin cannot have a browser ask for it: the token is no
 //! cookie.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use http::HeaderMap;
 use parking_lot::Mutex;
 use quick_cache::sync::{Cache, DefaultLifecycle, EntryAction, EntryResult, PlaceholderGuard};
 use quick_cache::{OptionsBuilder, Weighter};
@@ -53,13 +54,16 @@ pub struct Version {
 #[derive(Debug)]
 pub struct Shared {
     bytes: Bytes,
+    /// The headers that belong to it, once its first answer is complete.
+    headers: OnceLock<HeaderMap>,
     /// What the answers that are under way hold together.
     share: Mutex<Weak<OwnedSemaphorePermit>>,
 }
 
 impl Shared {
     fn new(bytes: impl Into<Bytes>) -> Arc<Self> {
-        Arc::new(Self { bytes: bytes.into(), share: Mutex::default() })
+        let (headers, share) = (OnceLock::new(), Mutex::default());
+        Arc::new(Self { bytes: bytes.into(), headers, share })
     }
 
     /// The share that answers with these bytes hold together, which `take` takes for the first.
@@ -141,6 +145,27 @@ impl Bodies {
                 response
             }
             None => Problem::from(Code::Internal).into_response(),
+        }
+    }
+
+    /// The whole answer of this tag, headers and all, if it is there already: then nothing need be
+    /// looked for to make it.
+    pub fn ready(&self, etag: &ETag) -> Option<Response> {
+        let Version { of, revision } = etag.version();
+        let kept = self.cache.get(&Key { of, encoding: None })?;
+        let headers = kept.body.headers.get().filter(|_| kept.revision == revision)?.clone();
+        let mut response = Response::new(body(&kept.body));
+        *response.headers_mut() = headers;
+        response.extensions_mut().insert(kept.body);
+        Some(etag.on(response))
+    }
+
+    /// Notes that the answer has all the headers that its body and its tag tell of, for
+    /// [`Self::ready`].
+    pub fn complete(response: &Response) {
+        if let Some(shared) = response.extensions().get::<Arc<Shared>>() {
+            // Whoever was first had the same ones.
+            let _ = shared.headers.set(response.headers().clone());
         }
     }
 
@@ -279,6 +304,24 @@ mod tests {
         assert!(bodies.cache.weight() < 2 * LARGE as u64, "one of them is there");
         assert!(once(&bodies, 1, LARGE).await.1, "who came with the older one gets that");
         assert!(!once(&bodies, 2, LARGE).await.1, "which nobody keeps");
+    }
+
+    #[tokio::test]
+    async fn a_complete_answer_is_there_with_its_headers() {
+        let bodies = Bodies::new(64 << 20);
+        let etag = Stamp::of(&"list").etag_of_boot("0f3c9a71be42");
+        assert!(bodies.ready(&etag).is_none());
+        let mut first = bodies.whole(&etag, LARGE, || vec![b'x'; LARGE]).await;
+        assert!(bodies.ready(&etag).is_none(), "its headers are not known");
+        first.headers_mut().insert("xen-total", 7.into());
+        Bodies::complete(&first);
+        let second = bodies.ready(&etag).expect("complete");
+        assert_eq!(second.headers()["xen-total"], "7");
+        assert!(second.headers().contains_key("etag"));
+        assert_eq!(second.extensions().get::<Version>(), Some(&etag.version()));
+        assert_eq!(bytes(second).as_ptr(), bytes(first).as_ptr());
+        // A short one is not shared, so there is nothing to complete.
+        Bodies::complete(&bodies.whole(&etag, 1, || vec![b'x']).await);
     }
 
     #[tokio::test]

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::response::Response;
+use bytes::Bytes;
 use http::request::Parts;
 use serde::Deserialize;
 use uuid::Uuid;
 
 use super::Gateway;
+use super::bodies::Bodies;
 use super::extract::{Accepts, Query};
 use super::formats::{Format, List};
 use super::page::{self, Cursor, Page, QueryId, Shelf};
@@ -182,8 +184,13 @@ impl Listing {
         if let Some(response) = validators.not_modified(etag)? {
             return Ok(response);
         }
+        if let Some(response) = gateway.bodies.ready(etag) {
+            return Ok(response);
+        }
         let list = self.list(pinned, shelves, partial);
-        Ok(etag.on(list.answer(self.format, Some((&gateway.bodies, etag))).await?))
+        let response = list.answer(self.format, Some((&gateway.bodies, etag))).await?;
+        Bodies::complete(&response);
+        Ok(etag.on(response))
     }
 
     /// The answer, where there are no versions.
@@ -317,9 +324,21 @@ impl Showing {
     }
 
     /// The object's document.
-    pub fn document(&self, snapshot: &Snapshot, object: &Object) -> Result<Vec<u8>, Problem> {
+    pub fn document(&self, snapshot: &Snapshot, object: &Arc<Object>) -> Result<Bytes, Problem> {
         let (fields, expand) = (self.fields.as_ref(), self.expand.as_ref());
-        Ok(super::formats::object(snapshot, object, fields, expand)?)
+        if fields.is_none() && expand.is_none() {
+            return Ok(Bytes::from_owner(Whole(object.clone())));
+        }
+        Ok(super::formats::object(snapshot, object, fields, expand)?.into())
+    }
+}
+
+/// A record as the inventory holds it ready: nothing is copied.
+struct Whole(Arc<Object>);
+
+impl AsRef<[u8]> for Whole {
+    fn as_ref(&self) -> &[u8] {
+        self.0.record().json()
     }
 }
 

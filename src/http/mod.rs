@@ -33,6 +33,7 @@ pub mod server;
 pub mod shell;
 pub mod telemetry;
 pub mod tls;
+pub mod turns;
 pub mod validators;
 
 use std::sync::Arc;
@@ -75,6 +76,8 @@ pub struct Gateway {
     pub boot_id: Arc<str>,
     /// Orders that are kept for the pages to come.
     pub pins: pins::Pins,
+    /// Who may change a version of an object now.
+    pub turns: turns::Turns,
     /// The gateway is about to end.
     pub stopping: CancellationToken,
 }
@@ -106,6 +109,7 @@ impl Gateway {
             tasks: Tasks::new(),
             telemetry,
             pins: pins::Pins::default(),
+            turns: turns::Turns::default(),
             bodies,
             events,
             boot_id: boot_id.into(),

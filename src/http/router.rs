@@ -10,7 +10,7 @@ use super::collections::{self, Source, View};
 use super::relations::relations;
 use super::routes::{
     actions, backends, docs, events, health, metrics, objects, permissions, read_through, related,
-    scrape, sessions, tasks, vms, writes,
+    scrape, sessions, tasks, vms, writes, xm_list,
 };
 use super::shell::{method_not_allowed, not_found};
 use crate::datamodel::datamodel;
@@ -87,6 +87,7 @@ fn collections() -> Routes {
             ("task", _) => get(tasks::list),
             // The Xen-API does not list users.
             _ if !class.get_all && !class.gen_events => MethodRouter::new(),
+            _ if collection.view == View::Machines => get(xm_list::list),
             (_, Source::Mirror) => get(objects::list),
             (_, Source::ReadThrough) => get(read_through::list),
         };

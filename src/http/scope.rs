@@ -58,19 +58,22 @@ impl Scope {
             }
         }
         let mut problem = None;
-        let mut mirrors = Vec::with_capacity(wanted.len());
-        // What is at hand is not held up by a backend that is still syncing.
-        let some = wanted.iter().any(|mirror| mirror.reading().is_some());
-        let patience = if some { Duration::ZERO } else { PATIENCE };
-        let ready = wanted.into_iter().map(|mirror| ready(mirror, patience));
-        for (mirror, ready) in join_all(ready).await {
-            match ready {
-                Ok(_) => mirrors.push(mirror),
-                Err(not_ready) => {
-                    partial.push(mirror.name().to_owned());
-                    problem = Some(Problem::from(not_ready));
+        let (mut mirrors, absent): (Vec<_>, Vec<_>) =
+            wanted.into_iter().partition(|mirror| mirror.reading().is_some());
+        if !absent.is_empty() {
+            // What is at hand is not held up by a backend that is still syncing.
+            let patience = if mirrors.is_empty() { PATIENCE } else { Duration::ZERO };
+            let ready = absent.into_iter().map(|mirror| ready(mirror, patience));
+            for (mirror, ready) in join_all(ready).await {
+                match ready {
+                    Ok(_) => mirrors.push(mirror),
+                    Err(not_ready) => {
+                        partial.push(mirror.name().to_owned());
+                        problem = Some(Problem::from(not_ready));
+                    }
                 }
             }
+            mirrors.sort_unstable_by_key(|mirror| mirror.name());
         }
         let (number, readings) = gateway.inventory.readings(&mirrors);
         let named = |reading: Arc<Reading>| (reading.backend.clone(), reading);
@@ -239,9 +242,10 @@ impl Scope {
     /// The problem, with word of how old the readings are that it was found in.
     fn aged(&self, problem: Problem) -> Problem {
         match staleness(self.named()) {
-            Some((names, age)) => {
+            Some((Some(names), age)) => {
                 problem.with_header(XEN_STALE.clone(), names).with_header(header::AGE, age)
             }
+            Some((None, age)) => problem.with_header(header::AGE, age),
             None => problem,
         }
     }
@@ -254,26 +258,29 @@ impl Scope {
 /// Says in the headers of an answer which of the readings it was made from are stale.
 fn mark<'a>(response: &mut Response, readings: impl Iterator<Item = (&'a str, &'a Reading)>) {
     if let Some((names, age)) = staleness(readings) {
-        response.headers_mut().insert(XEN_STALE.clone(), names);
+        if let Some(names) = names {
+            response.headers_mut().insert(XEN_STALE.clone(), names);
+        }
         response.headers_mut().insert(header::AGE, age);
     }
 }
 
-/// The names of stale readings, and the age of the oldest in seconds.
+/// The names of stale readings, if any are, and the age of the oldest reading in seconds.
 fn staleness<'a>(
     readings: impl Iterator<Item = (&'a str, &'a Reading)>,
-) -> Option<(HeaderValue, HeaderValue)> {
+) -> Option<(Option<HeaderValue>, HeaderValue)> {
     let (mut names, mut oldest) = (String::new(), None);
     for (name, reading) in readings {
-        if let Some(since) = reading.stale_since {
+        if reading.stale_since.is_some() {
             if !names.is_empty() {
                 names.push_str(", ");
             }
             names.push_str(name);
-            oldest = oldest.max(Some(since.elapsed().as_secs()));
         }
+        oldest = oldest.max(reading.age().map(|age| age.as_secs()));
     }
-    Some((HeaderValue::from_str(&names).ok()?, HeaderValue::from(oldest?)))
+    let names = Some(names).filter(|names| !names.is_empty());
+    Some((names.and_then(|names| HeaderValue::from_str(&names).ok()), HeaderValue::from(oldest?)))
 }
 
 async fn ready(

@@ -20,7 +20,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, Method, Request, header};
+use http::{HeaderValue, Method, Request, Version, header};
 use http_body_util::Limited;
 use ipnet::IpNet;
 use tokio::sync::Semaphore;
@@ -179,7 +179,7 @@ impl Shared {
             Ok(_running) => self.run(request, peer, &request_id).await,
             Err(problem) => problem.into_response(),
         };
-        let (mut response, share) = match self.make_room(&response, always) {
+        let (mut response, share) = match self.make_room(&response, version, always) {
             Ok(share) => (response, share),
             Err(problem) => (problem.into_response(), None),
         };
@@ -220,11 +220,16 @@ impl Shared {
 
     /// Refuses an answer for which there is no room, because clients do not take what they asked
     /// for.
-    fn make_room(&self, response: &Response, always: bool) -> Result<Share, Problem> {
+    fn make_room(
+        &self,
+        response: &Response,
+        version: Version,
+        always: bool,
+    ) -> Result<Share, Problem> {
         if always || response.extensions().get::<Embedded>().is_some() {
             return Ok(None);
         }
-        let take = || self.room.take(response.body());
+        let take = || self.room.take(response.body(), version);
         let share = match response.extensions().get::<Arc<SharedBody>>() {
             Some(body) => body.share(take),
             None => take().map(|share| share.map(Arc::new)),

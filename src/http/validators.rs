@@ -78,6 +78,11 @@ impl Validators {
         })
     }
 
+    /// Whether the request is about one version.
+    pub fn has_conditions(&self) -> bool {
+        !self.matching.is_empty() || !self.none_match.is_empty()
+    }
+
     /// For a write: whether the object is as the client wants it. Its revision is what counts, not
     /// how a tag's answer showed it.
     pub fn permit(

@@ -10,6 +10,7 @@ use super::encode::{Encoded, Encoder};
 use super::json::{self, may_hold_half_pairs};
 use super::refs::{RefId, RefIndex, Target};
 use super::store::{Change, Object, Snapshot};
+use crate::backend::Found;
 use crate::datamodel::{Class, datamodel};
 
 /// Classes that events tell of and that no mirror keeps: sessions hold what must not leave the
@@ -93,7 +94,7 @@ impl Draft {
         let id = refs.intern(&event.reference);
         match (&*event.operation, event.snapshot) {
             ("add" | "mod", Some(snapshot)) => match encoder.encode(class, snapshot.get(), refs) {
-                Ok(encoded) => self.put(class, id, encoded, refs),
+                Ok(encoded) => self.put(class, id, encoded, None, refs),
                 Err(_) => self.unreadable += 1,
             },
             ("del", _) => {
@@ -109,7 +110,49 @@ impl Draft {
         self.dirty.extend(refs.set_target(id, Some(target)));
     }
 
-    fn put(&mut self, class: &Class, id: RefId, mut encoded: Encoded, refs: &mut RefIndex) {
+    /// Takes an object as a backend that is asked gives it. Whether it could be read.
+    pub(super) fn take_found(
+        &mut self,
+        found: &Found,
+        encoder: &mut Encoder,
+        refs: &mut RefIndex,
+    ) -> bool {
+        let Some(class) = datamodel().class(found.class).filter(|class| is_mirrored(class)) else {
+            return true;
+        };
+        let id = refs.intern(&found.reference);
+        let Some(record) = &found.record else {
+            self.gone.insert(id);
+            return true;
+        };
+        let encoded = match may_hold_half_pairs(record.as_bytes()) {
+            false => encoder.encode(class, record, refs),
+            true => encoder.encode(class, &json::mended(record.as_bytes()), refs),
+        };
+        let is_read = encoded.is_ok();
+        match encoded {
+            Ok(encoded) => self.put(class, id, encoded, found.raw.as_deref().map(Arc::from), refs),
+            Err(_) => self.unreadable += 1,
+        }
+        is_read
+    }
+
+    /// Takes it that those objects of a class are no more whose refs are not among these.
+    pub(super) fn keep_only(&mut self, class: &Class, known: &HashSet<&str>, refs: &mut RefIndex) {
+        let table = self.snapshot.class(class.id);
+        let missing = table.iter().filter(|object| !known.contains(&**object.reference()));
+        let missing: Vec<Arc<str>> = missing.map(|object| object.reference().clone()).collect();
+        self.gone.extend(missing.iter().map(|reference| refs.intern(reference)));
+    }
+
+    fn put(
+        &mut self,
+        class: &Class,
+        id: RefId,
+        mut encoded: Encoded,
+        raw: Option<Arc<str>>,
+        refs: &mut RefIndex,
+    ) {
         self.gone.remove(&id);
         let target = (class.id, encoded.uuid);
         // A ref that comes to name another uuid leaves the object of the old one.
@@ -125,7 +168,7 @@ impl Draft {
         let Some(reference) = refs.name(id).cloned() else { return };
         let object =
             Object::new(class.id, encoded.uuid, reference, encoded.record, encoded.sources);
-        self.insert(Arc::new(object));
+        self.insert(Arc::new(object.with_raw(raw)));
     }
 
     fn insert(&mut self, object: Arc<Object>) {
@@ -179,9 +222,10 @@ impl Draft {
         }
         let again = encoder.again(object.class(), uuid, object.record(), &object.sources, refs);
         if again.record != *object.record() {
-            let reference = object.reference().clone();
+            let (reference, raw) = (object.reference().clone(), object.raw().cloned());
             drop(object);
-            self.insert(Arc::new(Object::new(class, uuid, reference, again.record, again.sources)));
+            let object = Object::new(class, uuid, reference, again.record, again.sources);
+            self.insert(Arc::new(object.with_raw(raw)));
         }
     }
 

@@ -107,6 +107,11 @@ impl Feed {
         self.newest.subscribe()
     }
 
+    /// Whether anybody follows what happens.
+    pub(super) fn is_followed(&self) -> bool {
+        self.newest.receiver_count() > 0
+    }
+
     /// Where things stand.
     pub fn present(&self) -> Present {
         self.history.lock().present.clone()

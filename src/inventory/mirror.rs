@@ -9,13 +9,14 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::demand::Demand;
 use super::draft::Finished;
 use super::feed::Feed;
 use super::refs::{RefIndex, Target};
 use super::revision::Revisions;
 use super::store::Snapshot;
 use super::value::{Resolve, write};
-use crate::backend::{Backend, Session};
+use crate::backend::{Backend, CallError, Nature, Session};
 use crate::config::SecretSource;
 use crate::datamodel::Type;
 
@@ -63,6 +64,20 @@ pub struct Status {
     pub reason: Option<String>,
 }
 
+impl Loss {
+    /// What it means that a call came to nothing.
+    pub(super) fn of(error: &CallError) -> Self {
+        let reason = error.to_string();
+        match error {
+            CallError::Failure(_) | CallError::Busy(_) | CallError::Misconfigured(_) => {
+                Self::Refused(reason)
+            }
+            CallError::BadReply(_) => Self::Nonsense(reason),
+            _ => Self::Unreachable(reason),
+        }
+    }
+}
+
 impl Status {
     fn well(state: MirrorState) -> Self {
         Self { state, reachable: true, nonsense: false, reason: None }
@@ -90,6 +105,15 @@ pub struct Reading {
     pub snapshot: Arc<Snapshot>,
     /// Since when changes no longer arrive; `None` while they do.
     pub stale_since: Option<Instant>,
+    /// When the backend was asked for them; `None` where it tells of changes by itself.
+    pub as_of: Option<Instant>,
+}
+
+impl Reading {
+    /// How old the objects may be; `None` while they are as new as can be.
+    pub fn age(&self) -> Option<Duration> {
+        self.as_of.or(self.stale_since).map(|since| since.elapsed())
+    }
 }
 
 /// Why nothing can be read.
@@ -147,6 +171,8 @@ pub struct Mirror {
     seen: watch::Sender<String>,
     /// The revision that was published last.
     changed: watch::Sender<u64>,
+    /// Who wants the objects, where the backend has to be asked for them.
+    pub(super) demand: Demand,
 }
 
 /// Resolves refs by the index, and otherwise as `find` does.
@@ -183,6 +209,7 @@ impl Mirror {
             offered: Notify::new(),
             seen: watch::Sender::new(String::new()),
             changed: watch::Sender::new(0),
+            demand: Demand::new(),
         }
     }
 
@@ -224,6 +251,14 @@ impl Mirror {
     /// What is mirrored, waiting at most `patience` for a first sync that is under way or about to
     /// begin. A backend that is down is not waited for.
     pub async fn ready(&self, patience: Duration) -> Result<Arc<Reading>, NotReady> {
+        if self.reading().is_some() {
+            if self.is_polled() {
+                self.demand.ask().await;
+            }
+        } else {
+            self.demand.note();
+            self.demand.wake.notify_one();
+        }
         if let Some(reading) = self.reading() {
             return Ok(reading);
         }
@@ -247,6 +282,22 @@ impl Mirror {
             }
             (None, None) => Err(NotReady::Late { backend }),
         }
+    }
+
+    /// Whether the backend has to be asked for its objects again and again.
+    pub fn is_polled(&self) -> bool {
+        self.backend.known_nature() == Some(Nature::Polled)
+    }
+
+    /// Whether anybody wants the objects of a backend that has to be asked for them.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.demand.is_wanted() || self.changed.receiver_count() > 0 || self.feed.is_followed()
+    }
+
+    /// Has one object of a polled backend read again; true once readers can see it as it is now.
+    pub async fn reread(&self, class: &'static str, reference: &str, patience: Duration) -> bool {
+        let reread = self.demand.reread(class, reference);
+        self.is_polled() && tokio::time::timeout(patience, reread).await.unwrap_or(false)
     }
 
     /// Lends a caller's session to the mirror, which uses it for events until it ends.
@@ -295,7 +346,7 @@ impl Mirror {
     /// that takes longer than `patience`.
     pub async fn passed(&self, token: &str, patience: Duration) -> bool {
         let mut seen = self.seen.subscribe();
-        // Tokens of one backend have one length, and grow.
+        // Tokens of one backend have one length, and grow, until it is restarted.
         let passed = seen.wait_for(|seen| seen.as_str() >= token);
         matches!(tokio::time::timeout(patience, passed).await, Ok(Ok(_)))
     }
@@ -309,6 +360,12 @@ impl Mirror {
         });
     }
 
+    /// Notes that tokens may begin anew: a backend that was restarted may give out lower ones, and
+    /// nothing it did since has been seen.
+    pub(super) fn saw_nothing(&self) {
+        self.saw("");
+    }
+
     /// A caller's session that has not ended.
     pub(super) fn borrow_session(&self) -> Option<Arc<Session>> {
         let mut callers = self.callers.lock();
@@ -317,12 +374,31 @@ impl Mirror {
     }
 
     /// Puts a snapshot before the readers, and marks it as live.
-    pub(super) fn publish(&self, mut finished: Finished, fresh_refs: Option<RefIndex>) {
+    pub(super) fn publish(&self, finished: Finished, fresh_refs: Option<RefIndex>) {
         if let Some(refs) = fresh_refs {
             *self.refs.write() = refs;
         }
+        self.put_before_readers(finished, None, None);
+    }
+
+    /// Puts before the readers what the backend answered to a question asked then.
+    pub(super) fn publish_polled(&self, finished: Finished, as_of: Instant) {
+        self.put_before_readers(finished, Some(as_of), None);
+    }
+
+    /// The same where only a few objects were asked for: the others are as old as they were.
+    pub(super) fn publish_part(&self, finished: Finished, before: &Reading) {
+        self.put_before_readers(finished, before.as_of, before.stale_since);
+    }
+
+    fn put_before_readers(
+        &self,
+        mut finished: Finished,
+        as_of: Option<Instant>,
+        stale_since: Option<Instant>,
+    ) {
         let publish = |snapshot: &Arc<Snapshot>| {
-            self.show(snapshot.clone(), None);
+            self.show(snapshot.clone(), stale_since, as_of);
         };
         let before = self.reading().map(|reading| reading.snapshot.clone());
         match before {
@@ -341,7 +417,17 @@ impl Mirror {
                 self.changed.send_replace(revision);
             }),
         }
-        self.set_status(Status::well(MirrorState::Live));
+        if stale_since.is_none() {
+            self.set_status(Status::well(MirrorState::Live));
+        }
+    }
+
+    /// Notes that the backend is there and nobody wants to know more.
+    pub(super) fn at_rest(&self) {
+        self.set_stale_since(None);
+        let state =
+            if self.reading.load().is_some() { MirrorState::Live } else { MirrorState::Waiting };
+        self.set_status(Status::well(state));
     }
 
     /// Works on the ref index while a batch is applied.
@@ -351,6 +437,7 @@ impl Mirror {
 
     /// Notes that changes do not arrive any more, or that nothing could be mirrored at all.
     pub(super) fn lost(&self, loss: Loss, contact: Option<Instant>) {
+        self.saw_nothing();
         let (reachable, nonsense, reason) = match loss {
             Loss::NoSession => (true, false, None),
             Loss::Refused(reason) => (true, false, Some(reason)),
@@ -395,12 +482,12 @@ impl Mirror {
     fn set_stale_since(&self, since: Option<Instant>) {
         let Some(reading) = self.reading() else { return };
         if reading.stale_since.is_some() != since.is_some() {
-            self.show(reading.snapshot.clone(), since);
+            self.show(reading.snapshot.clone(), since, reading.as_of);
         }
     }
 
-    fn show(&self, snapshot: Arc<Snapshot>, stale_since: Option<Instant>) {
-        let reading = Reading { backend: self.name.clone(), snapshot, stale_since };
+    fn show(&self, snapshot: Arc<Snapshot>, stale_since: Option<Instant>, as_of: Option<Instant>) {
+        let reading = Reading { backend: self.name.clone(), snapshot, stale_since, as_of };
         self.reading.store(Some(Arc::new(reading)));
     }
 

@@ -5,12 +5,15 @@
 
 mod counts;
 mod date;
+mod demand;
 mod document;
 mod draft;
 mod encode;
 mod feed;
 mod json;
+mod keep;
 mod mirror;
+mod poll;
 pub mod query;
 mod record;
 mod refs;
@@ -75,7 +78,7 @@ impl Inventory {
             let service = config.service_username.clone().zip(config.service_password.clone());
             let service = service.map(|(username, password)| ServiceAccount { username, password });
             let mirror = Arc::new(Mirror::new(backend, service, revisions.clone(), feed.clone()));
-            tasks.spawn(sync::keep(mirror.clone(), stop.clone()));
+            tasks.spawn(keep::keep(mirror.clone(), stop.clone()));
             mirrors.insert(mirror.name().to_owned(), mirror);
         }
         Arc::new(Self { mirrors, revisions, feed, tasks: Mutex::new(tasks), stop })

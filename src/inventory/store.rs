@@ -12,6 +12,8 @@ use uuid::Uuid;
 use super::encode::Sources;
 use super::record::Record;
 use crate::datamodel::{Class, ClassId, datamodel};
+use crate::wire::Limits;
+use crate::wire::sxp;
 
 /// An object of a backend.
 #[derive(Debug)]
@@ -23,6 +25,7 @@ pub struct Object {
     revision: AtomicU64,
     record: Record,
     pub(super) sources: Sources,
+    raw: Option<Arc<str>>,
 }
 
 impl Object {
@@ -33,7 +36,24 @@ impl Object {
         record: Record,
         sources: Sources,
     ) -> Self {
-        Self { class, uuid, reference, revision: AtomicU64::new(0), record, sources }
+        Self { class, uuid, reference, revision: AtomicU64::new(0), record, sources, raw: None }
+    }
+
+    /// The same with the backend's own form of it.
+    pub(super) fn with_raw(self, raw: Option<Arc<str>>) -> Self {
+        Self { raw, ..self }
+    }
+
+    /// The backend's own form of it as JSON, where that tells more than the record: a domain's
+    /// s-expression. It changes from poll to poll without a change of the object.
+    pub fn raw(&self) -> Option<&Arc<str>> {
+        self.raw.as_ref()
+    }
+
+    /// The backend's own form of it as the text of an s-expression.
+    pub fn sxp(&self) -> Option<String> {
+        let sxp = sxp::read(self.raw.as_deref()?.as_bytes(), Limits::default()).ok()?;
+        Some(sxp.pretty())
     }
 
     /// Its class.
@@ -71,9 +91,9 @@ impl Object {
     }
 
     /// This version, if it can stand in for `after`, which looks the same to clients. It cannot
-    /// when `after` shows refs of its own, to be encoded again; then that takes this revision.
+    /// when `after` shows refs of its own, to be encoded again, or tells more; then that takes this revision.
     pub(super) fn keep_over(self: &Arc<Self>, after: &Self) -> Option<Arc<Self>> {
-        if self.sources == after.sources {
+        if self.sources == after.sources && self.raw == after.raw {
             return Some(self.clone());
         }
         after.set_revision(self.revision());
@@ -87,7 +107,8 @@ impl Object {
 
     /// What it takes in memory, about.
     pub fn size(&self) -> usize {
-        size_of::<Self>() + self.record.size() + self.sources.size()
+        let raw = self.raw.as_ref().map_or(0, |raw| raw.len());
+        size_of::<Self>() + self.record.size() + self.sources.size() + raw
     }
 }
 

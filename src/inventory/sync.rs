@@ -85,20 +85,8 @@ pub(super) struct Sync {
     complained: Option<Instant>,
 }
 
-/// Keeps a mirror up to date until `stop`, whatever happens.
-pub(super) async fn keep(mirror: Arc<Mirror>, stop: CancellationToken) {
-    while !stop.is_cancelled() {
-        let sync = tokio::spawn(Sync::new(mirror.clone()).run(stop.clone()));
-        if let Err(error) = sync.await {
-            tracing::error!(backend = mirror.name(), %error, "the mirror is started anew");
-            mirror.lost(Loss::Nonsense("the mirror had to be started anew".to_owned()), None);
-            stop.run_until_cancelled(sleep(PAUSES.1)).await;
-        }
-    }
-}
-
 impl Sync {
-    fn new(mirror: Arc<Mirror>) -> Self {
+    pub(super) fn new(mirror: Arc<Mirror>) -> Self {
         Self {
             encoder: Encoder::new(mirror.name()),
             mirror,
@@ -116,7 +104,8 @@ impl Sync {
         }
     }
 
-    async fn run(mut self, stop: CancellationToken) {
+    /// Follows the events until `stop`.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
         while stop.run_until_cancelled(Box::pin(self.step())).await.is_some() {}
         if let Some(own) = &self.own {
             self.mirror.backend.logout(own).await;
@@ -137,8 +126,15 @@ impl Sync {
                 self.token_session = self.mirror.borrow_session();
                 return;
             }
-            End::SessionLost => self.token = None,
-            End::OutOfStep => self.token = None,
+            End::SessionLost => {
+                self.begin_anew();
+                // Others may have lent theirs: each that is no more is found out once, and cheaply.
+                if !self.progress && self.mirror.borrow_session().is_some() {
+                    self.everything.0 = None;
+                    return;
+                }
+            }
+            End::OutOfStep => self.begin_anew(),
             End::Failed(error) => {
                 // A token that brings nothing but refusals is given up.
                 let refused = !matches!(error, CallError::Unreachable(_) | CallError::Timeout(_));
@@ -154,6 +150,12 @@ impl Sync {
         if !self.progress {
             self.pause().await;
         }
+    }
+
+    /// Gives up the token: the next batch is everything.
+    fn begin_anew(&mut self) {
+        self.token = None;
+        self.mirror.saw_nothing();
     }
 
     /// Waits for a session to work on.
@@ -413,13 +415,7 @@ impl Sync {
         if is_lasting(error) {
             self.pause = LONG_PAUSE;
         }
-        let reason = error.to_string();
-        let loss = match error {
-            CallError::Failure(_) | CallError::Busy(_) => Loss::Refused(reason),
-            CallError::BadReply(_) => Loss::Nonsense(reason),
-            _ => Loss::Unreachable(reason),
-        };
-        self.mirror.lost(loss, self.contact);
+        self.mirror.lost(Loss::of(error), self.contact);
     }
 
     /// Waits before the next attempt, or until a caller lends a session: then things may look up.

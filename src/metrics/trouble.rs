@@ -72,13 +72,17 @@ impl Trouble {
 impl From<&CallError> for Trouble {
     fn from(error: &CallError) -> Self {
         match error {
+            // xend keeps no history of what its guests use.
+            CallError::Failure(failure) if failure.code == "MESSAGE_METHOD_UNKNOWN" => {
+                Self::NotSupported
+            }
             CallError::Failure(_) => Self::NoSession,
             CallError::Unreachable(why) => Self::Unreachable(why.reason.to_string()),
             CallError::Timeout(_) | CallError::Busy(_) => Self::Slow,
             CallError::BadReply(bad) if bad.status == Some(404) => Self::NotSupported,
             // XAPI has an exception where there is nothing to show.
             CallError::BadReply(bad) if bad.status == Some(500) => Self::NotMeasured,
-            CallError::BadReply(_) | CallError::Unsendable(_) | CallError::Unguarded(_) => {
+            CallError::BadReply(_) | CallError::Unsendable(_) | CallError::Misconfigured(_) => {
                 Self::BadReply(error.to_string())
             }
         }

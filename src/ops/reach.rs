@@ -12,6 +12,7 @@ use super::error::OpError;
 use super::lookup::read_through;
 use super::tasks::Tasks;
 use super::typed;
+use super::waited;
 use crate::auth::roles;
 use crate::backend::{Retry, Session, Value};
 use crate::datamodel::{Call, CallKind, Class, datamodel};
@@ -84,6 +85,15 @@ impl Reach {
     }
 
     fn supports(&self, call: &Call) -> Result<(), OpError> {
+        match self.mirror.backend().has(&call.wire_name) {
+            Some(true) => return Ok(()),
+            Some(false) => {
+                let why = "its dialect of the Xen-API has no such call".to_owned();
+                let what = call.wire_name.clone();
+                return Err(OpError::NotSupported { what, why, pointer: None });
+            }
+            None => {}
+        }
         let Some(reading) = self.mirror.reading() else { return Ok(()) };
         match Version::of(&reading.snapshot).lacks(&call.lifecycle) {
             Some(why) => {
@@ -118,6 +128,9 @@ impl Reach {
     ) -> Result<Uuid, OpError> {
         let arguments = arguments.into();
         self.check(call, &arguments)?;
+        if self.mirror.is_polled() {
+            return waited::start(self, call, arguments, tasks);
+        }
         let wire_name = format!("Async.{}", call.wire_name);
         let value = self.send(call, &wire_name, &arguments).await?;
         let reference: Arc<str> = typed::reference(&value)?.into();
@@ -128,6 +141,9 @@ impl Reach {
 
     /// Makes sure that readers can see what the caller has just done, waiting for it a little.
     pub async fn settle(&self, touched: Touched<'_>) -> Settled {
+        if self.mirror.is_polled() {
+            return self.settle_by_reading(touched).await;
+        }
         let settled = async {
             let token = match touched {
                 Touched::Object(class, reference) if is_mirrored(class) => {
@@ -151,6 +167,16 @@ impl Reach {
         match timeout(SETTLE_WITHIN, settled).await {
             Ok(true) => Settled::Seen,
             _ => Settled::Pending,
+        }
+    }
+
+    /// Has what was touched read again, where the backend tells of no changes.
+    async fn settle_by_reading(&self, touched: Touched<'_>) -> Settled {
+        let Touched::Object(class, reference) = touched else { return Settled::Pending };
+        let Some(class) = datamodel().class(&class.name) else { return Settled::Pending };
+        match self.mirror.reread(&class.name, reference, SETTLE_WITHIN).await {
+            true => Settled::Seen,
+            false => Settled::Pending,
         }
     }
 

@@ -3,6 +3,9 @@
 use std::fs;
 use std::path::PathBuf;
 
+use proptest::prelude::*;
+use serde_json::json;
+
 use super::*;
 use crate::wire::sxp::{self, Sxp};
 use crate::wire::{Limits, xmlrpc};
@@ -256,5 +259,49 @@ fn a_state_and_names_do_not_go_together() {
         (r#"["domain",["domid",1],["status",-3]]"#, "Unknown"),
     ] {
         assert_eq!(domain(json).power_state, state);
+    }
+}
+
+/// Any JSON, often with what a domain's SXP has.
+fn anything() -> impl Strategy<Value = serde_json::Value> {
+    let name = prop::sample::select(vec![
+        "domain", "name", "domid", "state", "status", "vcpu", "cpumap", "memory",
+    ]);
+    let leaf = prop_oneof![
+        any::<String>().prop_map(|text| json!(text)),
+        name.prop_map(|name| json!(name)),
+        any::<i64>().prop_map(|int| json!(int)),
+        any::<f64>().prop_map(|float| json!(float)),
+        Just(json!(null)),
+        any::<bool>().prop_map(|bool| json!(bool)),
+    ];
+    leaf.prop_recursive(4, 48, 8, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..8).prop_map(|items| json!(items)),
+            prop::collection::hash_map(any::<String>(), inner, 0..3).prop_map(|map| json!(map)),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_domain_prints(
+        domain in prop::collection::vec(anything(), 0..10),
+        vcpus in prop::collection::vec(anything(), 0..6),
+        host in prop::option::of(any::<i64>()),
+    ) {
+        let read = |items: &[serde_json::Value]| {
+            let all: Vec<_> = [&[json!("domain")], items].concat();
+            sxp::read(json!(all).to_string().as_bytes(), Limits::default()).expect("SXP")
+        };
+        let mut one = Domain::from_sxp(read(&domain));
+        let vcpus: Vec<_> = vcpus.into_iter().map(|vcpu| json!(["vcpu", ["cpumap", vcpu.clone()], vcpu])).collect();
+        one.set_vcpus(&read(&vcpus));
+        let domains = [one.clone(), one];
+        for name in View::NAMES {
+            let view = View::parse(name).expect("a view");
+            let printed = list(view, &Wanted::In(State::ALL), &domains, host);
+            prop_assert!(printed.is_ok_and(|text| text.ends_with('\n')));
+        }
     }
 }

@@ -116,7 +116,7 @@ fn affinity(out: &mut String, affinity: &Affinity, host_cpus: Option<i64>) {
     if cpus.is_empty() {
         return out.push_str("no cpus");
     }
-    for (index, run) in cpus.chunk_by(|one, next| next - one == 1).enumerate() {
+    for (index, run) in cpus.chunk_by(|one, next| next.checked_sub(*one) == Some(1)).enumerate() {
         if index > 0 {
             out.push(',');
         }

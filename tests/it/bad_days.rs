@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use reqwest::Method;
 use serde_json::{Value, json};
-use xengate::sim::{Fault, PASSWORD, RawReply, User, Value as SimValue};
+use xengate::sim::{Fault, PASSWORD, RawReply, Sim, SimConfig, User, Value as SimValue};
 
 use crate::lab::{Answer, Lab};
 
@@ -152,7 +153,7 @@ async fn a_mirror_outlives_the_session_it_lived_on() {
     let lab = Lab::new().await;
     let (first, second) = (lab.login().await, lab.login().await);
     lab.get("/vms", &first).await.ok();
-    let logout = lab.gate.request(reqwest::Method::DELETE, "/sessions/current");
+    let logout = lab.gate.request(Method::DELETE, "/sessions/current");
     lab.gate.send(logout.bearer_auth(&first)).await;
     let uuid = lab.get("/vms", &second).await.ok()["items"][0]["uuid"].clone();
     let uuid = uuid.as_str().expect("a uuid");
@@ -176,6 +177,68 @@ async fn sessions_that_the_pool_ends_end_here_too() {
     let again = lab.login().await;
     lab.get("/vms", &again).await.ok();
     lab.end().await;
+}
+
+#[tokio::test]
+async fn dead_sessions_hold_up_nobody_who_logs_in() {
+    let lab = Lab::new().await;
+    for _ in 0..12 {
+        lab.login().await;
+    }
+    let token = lab.login().await;
+    let uuid = lab.get("/vms", &token).await.ok()["items"][0]["uuid"].clone();
+    let uuid = uuid.as_str().expect("a uuid");
+    // All that the mirror could borrow are gone, and none of their owners comes back.
+    lab.sim.end_sessions(None);
+    let token = lab.login().await;
+    lab.sim.set_field("VM", uuid, "name_label", SimValue::text("later")).expect("set");
+    let path = format!("/vms/{uuid}");
+    lab.until(&path, &token, |answer| {
+        answer.status == 200 && answer.json()["name_label"] == "later"
+    })
+    .await;
+    lab.end().await;
+}
+
+#[tokio::test]
+async fn a_write_to_a_pool_that_was_restarted_shows_itself() {
+    let lab = Lab::new().await;
+    let token = lab.login().await;
+    let uuid = lab.get("/vms", &token).await.ok()["items"][0]["uuid"].clone();
+    let path = format!("/vms/{}", uuid.as_str().expect("a uuid"));
+    // Much happens, so that its tokens grow beyond those of the next run.
+    for number in 0..200 {
+        let name = SimValue::text(format!("name {number}"));
+        lab.sim.set_field("VM", uuid.as_str().expect("a uuid"), "name_label", name).expect("set");
+    }
+    lab.until(&path, &token, |answer| answer.json()["name_label"] == "name 199").await;
+    lab.sim.stop().await;
+    lab.until("/vms", &token, |answer| answer.header("xen-stale").is_some()).await;
+    let again = Sim::start(SimConfig {
+        listen: lab.sim.addr(),
+        batching: Some(Duration::ZERO),
+        session_mark: Some("5e550001".to_owned()),
+        ..SimConfig::default()
+    })
+    .expect("the same port");
+    again.hold("event.from");
+    let token = lab.login().await;
+    let patch = lab.gate.request(Method::PATCH, &path).json(&json!({"name_label": "fresh"}));
+    let write = lab.gate.send(patch.bearer_auth(&token));
+    let release = async {
+        // The gateway waits for what it wrote; only now may it see anything.
+        while again.seen("event.inject") == 0 {
+            tokio::task::yield_now().await;
+        }
+        again.release("event.from");
+    };
+    let (written, ()) = tokio::join!(write, release);
+    assert_eq!(written.ok()["name_label"], "fresh");
+    assert_eq!(written.header("xen-revision-pending"), None);
+    assert_eq!(lab.get(&path, &token).await.ok()["name_label"], "fresh");
+    let secrets = [lab.sim.session_refs(), again.session_refs()].concat();
+    lab.gate.end(&secrets).await;
+    again.stop().await;
 }
 
 #[tokio::test]

@@ -234,6 +234,56 @@ async fn the_demo_says_what_to_type_and_it_works() {
     assert!(!log.contains(token));
 }
 
+#[tokio::test]
+async fn not_even_a_trace_of_the_log_has_what_a_websocket_carries() {
+    let log = tempfile::NamedTempFile::new().expect("a file");
+    let mut command = xengate(&["demo", "--listen", "127.0.0.1:0", "--vms", "3"]);
+    let stderr = log.reopen().expect("the file");
+    let mut child = command
+        .env("RUST_LOG", "trace,tungstenite=trace")
+        .stdout(Stdio::piped())
+        .stderr(stderr)
+        .spawn()
+        .expect("it starts");
+    let mut out = BufReader::new(child.stdout.take().expect("piped"));
+    let mut first_line = String::new();
+    out.read_line(&mut first_line).expect("a line");
+    let mut serving = Serving { child, out, first_line: first_line.trim_end().to_owned() };
+    let url = serving.url().to_owned();
+    let login = serde_json::json!({"username": "root", "password": "simulated"});
+    let answer = reqwest::Client::new().post(format!("{url}/sessions")).json(&login).send();
+    let answer: Value = answer.await.expect("an answer").json().await.expect("JSON");
+    let token = answer["token"].as_str().expect("a token");
+    let address = url.strip_prefix("http://").expect("plain");
+    let mut socket = std::net::TcpStream::connect(address).expect("connected");
+    socket.set_read_timeout(Some(PATIENCE)).expect("set");
+    let request = format!(
+        "GET /events?classes=VM&snapshot=true HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer \
+         {token}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    socket.write_all(request.as_bytes()).expect("sent");
+    let (mut taken, mut piece) = (Vec::new(), [0; 4096]);
+    let came = |taken: &[u8], text: &str| taken.windows(text.len()).any(|at| at == text.as_bytes());
+    while !came(&taken, "\"ready\"") {
+        let count = socket.read(&mut piece).expect("more of the stream");
+        assert!(count > 0, "{}", String::from_utf8_lossy(&taken));
+        taken.extend_from_slice(&piece[..count]);
+    }
+    assert!(came(&taken, "Control domain"));
+    signal(serving.child.id(), "TERM");
+    assert_eq!(serving.child.wait().expect("an end").code(), Some(0));
+    let logged = std::fs::read(log.path()).expect("the log");
+    // Requests are told of, and what is answered is not.
+    assert!(came(&logged, "/events") && !came(&logged, token));
+    assert!(!came(&logged, "Control domain") && !came(&logged, "snapshot=true"));
+    assert!(
+        !came(&logged, "opcode"),
+        "{}",
+        String::from_utf8_lossy(&logged[..logged.len().min(4000)])
+    );
+}
+
 #[test]
 fn the_simulated_pool_runs_alone() {
     let serving = Serving::start(&["sim", "--listen", "127.0.0.1:0", "--vms", "1"]);

@@ -28,3 +28,4 @@ mod versions;
 mod vms;
 mod whole_api;
 mod writes;
+mod xend;

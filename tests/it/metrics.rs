@@ -506,8 +506,8 @@ async fn recorded_measurements_come_out_as_they_are() {
     const RECORDED: &str = "11111111-2222-4333-8444-555566667777";
     for (updates, whole) in [
         (
-            &include_str!("../fixtures/rrd/rrd_updates_5s_AVERAGE.json")[..],
-            &include_str!("../fixtures/rrd/vm_rrd.json")[..],
+            include_str!("../fixtures/rrd/rrd_updates_5s_AVERAGE.json"),
+            include_str!("../fixtures/rrd/vm_rrd.json"),
         ),
         (
             include_str!("../fixtures/rrd/rrd_updates_5s_AVERAGE.xml"),

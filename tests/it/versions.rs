@@ -401,3 +401,31 @@ async fn conditions_that_make_no_sense_are_no_obstacle() {
     assert_eq!(conditional(&lab, "/vms", &second, &own).await.status, 304);
     lab.end().await;
 }
+
+#[tokio::test]
+async fn of_those_who_change_one_version_at_once_one_does() {
+    let lab = Lab::new().await;
+    let token = lab.login().await;
+    let [uuid, _] = two_vms(&lab, &token).await;
+    let path = format!("/vms/{uuid}");
+    let tag = tag(&lab.get(&path, &token).await);
+    // All are past their first look before any of them could have seen another's change.
+    lab.sim.hold("VM.set_name_label");
+    let bodies: Vec<Value> = (0..6).map(|n| json!({"name_label": format!("name {n}")})).collect();
+    let all = bodies.iter().map(|body| patch(&lab, &path, &token, &tag, body));
+    let release = async {
+        while lab.sim.seen("VM.set_name_label") == 0 {
+            tokio::task::yield_now().await;
+        }
+        lab.sim.release("VM.set_name_label");
+    };
+    let (answers, ()) = tokio::join!(futures_util::future::join_all(all), release);
+    let done: Vec<&Answer> = answers.iter().filter(|answer| answer.status == 200).collect();
+    assert_eq!(done.len(), 1);
+    for answer in answers.iter().filter(|answer| answer.status != 200) {
+        answer.problem(412, "PRECONDITION_FAILED");
+    }
+    assert_eq!(lab.get(&path, &token).await.ok()["name_label"], done[0].ok()["name_label"]);
+    assert_eq!(lab.sim.seen("VM.set_name_label"), 1);
+    lab.end().await;
+}

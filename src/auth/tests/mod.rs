@@ -15,7 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::*;
 use crate::backend::Backend;
-use crate::config::{AuthConfig, BackendConfig};
+use crate::config::{AuthConfig, BackendConfig, Kind};
 use crate::inventory::Inventory;
 use pool::{PASSWORD, Pool};
 
@@ -26,7 +26,8 @@ fn authority_with(pools: &[(&str, &Pool)], config: &AuthConfig) -> Arc<Authority
     let backends: BTreeMap<String, Arc<Backend>> = pools
         .iter()
         .map(|(name, pool)| {
-            let config = BackendConfig::new(vec![pool.uri.clone()]);
+            let mut config = BackendConfig::new(vec![pool.uri.clone()]);
+            config.kind = Kind::Xapi;
             ((*name).to_owned(), Backend::new(name, &config).expect("a backend"))
         })
         .collect();

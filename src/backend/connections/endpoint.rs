@@ -131,6 +131,11 @@ impl Endpoint {
         if self.forced.is_some() { "/RPC2" } else { "/" }
     }
 
+    /// Whether it is reached without a network.
+    pub(crate) fn is_local(&self) -> bool {
+        matches!(self.place, Place::Unix(_))
+    }
+
     /// The dialect this host is known to speak.
     pub(crate) fn dialect(&self) -> Option<Dialect> {
         self.forced.or(self.learned.lock().dialect)

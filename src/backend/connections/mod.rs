@@ -1,7 +1,8 @@
 //! Connections to the hosts of one pool: kept open, bounded in number, with a deadline for every
 //! wait.
 //!
-//! This is HTTP and nothing more; what is said over it is [`super::xapi`]'s business.
+//! This is HTTP and nothing more; what is said over it is the business of [`super::xapi`] and
+//! [`super::xend`].
 
 mod body;
 mod dial;
@@ -25,7 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderValue, Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -77,6 +78,8 @@ pub(crate) struct Post {
     pub(crate) path: &'static str,
     pub(crate) content_type: &'static str,
     pub(crate) body: Bytes,
+    /// Whether the connection is of no use after this.
+    pub(crate) close: bool,
 }
 
 /// How long a request and its reply may take.
@@ -313,7 +316,11 @@ fn host_header(endpoint: &Endpoint) -> HeaderValue {
 /// XAPI refuses a head of more than about 1,000 bytes, so it holds what is needed and nothing else.
 /// XAPI insists on the Content-Length.
 fn request(endpoint: &Endpoint, post: &Post) -> Request<Full<Bytes>> {
-    Request::post(post.path)
+    let mut request = Request::post(post.path);
+    if post.close {
+        request = request.header(CONNECTION, HeaderValue::from_static("close"));
+    }
+    request
         .header(HOST, host_header(endpoint))
         .header(USER_AGENT, HeaderValue::from_static(AGENT))
         .header(CONTENT_TYPE, HeaderValue::from_static(post.content_type))

@@ -20,12 +20,12 @@ const CHECK_WITHIN: Duration = Duration::from_secs(5);
 
 /// One question to one host.
 #[derive(Clone, Copy)]
-pub(super) struct Question<'a> {
-    pub(super) of: Use,
-    pub(super) call: &'a str,
-    pub(super) args: &'a [Arg],
-    pub(super) retry: Retry,
-    pub(super) within: Within,
+pub(in crate::backend) struct Question<'a> {
+    pub(in crate::backend) of: Use,
+    pub(in crate::backend) call: &'a str,
+    pub(in crate::backend) args: &'a [Arg],
+    pub(in crate::backend) retry: Retry,
+    pub(in crate::backend) within: Within,
 }
 
 impl Xapi {
@@ -100,6 +100,11 @@ impl Xapi {
         first.map_or(Ok(()), Err)
     }
 
+    /// The hosts to try, the most promising first.
+    pub(in crate::backend) fn candidates(&self) -> Vec<Arc<Endpoint>> {
+        self.hosts.candidates()
+    }
+
     /// Makes sure that it is known what the host speaks, so that a call which changes something, or
     /// whose reply streams, is sent in one dialect only.
     pub(super) async fn know_dialect(
@@ -149,7 +154,7 @@ impl Xapi {
     /// Asks a host of which it may not be known yet what it speaks. JSON-RPC is tried first: an old
     /// or a strange server answers that with an HTTP error or a page. The question may reach the
     /// host twice, so it has to be a harmless one.
-    pub(super) async fn ask_either(
+    pub(in crate::backend) async fn ask_either(
         &self,
         host: &Arc<Endpoint>,
         question: Question<'_>,
@@ -172,7 +177,7 @@ impl Xapi {
         first
     }
 
-    async fn ask_in(
+    pub(in crate::backend) async fn ask_in(
         &self,
         dialect: Dialect,
         host: &Arc<Endpoint>,
@@ -205,7 +210,7 @@ impl Xapi {
         if body.len() > LARGEST_CALL {
             return Err(Unsendable::TooLarge { size: body.len(), limit: LARGEST_CALL }.into());
         }
-        Ok(Post { path, content_type, body: Bytes::from(body) })
+        Ok(Post { path, content_type, body: Bytes::from(body), close: false })
     }
 }
 
@@ -215,7 +220,7 @@ pub(super) fn still_good(session: &Session) -> Result<(), CallError> {
 }
 
 /// The failure of a call whose session is known to be no more.
-pub(super) fn session_invalid() -> CallError {
+pub(in crate::backend) fn session_invalid() -> CallError {
     let failure = Failure { code: SESSION_INVALID.to_owned(), params: vec![String::new()] };
     CallError::Failure(redact(failure, None))
 }

@@ -131,6 +131,10 @@ impl Xapi {
         };
         let value = self.ask_either(host, question).await?;
         let session: String = parse(&value, "a login's result is no session ref")?;
+        if uuid::Uuid::try_parse(&session).is_ok() {
+            // XAPI's refs are opaque; a bare uuid is xend's, which may let anybody in.
+            return Err(unfit("this is xend's answer to a login, not XAPI's", &value));
+        }
         if session.is_empty() || session.len() > LONGEST_REF {
             return Err(unfit("a login's result is no session ref", &value));
         }

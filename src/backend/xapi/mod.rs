@@ -4,7 +4,7 @@ mod calls;
 mod events;
 mod hosts;
 mod login;
-mod redact;
+pub(super) mod redact;
 mod rrd;
 
 #[cfg(test)]
@@ -22,6 +22,7 @@ use super::connections::{Connections, Endpoint, LaneUse};
 use super::error::{BackendError, CallError, Phase};
 use super::session::PermissionSets;
 use crate::config::BackendConfig;
+pub(super) use calls::{Question, session_invalid};
 use hosts::Hosts;
 
 /// The failure of a call whose session is no more.

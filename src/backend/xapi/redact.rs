@@ -9,14 +9,14 @@ use crate::wire::reply::Failure;
 const HIDDEN: &str = "(hidden)";
 
 /// Whether a failure says that the session which made the call is no more.
-pub(super) fn ends_session(failure: &Failure, session: &SecretString) -> bool {
+pub(in crate::backend) fn ends_session(failure: &Failure, session: &SecretString) -> bool {
     failure.code == SESSION_INVALID
         || (names_session(failure) && failure.params.iter().any(|p| p == session.expose_secret()))
 }
 
 /// Takes every session ref out of a failure: where the Xen-API puts one, and the caller's own
 /// wherever it may stand.
-pub(super) fn redact(mut failure: Failure, session: Option<&SecretString>) -> Failure {
+pub(in crate::backend) fn redact(mut failure: Failure, session: Option<&SecretString>) -> Failure {
     // A code is shown to everybody and logged; a server that puts a text there may say anything in
     // it, a password too.
     if !is_code(&failure.code) {

@@ -33,6 +33,47 @@ impl<S: Sync> FromRequestParts<S> for Accepts {
     }
 }
 
+/// What a client takes one object as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AcceptsObject {
+    /// JSON, as everybody does who does not say otherwise.
+    Json,
+    /// The s-expression that xend describes a domain in.
+    Sxp,
+}
+
+/// The media type of s-expressions.
+pub const SXP: &str = "application/sxp";
+
+impl<S: Sync> FromRequestParts<S> for AcceptsObject {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let names = |media_type| names_media_type(&parts.headers, media_type);
+        if names(SXP) && !names("application/json") {
+            return Ok(Self::Sxp);
+        }
+        best(&parts.headers, &[Format::Json]).map(|_| Self::Json)
+    }
+}
+
+/// Whether a client takes this very media type, by its name.
+pub fn names_media_type(headers: &HeaderMap, media_type: &str) -> bool {
+    let values = headers.get_all(header::ACCEPT).iter();
+    let mut ranges =
+        values.filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(','));
+    let named = ranges.any(|range| {
+        let name = range.split(';').next().unwrap_or_default();
+        name.trim().eq_ignore_ascii_case(media_type)
+    });
+    named && quality(headers, media_type) > 0
+}
+
+/// Whether a client takes text among other things, or says nothing of what it takes.
+pub fn takes_any_text(headers: &HeaderMap) -> bool {
+    quality(headers, "text/plain") > 0
+}
+
 /// The format that the client likes best; of equals, the one offered first.
 fn best(headers: &HeaderMap, offered: &[Format]) -> Result<Format, Problem> {
     let mut best: Option<(u16, Format)> = None;
@@ -140,5 +181,20 @@ mod tests {
         for media in ["application/json", "application/x-ndjson", "text/csv", "text/plain"] {
             assert!(problem.detail().contains(media), "{}", problem.detail());
         }
+    }
+
+    #[tokio::test]
+    async fn who_names_sxp_and_not_json_gets_sxp() {
+        let accepts = async |value: &'static str| {
+            let request = http::Request::builder().header(header::ACCEPT, value).body(());
+            let (mut parts, ()) = request.expect("a request").into_parts();
+            AcceptsObject::from_request_parts(&mut parts, &()).await.ok()
+        };
+        assert_eq!(accepts("application/sxp").await, Some(AcceptsObject::Sxp));
+        assert_eq!(accepts("Application/SXP, */*;q=0.1").await, Some(AcceptsObject::Sxp));
+        assert_eq!(accepts("application/sxp, application/json").await, Some(AcceptsObject::Json));
+        assert_eq!(accepts("application/sxp;q=0, */*").await, Some(AcceptsObject::Json));
+        assert_eq!(accepts("*/*").await, Some(AcceptsObject::Json));
+        assert_eq!(accepts("text/html").await, None);
     }
 }

@@ -10,7 +10,7 @@ mod prefer;
 mod query;
 mod scraper;
 
-pub use accept::{Accepts, AcceptsJson};
+pub use accept::{Accepts, AcceptsJson, AcceptsObject, SXP, names_media_type, takes_any_text};
 pub use json::{Json, OptionalObject, StrangersJson};
 pub use object_uuid::ObjectUuid;
 pub use peer::{Peer, client_address};

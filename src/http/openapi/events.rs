@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use utoipa::openapi::path::{HttpMethod, Parameter, ParameterBuilder, ParameterIn};
-use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder};
+use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, OneOfBuilder};
 use utoipa::openapi::{Ref, Required, Type};
 
 use super::answers::{self, answer, with_media};
@@ -171,6 +171,8 @@ fn change(parts: &mut Parts) -> Shape {
     parts.schema("ChangeEvent", |_| {
         let record = ObjectBuilder::new()
             .schema_type(utoipa::openapi::schema::SchemaType::from_iter([Type::Object, Type::Null]))
+            // Generators want to be told that any member may come.
+            .additional_properties(Some(AdditionalProperties::FreeForm(true)))
             .into();
         let members = [
             ("class", string(), "The object's class: `VM`."),

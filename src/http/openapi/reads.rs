@@ -30,7 +30,10 @@ fn list(parts: &mut Parts, collection: &Collection, class: &Class) -> Operation 
     let page = format!("A page of {many}.");
     let description = match (collection.view, collection.class) {
         (View::Machines, _) => Some(
-            "Control domains are VMs too; templates and snapshots have collections of their own.",
+            "Control domains are VMs too; templates and snapshots have collections of their own. \
+             With `Accept: text/plain` and a `view` (`brief`, `long`, `label`, `vcpus`) the list is \
+             what xend's own `xm list` prints, unpaged; `state`, or `name` as often as wanted, say \
+             which VMs.",
         ),
         (View::Templates, _) => Some("VMs to clone from: `is_a_template`, and not a snapshot."),
         (View::Snapshots, _) => Some("Snapshots of VMs and of templates: `is_a_snapshot`."),
@@ -71,9 +74,11 @@ fn object(parts: &mut Parts, collection: &Collection, class: &Class) -> Operatio
     let body = records::record(parts, class);
     let (view, name) = (collection.view, collection.class);
     let description = match (view, name) {
-        (View::Machines, _) => {
-            Some("Answers for templates and snapshots too: a VM keeps its path when it is marked.")
-        }
+        (View::Machines, _) => Some(
+            "Answers for templates and snapshots too: a VM keeps its path when it is marked. A \
+                 domain of xend's legacy dialect is also there as `application/sxp`, and as \
+                 `xend_sxp` in JSON.",
+        ),
         (_, "task") => Some("With `wait` once it has ended, or the wait is over."),
         _ => None,
     };

@@ -8,12 +8,14 @@ use axum::response::Response;
 use serde::Serialize;
 
 use crate::auth::Caller;
-use crate::datamodel::datamodel;
+use crate::backend::Pace;
+use crate::datamodel::{Class, datamodel};
 use crate::http::Gateway;
 use crate::http::extract::{AcceptsJson, NoQuery};
 use crate::http::problem::Problem;
 use crate::http::representation::json;
 use crate::inventory::{Mirror, Object, Snapshot, is_mirrored};
+use crate::ops::actions::actions;
 use crate::ops::{Lacking, Version};
 
 /// All backends.
@@ -30,7 +32,7 @@ pub struct BackendList {
 pub struct BackendView {
     /// The name it is configured under.
     pub name: String,
-    /// `xapi`.
+    /// `xapi`, `xend`, `legacy`, or `auto` while that is not known.
     pub kind: &'static str,
     /// `waiting`, `syncing`, `live`, `stale` or `down`.
     pub state: &'static str,
@@ -93,7 +95,7 @@ impl BackendView {
             api_version: facts.api_version,
             pool: snapshot.and_then(pool).map(|pool| pool.uuid().to_string()),
             capabilities: capabilities.map(|capability| capability.name()).collect(),
-            lacks: snapshot.map(|snapshot| Version::of(snapshot).lacking()),
+            lacks: snapshot.map(|snapshot| lacking(mirror, snapshot)),
             objects: snapshot.map(counts),
         }
     }
@@ -142,4 +144,24 @@ fn counts(snapshot: &Snapshot) -> BTreeMap<&'static str, usize> {
         .map(|class| (class.name.as_str(), snapshot.class(class.id).len()))
         .filter(|(_, count)| *count > 0)
         .collect()
+}
+
+/// What the backend has not: by its kind, or else by its version.
+fn lacking(mirror: &Mirror, snapshot: &Snapshot) -> Lacking {
+    if !mirror.is_polled() {
+        return Version::of(snapshot).lacking();
+    }
+    let backend = mirror.backend();
+    let read = |class: &Class| {
+        let mut paces = [Pace::Quick, Pace::Slow].into_iter();
+        paces.any(|pace| backend.classes(pace).contains(&class.name.as_str()))
+    };
+    let classes = datamodel().classes.iter().filter(|class| is_mirrored(class));
+    let (there, missing): (Vec<_>, Vec<_>) = classes.partition(|class| read(class));
+    let calls = there.into_iter().flat_map(actions).map(|action| action.call.wire_name.as_str());
+    Lacking {
+        classes: missing.into_iter().map(|class| class.name.as_str()).collect(),
+        fields: Vec::new(),
+        calls: calls.filter(|call| backend.has(call) == Some(false)).collect(),
+    }
 }

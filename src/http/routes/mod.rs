@@ -15,3 +15,4 @@ pub mod sessions;
 pub mod tasks;
 pub mod vms;
 pub mod writes;
+pub mod xm_list;

@@ -3,23 +3,26 @@
 use std::sync::Arc;
 
 use axum::Extension;
+use axum::body::Body;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::{HeaderValue, header};
 use serde::Deserialize;
 
 use crate::auth::Caller;
 use crate::datamodel::{Class, datamodel};
 use crate::http::Gateway;
 use crate::http::collections::{self, Collection};
-use crate::http::extract::{AcceptsJson, ObjectUuid, Query};
+use crate::http::extract::{AcceptsObject, ObjectUuid, Query, SXP};
 use crate::http::listing::{Asked, Listing, Showing};
 use crate::http::page::{Objects, Shelf};
-use crate::http::problem::Problem;
+use crate::http::problem::{Code, Problem};
 use crate::http::representation::json;
 use crate::http::revision::{Revision, reached};
 use crate::http::scope::Scope;
 use crate::http::validators::{Stamp, Validators};
-use crate::inventory::View;
+use crate::inventory::{Object, View};
 
 /// The query of one object.
 #[derive(Debug, Deserialize)]
@@ -99,7 +102,7 @@ pub async fn get(
     Extension(collection): Extension<&'static Collection>,
     caller: Caller,
     ObjectUuid(uuid): ObjectUuid,
-    _: AcceptsJson,
+    accepts: AcceptsObject,
     validators: Validators,
     Query(query): Query<RecordQuery>,
 ) -> Result<Response, Problem> {
@@ -110,10 +113,34 @@ pub async fn get(
     let (reading, object) = scope.object(class.id, uuid)?;
     let stamp = Stamp::of_object(reading, object);
     let etag = showing.stamped(stamp, &reading.snapshot, class).etag(&gateway);
-    let mut response = match validators.not_modified(&etag)? {
-        Some(response) => response,
-        None => etag.on(json(showing.document(&reading.snapshot, object)?)),
+    let mut response = match (accepts, validators.not_modified(&etag)?) {
+        (AcceptsObject::Sxp, _) => sxp(object)?,
+        (AcceptsObject::Json, Some(response)) => response,
+        (AcceptsObject::Json, None) => {
+            let document = showing.document(&reading.snapshot, object)?;
+            let whole = query.fields.is_none() && query.expand.is_none();
+            etag.on(json(if whole { with_sxp(document, object) } else { document }))
+        }
     };
     scope.mark_one(&mut response, object.backend(), reading);
+    Ok(response)
+}
+
+/// The document, and with it the form that xend itself has of the object, if there is one. That
+/// form changes from poll to poll, which makes no new version of the object.
+fn with_sxp(document: Bytes, object: &Object) -> Bytes {
+    match (object.raw(), document.strip_suffix(b"}")) {
+        (Some(raw), Some(start)) => {
+            Bytes::from([start, b",\"xend_sxp\":", raw.as_bytes(), b"}"].concat())
+        }
+        _ => document,
+    }
+}
+
+/// The object as xend describes it.
+fn sxp(object: &Object) -> Result<Response, Problem> {
+    let none = || Problem::new(Code::NotAcceptable, "there is no s-expression of this object");
+    let mut response = Body::from(object.sxp().ok_or_else(none)?).into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(SXP));
     Ok(response)
 }

@@ -131,6 +131,10 @@ pub async fn change(
 ) -> Result<Response, Problem> {
     let class = class_of(collection);
     let backend = query.backend.as_deref();
+    let _turn = match validators.has_conditions() {
+        true => Some(gateway.turns.of(class.id, uuid).await),
+        false => None,
+    };
     let target = Scope::target(&gateway, &caller, backend, class, uuid, &validators);
     let (reach, reference) = target.await?;
     let before = shown(&gateway, &reach, class, uuid).await?.unwrap_or_default();

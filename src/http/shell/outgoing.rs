@@ -20,6 +20,10 @@ use tokio::time::Instant;
 /// What is counted: so many bytes or a part of them.
 const UNIT: u64 = 1024;
 
+/// Answers of HTTP/1 as short as this are not counted: of each connection there is one, and the
+/// number of connections is limited.
+const SHORT: u64 = 4 << 10;
+
 /// What an HTTP/2 stream is given at once, so that it shows whether its client takes anything.
 const PIECE: usize = 64 << 10;
 
@@ -60,9 +64,14 @@ impl Room {
     }
 
     /// Room for this body. One that is larger than the whole room gets in alone.
-    pub(super) fn take(&self, body: &Body) -> Result<Option<OwnedSemaphorePermit>, NoRoom> {
+    pub(super) fn take(
+        &self,
+        body: &Body,
+        version: Version,
+    ) -> Result<Option<OwnedSemaphorePermit>, NoRoom> {
         match body.size_hint().exact() {
             None | Some(0) => Ok(None),
+            Some(1..=SHORT) if version != Version::HTTP_2 => Ok(None),
             Some(size) => {
                 let share = u32::try_from(size.div_ceil(UNIT)).unwrap_or(u32::MAX).min(self.whole);
                 let free = Arc::clone(&self.free);
@@ -139,10 +148,11 @@ pub(super) struct Outgoing {
 impl Outgoing {
     /// Wraps an answer's body, unless there is nothing in it.
     pub(super) fn wrap(body: Body, share: Share, version: Version, unsent: &Arc<Unsent>) -> Body {
-        if body.is_end_stream() {
+        let watched = version == Version::HTTP_2;
+        if body.is_end_stream() || (share.is_none() && !watched) {
             return body;
         }
-        let watch = (version == Version::HTTP_2).then(|| Arc::clone(unsent));
+        let watch = watched.then(|| Arc::clone(unsent));
         Body::new(Self { body, share, watch, rest: Bytes::new(), moving: None })
     }
 
@@ -220,6 +230,8 @@ mod tests {
 
     use super::*;
 
+    const H2: Version = Version::HTTP_2;
+
     fn room(kib: u64) -> Room {
         Room::new(kib << 10)
     }
@@ -227,12 +239,16 @@ mod tests {
     #[test]
     fn room_is_counted_in_units_and_none_is_too_small_for_one_answer() {
         let room = room(4);
-        let large = room.take(&Body::from(vec![0; 1 << 20])).expect("alone");
-        assert!(room.take(&Body::from("x")).is_err());
+        let large = room.take(&Body::from(vec![0; 1 << 20]), H2).expect("alone");
+        assert!(room.take(&Body::from("x"), H2).is_err());
         drop(large);
-        let small: Vec<_> = (0..4).map(|_| room.take(&Body::from("x")).expect("room")).collect();
-        assert!(room.take(&Body::from("x")).is_err());
-        assert!(room.take(&Body::empty()).expect("nothing to hold").is_none());
+        let small: Vec<_> =
+            (0..4).map(|_| room.take(&Body::from("x"), H2).expect("room")).collect();
+        assert!(room.take(&Body::from("x"), H2).is_err());
+        assert!(room.take(&Body::empty(), H2).expect("nothing to hold").is_none());
+        let short = room.take(&Body::from("x"), Version::HTTP_11).expect("not counted");
+        assert!(short.is_none());
+        assert!(room.take(&Body::from(vec![0; 5 << 10]), Version::HTTP_11).is_err());
         drop(small);
         assert_eq!(room.free.available_permits(), 4);
     }
@@ -243,7 +259,7 @@ mod tests {
         for version in [Version::HTTP_11, Version::HTTP_2] {
             let bytes: Vec<u8> = (0..300_000).map(|n| n as u8).collect();
             let body = Body::from(bytes.clone());
-            let share = room.take(&body).expect("room").map(Arc::new);
+            let share = room.take(&body, H2).expect("room").map(Arc::new);
             let unsent = Arc::default();
             let mut body = Outgoing::wrap(body, share, version, &unsent);
             assert_eq!(body.size_hint().exact(), Some(300_000));
@@ -274,11 +290,11 @@ mod tests {
     async fn a_body_nobody_reads_gives_its_share_back() {
         let room = room(1);
         let body = Body::from("x");
-        let share = room.take(&body).expect("room").map(Arc::new);
+        let share = room.take(&body, H2).expect("room").map(Arc::new);
         let body = Outgoing::wrap(body, share, Version::HTTP_2, &Arc::default());
-        assert!(room.take(&Body::from("x")).is_err());
+        assert!(room.take(&Body::from("x"), H2).is_err());
         drop(body);
-        assert!(room.take(&Body::from("x")).is_ok());
+        assert!(room.take(&Body::from("x"), H2).is_ok());
     }
 
     #[tokio::test(start_paused = true)]

@@ -79,6 +79,8 @@ pub(super) struct Machine {
     pub(super) cpu_time: f64,
     /// Since when it has run, on the simulator's clock.
     pub(super) running_since: Option<Duration>,
+    /// The last domain it had, whose pages xend remembers.
+    pub(super) last_domid: Option<i64>,
     /// Seconds since 1970 when its domain was made.
     pub(super) started: Option<f64>,
     /// How busy each of its CPUs is.
@@ -121,6 +123,7 @@ impl Machine {
             memory_dynamic_min: 128 * MIB,
             cpu_time: 0.0,
             running_since: None,
+            last_domid: None,
             started: None,
             load: 0.0,
             hvm: false,

@@ -55,12 +55,12 @@ pub(super) fn domain(machine: &Machine, world: &World, now: Duration, devices: b
     }
     items.push(pair("image", image(machine)));
     items.push(pair("status", machine.power as i64));
-    if let Some(domid) = machine.domid {
+    if machine.domid.is_some() {
         items.push(pair("state", machine.flags()));
-        if domid > 0 {
-            items.push(pair("store_mfn", 120_000 + domid));
-            items.push(pair("console_mfn", 220_000 + domid));
-        }
+    }
+    if let Some(domid) = machine.last_domid.filter(|domid| *domid > 0) {
+        items.push(pair("store_mfn", 120_000 + domid));
+        items.push(pair("console_mfn", 220_000 + domid));
     }
     if devices {
         items.extend(devices_of(machine).into_iter().map(|device| pair("device", device)));
@@ -97,12 +97,13 @@ fn image(machine: &Machine) -> Value {
         items.push(pair("args", machine.args.as_slice()));
     }
     items.push(pair("superpages", 0));
-    let is_guest = machine.domid.is_some_and(|domid| domid > 0);
-    if is_guest {
+    // What building its domain found out stays, once it has had one.
+    let was_built = machine.last_domid.is_some_and(|domid| domid > 0);
+    if was_built {
         items.push(pair("pci", Value::List(Vec::new())));
     }
     items.extend([pair("nomigrate", 0), pair("tsc_mode", 0)]);
-    if is_guest {
+    if was_built {
         items.push(Value::List(vec![
             "notes".into(),
             pair("GUEST_VERSION", "2.6"),

@@ -68,6 +68,7 @@ impl World {
         self.next_domid += 1;
         let machine = &mut self.machines[index];
         machine.domid = Some(domid);
+        machine.last_domid = Some(domid);
         machine.started = Some(clock.seconds());
         machine.cpu_time = 0.0;
         machine.running_since = None;

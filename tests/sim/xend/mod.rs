@@ -3,6 +3,7 @@
 mod dialects;
 mod life;
 mod manners;
+mod recorded;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -44,7 +44,7 @@ async fn a_body_that_stops_costs_no_more_than_the_deadline() {
             .await;
     let one = One::new(&server.uri(), |_| {});
     let slot = one.connections.slot(Use::Sync).await.expect("a slot");
-    let post = Post { path: "/", content_type: "text/xml", body: Bytes::new() };
+    let post = Post { path: "/", content_type: "text/xml", body: Bytes::new(), close: false };
     let mut reply =
         one.connections.stream(&slot, &one.endpoint, &post, LONG, LONG * 10).await.expect("a head");
     assert_eq!(reply.piece().await.expect("a piece").as_deref(), Some(&b"{"[..]));

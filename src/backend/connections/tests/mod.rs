@@ -32,6 +32,7 @@ impl One {
             path: "/jsonrpc",
             content_type: "application/json",
             body: Bytes::from_static(b"{}"),
+            close: false,
         };
         let body = self.connections.fetch(of, &self.endpoint, &post, retry, LONG.into()).await?;
         Ok(String::from_utf8(body).expect("text"))

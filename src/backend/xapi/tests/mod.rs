@@ -39,6 +39,7 @@ async fn server(rest: impl Fn(&Asked) -> Act + Send + Sync + 'static) -> Server 
 
 fn backend(uris: &[String], change: impl FnOnce(&mut BackendConfig)) -> Arc<Backend> {
     let mut config = BackendConfig::new(uris.to_vec());
+    config.kind = Kind::Xapi;
     change(&mut config);
     Backend::new("pool", &config).expect("a good configuration")
 }
@@ -125,7 +126,8 @@ async fn a_logout_ends_the_session_once() {
 async fn a_session_is_shown_to_no_other_backend() {
     let server = server(|_| Act::Answer(json("\"\""))).await;
     let (_, session) = logged_in(&server).await;
-    let other = Backend::new("other", &BackendConfig::new(vec![server.uri()])).expect("a backend");
+    let config = BackendConfig { kind: Kind::Xapi, ..BackendConfig::new(vec![server.uri()]) };
+    let other = Backend::new("other", &config).expect("a backend");
     let asked = server.asked().len();
     assert_eq!(failure_of(other.check(&session).await).code, SESSION_INVALID);
     other.logout(&session).await;
@@ -176,9 +178,10 @@ fn what_cannot_be_spoken_to_is_refused_at_once() {
         config.kind = kind;
         Backend::new("pool", &config).err().map(|error| error.to_string())
     };
-    let xend = refusal(&["http://localhost"], Kind::Xend).expect("not yet");
-    assert!(xend.contains("\"xend\" is not supported yet"), "{xend}");
-    assert!(refusal(&["http://localhost"], Kind::Legacy).is_some());
+    for kind in [Kind::Auto, Kind::Xapi, Kind::Xend, Kind::Legacy] {
+        assert!(refusal(&["http://localhost"], kind).is_none());
+        assert!(refusal(&["http://root:sentinel@a"], kind).is_some());
+    }
     assert!(refusal(&[], Kind::Auto).is_some());
     let uri = refusal(&["http://a", "http://root:sentinel@b"], Kind::Auto).expect("a password");
     assert!(uri.starts_with("uri number 2") && !uri.contains("sentinel"), "{uri}");

@@ -10,7 +10,7 @@ use super::*;
 use crate::auth::Authority;
 use crate::auth::tests::pool::{PASSWORD, Pool, REFERENCE};
 use crate::backend::Backend;
-use crate::config::{BackendConfig, Config};
+use crate::config::{BackendConfig, Config, Kind};
 use crate::http::router::routes;
 use crate::http::shell::Shell;
 use crate::http::telemetry::Telemetry;
@@ -32,7 +32,8 @@ fn front(pools: &[(&str, &Pool)]) -> Front {
     let backends: BTreeMap<String, Arc<Backend>> = pools
         .iter()
         .map(|(name, pool)| {
-            let config = BackendConfig::new(vec![pool.uri.clone()]);
+            let mut config = BackendConfig::new(vec![pool.uri.clone()]);
+            config.kind = Kind::Xapi;
             ((*name).to_owned(), Backend::new(name, &config).expect("a backend"))
         })
         .collect();

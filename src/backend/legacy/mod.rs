@@ -1,0 +1,194 @@
+//! xend's own interface, `xend.*`: domains as s-expressions, no sessions, no passwords.
+//!
+//! A fixed list of methods is all that is ever sent; what clients ask for are calls of the
+//! datamodel, and each of those is one of these or is not there.
+
+mod calls;
+mod device;
+mod node;
+mod project;
+mod sxp;
+
+pub(super) use calls::has;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+
+use super::connections::{Endpoint, LaneUse, Use};
+use super::error::{BackendError, CallError};
+use super::xend::{BAD_POWER_STATE, Envelope, Line, proper, unfit};
+use super::{Description, Failure, Found, Pace, Retry, Value};
+use crate::config::BackendConfig;
+use crate::wire::sxp::Sxp;
+use crate::wire::{self, Arg, Limits};
+
+/// How long the question may take whether xend is there.
+const CHECK_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long a call may take that saves or restores a guest's memory.
+const LONG_CALL: Duration = Duration::from_secs(3600);
+
+/// What one poll of the domains brings, and what the other of the host.
+const QUICK: &[&str] = &["VM", "VM_metrics", "VBD", "VIF", "console"];
+const SLOW: &[&str] = &["host", "host_metrics"];
+
+/// A xend that speaks `xend.*`.
+pub(super) struct Legacy {
+    line: Line,
+}
+
+impl Legacy {
+    pub(super) fn new(
+        config: &BackendConfig,
+        endpoint: Arc<Endpoint>,
+    ) -> Result<Self, BackendError> {
+        Ok(Self { line: Line::new(config, endpoint, Envelope::Bare)? })
+    }
+
+    /// The classes that a poll of this pace reads.
+    pub(super) fn classes(pace: Pace) -> &'static [&'static str] {
+        match pace {
+            Pace::Quick => QUICK,
+            Pace::Slow => SLOW,
+        }
+    }
+
+    /// The call that reads them.
+    pub(super) fn polls(pace: Pace) -> &'static str {
+        match pace {
+            Pace::Quick => "xend.domains_with_state",
+            Pace::Slow => "xend.node.info",
+        }
+    }
+
+    /// Every object of those classes.
+    pub(super) async fn records(&self, pace: Pace) -> Result<Vec<Found>, CallError> {
+        match pace {
+            Pace::Quick => {
+                let args = [Arg::Bool(true), Arg::from("all"), Arg::Int(1)];
+                let value = self.line.ask_much(Self::polls(pace), &args).await?;
+                let found = tokio::task::spawn_blocking(move || {
+                    let domains: Vec<&RawValue> = serde_json::from_str(value.get())
+                        .map_err(|_| unfit("no list of domains", value.get().len()))?;
+                    Ok(domains.iter().flat_map(|domain| project::domain(domain.get())).collect())
+                });
+                found.await.unwrap_or_else(|_| Err(unfit("the domains could not be read", 0)))
+            }
+            Pace::Slow => {
+                let value = self.line.ask_much(Self::polls(pace), &[]).await?;
+                let info = wire::sxp::read(value.get().as_bytes(), Limits::default())
+                    .map_err(|_| unfit("no information on the host", value.get().len()))?;
+                Ok(node::host(&info))
+            }
+        }
+    }
+
+    /// One domain and all that is its; a VM without a record if it is gone.
+    pub(super) async fn domain(&self, uuid: &str) -> Result<Vec<Found>, CallError> {
+        match self.read(uuid, 1).await {
+            Ok((value, _)) => Ok(project::domain(value.get())),
+            Err(CallError::Failure(failure)) if failure.code == "HANDLE_INVALID" => {
+                let (reference, record, raw) = (uuid.to_owned(), None, None);
+                Ok(vec![Found { class: "VM", reference, record, raw }])
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The VCPUs of a domain, as xend lists them.
+    pub(super) async fn vcpus(&self, uuid: &str) -> Result<Value, CallError> {
+        let within = self.line.call_timeout;
+        let args = [Arg::from(uuid)];
+        let asked =
+            self.line.ask(Use::Calls, "xend.domain.getVCPUInfo", &args, Retry::Read, within);
+        asked.await.map_err(|error| told("VM.get_record", uuid, error))
+    }
+
+    /// The domain of this uuid. xend takes names before uuids, so that a domain whose name is
+    /// another's uuid would be taken for it: what comes back is looked at.
+    async fn read(&self, uuid: &str, full: i64) -> Result<(Value, Sxp), CallError> {
+        let args = [Arg::from(uuid), Arg::Int(full)];
+        let within = self.line.call_timeout;
+        let asked = self.line.ask(Use::Calls, "xend.domain", &args, Retry::Read, within).await;
+        let value = asked.map_err(|error| told("VM.get_record", uuid, error))?;
+        let domain =
+            sxp::domain(value.get()).ok_or_else(|| unfit("no domain", value.get().len()))?;
+        let is_its = domain.text("uuid").map(|found| found.eq_ignore_ascii_case(uuid));
+        match is_its {
+            Some(true) => Ok((value, domain)),
+            Some(false) => {
+                let text = "another domain has this one's uuid for its name".to_owned();
+                let code = "OPERATION_NOT_ALLOWED".to_owned();
+                Err(CallError::Failure(Failure { code, params: vec![text] }))
+            }
+            None => Err(unfit("no domain", value.get().len())),
+        }
+    }
+
+    /// Makes a call of the datamodel, as far as it can be said in this dialect.
+    pub(super) async fn call(&self, call: &str, args: &[Arg]) -> Result<Value, CallError> {
+        let Some((uuid, rest)) = calls::split(args).filter(|_| calls::has(call)) else {
+            let code = "MESSAGE_METHOD_UNKNOWN".to_owned();
+            let failure = Failure { code, params: vec![call.to_owned()] };
+            return Err(CallError::Failure(failure));
+        };
+        let (_, domain) = self.read(uuid, 0).await?;
+        let state = sxp::power_state(&domain);
+        if let Some(wanted) = calls::wanted_state(call)
+            && state != wanted
+        {
+            let params = vec![uuid.to_owned(), wanted.to_owned(), state.to_owned()];
+            let failure = Failure { code: BAD_POWER_STATE.to_owned(), params };
+            return Err(CallError::Failure(failure));
+        }
+        for (method, args) in calls::steps(call, uuid, rest, &domain)? {
+            let within = if calls::takes_long(call) { LONG_CALL } else { self.line.call_timeout };
+            let done = self.line.ask(Use::Calls, method, &args, Retry::Write, within).await;
+            done.map_err(|error| {
+                let mut error = told(call, uuid, error);
+                if let CallError::Failure(failure) = &mut error
+                    && failure.code == BAD_POWER_STATE
+                    && let Some(actual) = failure.params.get_mut(2)
+                {
+                    state.clone_into(actual);
+                }
+                error
+            })?;
+        }
+        Ok(Value::void())
+    }
+
+    /// Asks whether xend is there.
+    pub(super) async fn probe(&self) -> Result<(), CallError> {
+        let within = CHECK_WITHIN.min(self.line.call_timeout);
+        match self.line.ask(Use::Login, "xend.node.info", &[], Retry::Read, within).await {
+            Ok(_) | Err(CallError::Failure(_)) => Ok(()),
+            Err(CallError::Busy(_) | CallError::Timeout(super::Phase::Queue)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn connections(&self) -> Vec<LaneUse> {
+        self.line.used()
+    }
+
+    pub(super) fn description(&self) -> Description {
+        Description {
+            kind: "legacy",
+            product: None,
+            version: None,
+            api_version: None,
+            address: Some(self.line.address()),
+            last_error: self.line.last_error(),
+        }
+    }
+}
+
+fn told(call: &str, uuid: &str, error: CallError) -> CallError {
+    match error {
+        CallError::Failure(failure) => CallError::Failure(proper(call, uuid, failure)),
+        other => other,
+    }
+}

@@ -1,0 +1,171 @@
+//! What a backend gives that does not tell of changes: its records, whenever it is asked.
+
+use std::time::Duration;
+
+use super::{Backend, CallError, Session, Value, Way};
+use super::{Legacy, Xend, legacy, not_there};
+use crate::config::PasswordCheck;
+
+/// How the gateway learns of changes, and how what takes long is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nature {
+    /// The backend tells of changes in events and keeps tasks.
+    Eventful,
+    /// The backend has to be asked again and again, and every call is waited for.
+    Polled,
+}
+
+/// How often a class is worth reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// Changes by itself all the time.
+    Quick,
+    /// Hardly ever changes unless somebody changes it.
+    Slow,
+}
+
+/// An object of a backend that is polled.
+#[derive(Debug)]
+pub struct Found {
+    /// Its class.
+    pub class: &'static str,
+    /// Its ref.
+    pub reference: String,
+    /// Its record as JSON; none when the object has gone.
+    pub record: Option<String>,
+    /// The backend's own form of it, as JSON, where that tells more than the record.
+    pub raw: Option<String>,
+}
+
+impl Backend {
+    /// What sort of backend it is; found out first where that is not known yet.
+    pub async fn nature(&self) -> Result<Nature, CallError> {
+        self.way().await.map(Way::nature)
+    }
+
+    /// The same, if it is known.
+    pub fn known_nature(&self) -> Option<Nature> {
+        self.way.get().map(Way::nature)
+    }
+
+    /// Whether the backend can be asked for this call, if its kind alone decides that.
+    pub fn has(&self, call: &str) -> Option<bool> {
+        match self.way.get()? {
+            Way::Xapi(_) => None,
+            Way::Xend(_) => Some(Xend::has(call)),
+            Way::Legacy(_) => Some(legacy::has(call)),
+        }
+    }
+
+    /// How long a guest may take to shut down or reboot.
+    pub fn guest_timeout(&self) -> Duration {
+        self.config.guest_timeout
+    }
+
+    /// Who checks passwords, as far as that is known.
+    pub fn known_password_check(&self) -> Option<PasswordCheck> {
+        match self.way.get()? {
+            Way::Xapi(_) => Some(PasswordCheck::Backend),
+            Way::Xend(xend) => Some(xend.password_check()),
+            Way::Legacy(_) => Some(PasswordCheck::Users),
+        }
+    }
+
+    /// The classes that a poll of this pace reads.
+    pub fn classes(&self, pace: Pace) -> &'static [&'static str] {
+        match self.way.get() {
+            Some(Way::Xend(_)) => Xend::classes(pace),
+            Some(Way::Legacy(_)) => Legacy::classes(pace),
+            Some(Way::Xapi(_)) | None => &[],
+        }
+    }
+
+    /// Every object of the classes of this pace.
+    pub async fn records(&self, session: &Session, pace: Pace) -> Result<Vec<Found>, CallError> {
+        self.own(session)?;
+        match self.way().await? {
+            Way::Xapi(_) => Ok(Vec::new()),
+            Way::Legacy(legacy) => {
+                let calling = self.tally.begin(Legacy::polls(pace));
+                calling.end(legacy.records(pace).await)
+            }
+            Way::Xend(xend) => {
+                let mut found = Vec::new();
+                for class in Xend::classes(pace) {
+                    let calling = self.tally.begin(&format!("{class}.get_all_records"));
+                    found.append(&mut calling.end(xend.records(session, class).await)?);
+                }
+                Ok(found)
+            }
+        }
+    }
+
+    /// One object and what comes along with it. Without a record it has gone.
+    pub async fn record(
+        &self,
+        session: &Session,
+        class: &'static str,
+        reference: &str,
+    ) -> Result<Vec<Found>, CallError> {
+        self.own(session)?;
+        match self.way().await? {
+            Way::Xapi(_) => Err(not_there("get_record")),
+            Way::Legacy(legacy) if class == "VM" => {
+                self.tally.begin("xend.domain").end(legacy.domain(reference).await)
+            }
+            Way::Legacy(_) => Ok(Vec::new()),
+            Way::Xend(xend) => {
+                let calling = self.tally.begin(&format!("{class}.get_record"));
+                let found = calling.end(xend.record(session, class, reference).await)?;
+                // A VM that was started has other metrics than before.
+                let metrics = found.record.as_deref().filter(|_| class == "VM").and_then(metrics);
+                let mut all = vec![found];
+                if let Some(metrics) = metrics {
+                    match xend.record(session, "VM_metrics", &metrics).await {
+                        Ok(metrics) => all.push(metrics),
+                        // The VM's own record is what matters.
+                        Err(error) => tracing::debug!(%error, "a VM's metrics were not read"),
+                    }
+                }
+                Ok(all)
+            }
+        }
+    }
+
+    /// The VCPUs of a domain as `xend.domain.getVCPUInfo` lists them, where there is such a thing.
+    pub async fn vcpus(&self, session: &Session, uuid: &str) -> Result<Value, CallError> {
+        self.own(session)?;
+        match self.way().await? {
+            Way::Legacy(legacy) => {
+                self.tally.begin("xend.domain.getVCPUInfo").end(legacy.vcpus(uuid).await)
+            }
+            Way::Xapi(_) | Way::Xend(_) => Err(not_there("xend.domain.getVCPUInfo")),
+        }
+    }
+
+    /// Gives back what the gateway itself holds of the backend.
+    pub async fn leave(&self) {
+        if let Some(Way::Xend(xend)) = self.way.get() {
+            xend.leave().await;
+        }
+    }
+}
+
+impl Way {
+    fn nature(&self) -> Nature {
+        match self {
+            Self::Xapi(_) => Nature::Eventful,
+            Self::Xend(_) | Self::Legacy(_) => Nature::Polled,
+        }
+    }
+}
+
+/// The ref of a VM's metrics.
+fn metrics(vm: &str) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Metrics {
+        metrics: Option<String>,
+    }
+    let vm: Metrics = serde_json::from_str(vm).ok()?;
+    vm.metrics.filter(|reference| !reference.is_empty())
+}

@@ -1,0 +1,208 @@
+//! What xm would know of the VMs of a backend.
+//!
+//! A domain of the legacy dialect comes with all that xend says of it. Of the others the records of
+//! the VM and its metrics tell what xm prints, as far as they know it.
+
+use futures_util::stream::{StreamExt, TryStreamExt, iter};
+use serde_json::{Map, Value};
+
+use super::error::OpError;
+use super::reach::Reach;
+use crate::datamodel::{Class, datamodel};
+use crate::inventory::{Object, Snapshot, View};
+use crate::wire::Limits;
+use crate::wire::sxp::{self, Sxp};
+use crate::xm::{Affinity, Domain, Vcpu};
+
+const MIB: i64 = 1 << 20;
+
+/// Domains whose VCPUs are asked for at once.
+const AT_ONCE: usize = 4;
+
+/// Words for a domain's state, in the order of xm's flags.
+const FLAGS: [(&str, char); 6] = [
+    ("running", 'r'),
+    ("blocked", 'b'),
+    ("paused", 'p'),
+    ("shutdown", 's'),
+    ("crashed", 'c'),
+    ("dying", 'd'),
+];
+
+/// The VMs of a backend as xm knows them, in no order.
+pub fn domains(reach: &Reach) -> Result<Vec<Domain>, OpError> {
+    let snapshot = reach.snapshot()?;
+    let vms = snapshot.view(class("VM"), View::Plain).iter();
+    Ok(vms.map(|vm| domain(&snapshot, vm)).collect())
+}
+
+/// How many physical CPUs the backend's host has.
+pub fn host_cpus(reach: &Reach) -> Option<i64> {
+    let snapshot = reach.snapshot().ok()?;
+    let host = record(snapshot.class(class("host").id).iter().next()?);
+    let count = host.get("cpu_configuration").and_then(|cpus| cpus.get("nr_cpus"));
+    int(count.or_else(|| host.get("cpu_info").and_then(|cpus| cpus.get("cpu_count"))))
+}
+
+/// Asks for the virtual CPUs of those domains of a legacy backend that the mirror has.
+pub async fn ask_for_vcpus(reach: &Reach, domains: Vec<Domain>) -> Result<Vec<Domain>, OpError> {
+    let backend = reach.mirror.backend();
+    if backend.description().kind != "legacy" {
+        return Ok(domains);
+    }
+    let asked = iter(domains).map(async |mut domain| {
+        let info = backend.vcpus(&reach.session, &domain.uuid).await?;
+        if let Ok(info) = sxp::read(info.get().as_bytes(), Limits::default()) {
+            domain.set_vcpus(&info);
+        }
+        Ok::<_, OpError>(domain)
+    });
+    asked.buffered(AT_ONCE).try_collect().await
+}
+
+fn class(name: &str) -> &'static Class {
+    datamodel().class(name).expect("a class of the datamodel")
+}
+
+fn record(object: &Object) -> Map<String, Value> {
+    serde_json::from_slice(object.record().json()).unwrap_or_default()
+}
+
+fn domain(snapshot: &Snapshot, vm: &Object) -> Domain {
+    let raw = vm.raw().and_then(|raw| sxp::read(raw.as_bytes(), Limits::default()).ok());
+    if let Some(sxp) = raw {
+        return Domain::from_sxp(sxp);
+    }
+    let metrics = vm.record().uuid(vm.class(), "metrics");
+    let metrics = metrics.and_then(|uuid| snapshot.object(class("VM_metrics").id, &uuid));
+    let metrics = metrics.map(|metrics| record(metrics)).unwrap_or_default();
+    of_records(&record(vm), &metrics)
+}
+
+fn of_records(vm: &Map<String, Value>, metrics: &Map<String, Value>) -> Domain {
+    let text = |name: &str| vm.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let mib = |value: Option<&Value>| int(value).map(|bytes| bytes / MIB);
+    let power_state = text("power_state");
+    let domid = int(vm.get("domid")).filter(|domid| *domid >= 0);
+    let is_up = domid.is_some();
+    let actual = mib(metrics.get("memory_actual")).filter(|memory| is_up && *memory > 0);
+    let configured = mib(vm.get("memory_dynamic_max")).or_else(|| mib(vm.get("memory_static_max")));
+    let memory = actual.or(configured).unwrap_or_default();
+    let online = int(metrics.get("VCPUs_number")).filter(|count| is_up && *count > 0);
+    let vcpus = online.or_else(|| int(vm.get("VCPUs_max"))).unwrap_or_default();
+    let flags = if is_up { flags(&power_state, metrics.get("state")) } else { String::new() };
+    let mut sxp = vec![Sxp::from("domain")];
+    if let Some(domid) = domid {
+        sxp.push(Sxp::pair("domid", domid));
+    }
+    sxp.extend([
+        Sxp::pair("uuid", text("uuid")),
+        Sxp::pair("name", text("name_label")),
+        Sxp::pair("vcpus", int(vm.get("VCPUs_max")).unwrap_or_default()),
+        Sxp::pair("maxmem", mib(vm.get("memory_static_max")).unwrap_or_default()),
+        Sxp::pair("memory", memory),
+        Sxp::pair("on_poweroff", text("actions_after_shutdown")),
+        Sxp::pair("on_reboot", text("actions_after_reboot")),
+        Sxp::pair("on_crash", text("actions_after_crash")),
+    ]);
+    if is_up {
+        sxp.push(Sxp::pair("state", flags.as_str()));
+    }
+    Domain {
+        name: text("name_label"),
+        id: domid.map(|domid| domid.to_string()).unwrap_or_default(),
+        uuid: text("uuid"),
+        power_state,
+        memory: memory.to_string(),
+        vcpus: vcpus.to_string(),
+        flags,
+        cpu_time: metrics.get("cpu_time").and_then(Value::as_f64),
+        label: text("security_label"),
+        sxp: Sxp::List(sxp),
+        vcpu_list: (0..vcpus.clamp(0, 4096)).map(|number| vcpu(number, is_up, metrics)).collect(),
+    }
+}
+
+/// xm's flags: each in its place, or a dash.
+fn flags(power_state: &str, state: Option<&Value>) -> String {
+    let words: Vec<&str> =
+        state.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    let own = power_state.to_ascii_lowercase();
+    // A guest that the backend says nothing more of is what its power state says.
+    let words = if words.iter().any(|word| FLAGS.iter().any(|(flag, _)| flag == word)) {
+        words
+    } else {
+        vec![own.as_str()]
+    };
+    FLAGS.iter().map(|(word, flag)| if words.contains(word) { *flag } else { '-' }).collect()
+}
+
+fn vcpu(number: i64, is_up: bool, metrics: &Map<String, Value>) -> Vcpu {
+    let key = number.to_string();
+    let of = |field: &str| metrics.get(field).and_then(|map| map.get(&key));
+    let flags: Vec<&str> = match of("VCPUs_flags") {
+        Some(Value::Array(flags)) => flags.iter().filter_map(Value::as_str).collect(),
+        Some(Value::String(flags)) => flags.split(',').collect(),
+        _ => Vec::new(),
+    };
+    let map = metrics.get("VCPUs_params").and_then(|map| map.get(format!("cpumap{number}")));
+    let cpus = map.and_then(Value::as_str).map(|cpus| {
+        cpus.split(',').filter_map(|cpu| cpu.trim().parse().ok()).collect::<Vec<i64>>()
+    });
+    Vcpu {
+        number: key.clone(),
+        cpu: int(of("VCPUs_CPU")).filter(|_| is_up).unwrap_or(-1),
+        online: flags.contains(&"online"),
+        blocked: flags.contains(&"blocked"),
+        running: flags.contains(&"running"),
+        cpu_time: None,
+        affinity: cpus.map_or(Affinity::Unknown, Affinity::Cpus),
+    }
+}
+
+/// An int, or the text of one.
+fn int(value: Option<&Value>) -> Option<i64> {
+    match value? {
+        Value::Number(number) => number.as_i64(),
+        Value::String(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn of(vm: Value, metrics: Value) -> Domain {
+        let map = |value: Value| value.as_object().cloned().expect("an object");
+        of_records(&map(vm), &map(metrics))
+    }
+
+    #[test]
+    fn records_tell_what_xm_prints() {
+        let vm = json!({"uuid": "u", "name_label": "web01", "power_state": "Running", "domid": 3,
+            "VCPUs_max": 2, "memory_static_max": 512 * MIB, "memory_dynamic_max": 512 * MIB});
+        let metrics = json!({"memory_actual": 256 * MIB, "VCPUs_number": 1, "state": ["blocked"],
+            "VCPUs_CPU": {"0": 7}, "VCPUs_flags": {"0": ["blocked", "online"]},
+            "VCPUs_params": {"cpumap0": "0,1"}});
+        let domain = of(vm.clone(), metrics);
+        assert_eq!((&*domain.id, &*domain.memory, &*domain.vcpus), ("3", "256", "1"));
+        assert_eq!((&*domain.flags, domain.cpu_time), ("-b----", None));
+        let vcpu = &domain.vcpu_list[0];
+        assert!(vcpu.cpu == 7 && vcpu.online && vcpu.blocked && !vcpu.running);
+        assert_eq!(vcpu.affinity, Affinity::Cpus(vec![0, 1]));
+        // XAPI tells less.
+        let domain = of(vm, json!({"memory_actual": 256 * MIB, "state": []}));
+        assert_eq!((&*domain.flags, &*domain.vcpus), ("r-----", "2"));
+        assert_eq!(domain.vcpu_list[0].affinity, Affinity::Unknown);
+        let halted = of(
+            json!({"name_label": "h", "power_state": "Halted", "domid": -1, "VCPUs_max": 2,
+                "memory_dynamic_max": 64 * MIB}),
+            json!({"memory_actual": 0, "VCPUs_number": 0}),
+        );
+        assert_eq!((&*halted.id, &*halted.flags), ("", ""));
+        assert_eq!((&*halted.memory, &*halted.vcpus), ("64", "2"));
+    }
+}

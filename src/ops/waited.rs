@@ -1,0 +1,172 @@
+//! What takes long, on backends that keep no tasks: the gateway waits itself, in a task of its own.
+//!
+//! xend returns from some calls before the guest has done anything: a shutdown asked of a guest is
+//! done when the VM's state says so, or it is not done when the time for that is up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+use super::arguments::Arguments;
+use super::error::{Failure, OpError};
+use super::reach::{Reach, Touched};
+use super::tasks::{Broken, Flow, Tasks};
+use super::typed;
+use crate::datamodel::{Call, Class, datamodel};
+use crate::wire::Arg;
+
+/// How often a guest is looked at that is to do something.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What a guest is to have done before a call counts as done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Awaited {
+    /// It has ended, or has begun anew because it is configured to.
+    End,
+    /// It has begun anew, or ended because it is configured to.
+    NewBeginning,
+}
+
+/// What tells whether it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Life {
+    power_state: String,
+    domid: Option<i64>,
+}
+
+/// Starts a call and waits for its end, as a task.
+pub(super) fn start(
+    reach: &Reach,
+    call: &'static Call,
+    arguments: Arguments,
+    tasks: &Arc<Tasks>,
+) -> Result<Uuid, OpError> {
+    let name = format!("Async.{}", call.wire_name);
+    tasks.run(reach, &name, |flow| async move {
+        carry_out(&flow, call, &arguments).await.map_err(Broken::from)
+    })
+}
+
+async fn carry_out(
+    flow: &Flow,
+    call: &'static Call,
+    arguments: &Arguments,
+) -> Result<Value, OpError> {
+    let reach = &flow.reach;
+    let own = own(call, arguments);
+    let before = own.as_ref().and_then(|(class, reference)| life(reach, class, reference));
+    let value = reach.send(call, &call.wire_name, arguments).await;
+    // What was done shows to whoever learns that it is done; what failed may have done half.
+    if let Some((class, reference)) = &own {
+        let _ = reach.settle(Touched::Object(class, reference)).await;
+    }
+    let value = value?;
+    if let (Some(awaited), Some((class, reference))) = (Awaited::of(call), &own) {
+        awaited.come(flow, class, reference, before).await?;
+    }
+    match &call.result {
+        None => Ok(Value::Null),
+        Some(ty) => {
+            let shown = typed::shown(reach, ty, &value).await?;
+            Ok(serde_json::from_slice(&shown).unwrap_or_default())
+        }
+    }
+}
+
+/// The class and the ref of the object that a call is made on.
+fn own(call: &Call, arguments: &Arguments) -> Option<(&'static Class, String)> {
+    let class = datamodel().class(call.wire_name.split_once('.')?.0)?;
+    match arguments.values.first()? {
+        Arg::String(reference) => Some((class, reference.clone())),
+        _ => None,
+    }
+}
+
+/// How the VM of this ref stands; `None` when it is not there.
+fn life(reach: &Reach, class: &Class, reference: &str) -> Option<Life> {
+    let (class_id, uuid) = reach.mirror.resolve(reference).filter(|(id, _)| *id == class.id)?;
+    let object = reach.snapshot().ok()?.object(class_id, &uuid)?.clone();
+    let domid = object.record().field_named(class, "domid");
+    Some(Life {
+        power_state: object.record().text(class, "power_state")?.to_owned(),
+        domid: domid.and_then(|json| serde_json::from_slice(json).ok()),
+    })
+}
+
+impl Awaited {
+    fn of(call: &Call) -> Option<Self> {
+        match call.wire_name.as_str() {
+            "VM.clean_shutdown" => Some(Self::End),
+            "VM.clean_reboot" => Some(Self::NewBeginning),
+            _ => None,
+        }
+    }
+
+    /// Whether it has come. A VM that is gone has certainly ended.
+    fn has_come(self, before: Option<&Life>, now: Option<&Life>) -> bool {
+        let Some(now) = now else { return true };
+        let another = before.is_some_and(|before| before.domid != now.domid);
+        let ended = matches!(now.power_state.as_str(), "Halted" | "Crashed");
+        match self {
+            Self::End => ended || another,
+            // Between the two domains of a reboot there may be none.
+            Self::NewBeginning => another && now.power_state == "Running",
+        }
+    }
+
+    /// Waits until it has come; a failure when that takes too long.
+    async fn come(
+        self,
+        flow: &Flow,
+        class: &Class,
+        reference: &str,
+        before: Option<Life>,
+    ) -> Result<(), OpError> {
+        let reach = &flow.reach;
+        let patience = reach.mirror.backend().guest_timeout();
+        let until = Instant::now() + patience;
+        while !self.has_come(before.as_ref(), life(reach, class, reference).as_ref()) {
+            if flow.check().is_err() {
+                return Err(OpError::Cancelled);
+            }
+            let now = Instant::now();
+            if now >= until {
+                let seconds = patience.as_secs_f64().to_string();
+                let params = vec![reference.to_owned(), seconds];
+                let failure = Failure { code: "VM_SHUTDOWN_TIMEOUT".to_owned(), params };
+                return Err(OpError::Failure { failure, pointer: None }.shown(&reach.mirror));
+            }
+            sleep(LOOK_EVERY.min(until - now)).await;
+            let _ = reach.settle(Touched::Object(class, reference)).await;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn life(power_state: &str, domid: i64) -> Life {
+        Life { power_state: power_state.to_owned(), domid: Some(domid) }
+    }
+
+    #[test]
+    fn a_guest_has_acted_when_its_state_or_its_domain_is_another() {
+        let before = life("Running", 3);
+        let come = |awaited: Awaited, now: Option<&Life>| awaited.has_come(Some(&before), now);
+        let (end, anew) = (Awaited::End, Awaited::NewBeginning);
+        assert!(!come(end, Some(&before)) && !come(anew, Some(&before)));
+        assert!(!come(end, Some(&life("Paused", 3))));
+        for ended in [life("Halted", -1), life("Halted", 3), life("Crashed", 3)] {
+            assert!(come(end, Some(&ended)), "{ended:?}");
+        }
+        assert!(come(end, Some(&life("Running", 4))), "on_poweroff = restart");
+        assert!(come(anew, Some(&life("Running", 4))));
+        assert!(!come(anew, Some(&life("Halted", -1))), "between two domains");
+        assert!(come(end, None) && come(anew, None), "gone");
+    }
+}
