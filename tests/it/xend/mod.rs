@@ -3,6 +3,7 @@
 mod actions;
 mod load;
 mod logins;
+mod measured;
 mod replay;
 mod server;
 mod views;
