@@ -6,6 +6,7 @@
 mod check;
 mod demo;
 mod hash_password;
+mod healthcheck;
 mod logging;
 mod serve;
 mod simulate;
@@ -49,6 +50,8 @@ enum Command {
         /// The configuration.
         file: PathBuf,
     },
+    /// Ask the gateway of this machine how it is: exit status 0 when it is well, 1 when not.
+    Healthcheck(Healthcheck),
     /// Run a simulated pool alone, for whoever writes clients of the Xen-API.
     Sim(Simulation),
     /// Hash a password for [[users]]: the password from standard input or a prompt, the hash on
@@ -82,6 +85,21 @@ struct Source {
     /// xm's own configuration: the xend that it names, called `xend`.
     #[arg(long, value_name = "FILE")]
     xm_config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Healthcheck {
+    /// The configuration, which says where the gateway listens and whether with TLS.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Where it listens, whatever the configuration says.
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<SocketAddr>,
+
+    /// Ask whether logins can be taken (/readyz), not only whether the process lives (/livez).
+    #[arg(long)]
+    ready: bool,
 }
 
 #[derive(Debug, Args)]
@@ -139,6 +157,8 @@ enum Failed {
     Password(io::Error),
     #[error(transparent)]
     Hash(#[from] HashError),
+    #[error("the gateway at {address} is not well: {why}")]
+    Unhealthy { address: SocketAddr, why: String },
     #[error("cannot watch for signals: {0}")]
     Signals(io::Error),
     #[error("cannot start: {0}")]
@@ -153,6 +173,7 @@ pub fn run() -> ExitCode {
         Command::Serve(serve) => on_runtime(serve::run(serve)),
         Command::Demo(demo) if demo.xend => on_runtime(demo::run_xend(demo.simulated)),
         Command::Demo(demo) => on_runtime(demo::run(demo.simulated)),
+        Command::Healthcheck(check) => on_runtime(healthcheck::run(check)),
         Command::Sim(sim) if sim.xend => on_runtime(simulate::run_xend(sim.simulated)),
         Command::Sim(sim) => on_runtime(simulate::run(sim.simulated)),
         Command::CheckConfig { file } => check::run(&file).map(|()| say("ok")),

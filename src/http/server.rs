@@ -35,6 +35,7 @@ use tower::ServiceExt;
 
 use super::request_id::RequestId;
 use super::shell::{Malformed, Shell, Stack, Unsent, finish_outside};
+use super::telemetry::Telemetry;
 use crate::config::Limits;
 use passing::{Passing, Turns};
 use patience::Patience;
@@ -62,6 +63,8 @@ pub struct Server {
     pub shell: Shell,
     /// What is taken.
     pub limits: Limits,
+    /// Where connections are counted.
+    pub telemetry: Arc<Telemetry>,
 }
 
 /// What connections share.
@@ -89,7 +92,7 @@ impl fmt::Debug for Server {
 impl Server {
     /// Serves until `stop`, then lets what runs finish within `shutdown_grace`.
     pub async fn run(self, stop: CancellationToken) {
-        let Self { listener, tls, shell, limits } = self;
+        let Self { listener, tls, shell, limits, telemetry } = self;
         let protocols = Arc::new(Protocols {
             builder: builder(&limits),
             tls,
@@ -108,12 +111,14 @@ impl Server {
                 let slot = slots.clone().acquire_owned().await;
                 let slot = slot.expect("nobody closes this semaphore");
                 let (stream, peer) = accept(&listener).await;
+                telemetry.accepted.inc();
+                let open = telemetry.connections.hold();
                 let unsent = Arc::<Unsent>::default();
                 let stack = shell.for_connection(peer, unsent.clone());
                 let (protocols, service) = (protocols.clone(), Service { stack, unsent });
                 connections.spawn(async move {
                     protocols.serve(stream, peer, service).await;
-                    drop(slot);
+                    drop((open, slot));
                 });
             }
         };

@@ -18,7 +18,9 @@ mod tests;
 pub(crate) use body::Reply;
 pub(crate) use endpoint::Endpoint;
 pub(crate) use get::Got;
+pub use lane::LaneUse;
 pub(crate) use lane::Slot;
+pub use tls::connector;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -214,6 +216,11 @@ impl Connections {
             owed: false,
         };
         self.exchange(slot, endpoint, post, terms, true).await
+    }
+
+    /// How they are used.
+    pub(crate) fn used(&self) -> [LaneUse; 3] {
+        [self.calls.used("calls"), self.sync.used("sync"), self.login.used("login")]
     }
 
     /// The largest reply a call may have.
