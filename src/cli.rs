@@ -6,6 +6,7 @@
 mod check;
 mod demo;
 mod hash_password;
+mod list;
 mod logging;
 mod serve;
 mod simulate;
@@ -49,6 +50,9 @@ enum Command {
         /// The configuration.
         file: PathBuf,
     },
+    /// Print the VMs of a running gateway as `xm list` prints them, and end as xm ends: with 3 for a
+    /// name that no VM has, with 1 for what went wrong otherwise.
+    List(list::List),
     /// Run a simulated pool alone, for whoever writes clients of the Xen-API.
     Sim(Simulation),
     /// Hash a password for [[users]]: the password from standard input or a prompt, the hash on
@@ -139,6 +143,8 @@ enum Failed {
     Password(io::Error),
     #[error(transparent)]
     Hash(#[from] HashError),
+    #[error(transparent)]
+    List(#[from] list::ListError),
     #[error("cannot watch for signals: {0}")]
     Signals(io::Error),
     #[error("cannot start: {0}")]
@@ -147,7 +153,15 @@ enum Failed {
 
 /// Does what the command line says.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Scripts know xm's codes.
+        Err(wrong) if wrong.use_stderr() && is_list() => {
+            let _ = wrong.print();
+            return ExitCode::FAILURE;
+        }
+        Err(wrong) => wrong.exit(),
+    };
     logging::start(cli.log_format);
     let done = match cli.command {
         Command::Serve(serve) => on_runtime(serve::run(serve)),
@@ -155,6 +169,7 @@ pub fn run() -> ExitCode {
         Command::Demo(demo) => on_runtime(demo::run(demo.simulated)),
         Command::Sim(sim) if sim.xend => on_runtime(simulate::run_xend(sim.simulated)),
         Command::Sim(sim) => on_runtime(simulate::run(sim.simulated)),
+        Command::List(list) => list::run(list),
         Command::CheckConfig { file } => check::run(&file).map(|()| say("ok")),
         Command::HashPassword => hash_password::run(),
         Command::Openapi => {
@@ -164,12 +179,22 @@ pub fn run() -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
+        Err(Failed::List(error)) => {
+            // In xm's words, and with its codes.
+            let _ = writeln!(io::stderr(), "Error: {error}");
+            ExitCode::from(error.code())
+        }
         Err(failed) => {
             // Not a log line: whoever typed the command reads it.
             let _ = writeln!(io::stderr(), "xengate: {failed}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whether `xengate list` was typed, whatever follows.
+fn is_list() -> bool {
+    std::env::args_os().nth(1).is_some_and(|command| command == "list")
 }
 
 fn on_runtime(command: impl Future<Output = Result<(), Failed>>) -> Result<(), Failed> {

@@ -10,6 +10,7 @@ mod endpoint;
 mod get;
 mod lane;
 mod live;
+mod once;
 mod tls;
 
 #[cfg(test)]
@@ -19,6 +20,7 @@ pub(crate) use body::Reply;
 pub(crate) use endpoint::Endpoint;
 pub(crate) use get::Got;
 pub(crate) use lane::Slot;
+pub(crate) use once::{AskError, Server};
 
 use std::sync::Arc;
 use std::time::Duration;
