@@ -10,6 +10,7 @@ mod endpoint;
 mod get;
 mod lane;
 mod live;
+mod once;
 mod tls;
 
 #[cfg(test)]
@@ -21,6 +22,7 @@ pub(crate) use get::Got;
 pub use lane::LaneUse;
 pub(crate) use lane::Slot;
 pub use tls::connector;
+pub(crate) use once::{AskError, Server};
 
 use std::sync::Arc;
 use std::time::Duration;
