@@ -71,7 +71,7 @@ pub struct Gateway {
     /// Orders that are kept for the pages to come.
     pub pins: pins::Pins,
     /// Who may change a version of an object now.
-    pub turns: turns::Turns,
+    pub turns: Arc<turns::Turns>,
     /// The gateway is about to end.
     pub stopping: CancellationToken,
 }
@@ -97,7 +97,7 @@ impl Gateway {
             authority,
             tasks: Tasks::new(),
             pins: pins::Pins::default(),
-            turns: turns::Turns::default(),
+            turns: Arc::default(),
             bodies,
             events,
             boot_id: boot_id.into(),
