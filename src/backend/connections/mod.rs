@@ -21,8 +21,8 @@ pub(crate) use endpoint::Endpoint;
 pub(crate) use get::Got;
 pub use lane::LaneUse;
 pub(crate) use lane::Slot;
-pub use tls::connector;
 pub(crate) use once::{AskError, Server};
+pub use tls::connector;
 
 use std::sync::Arc;
 use std::time::Duration;
