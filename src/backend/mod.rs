@@ -27,6 +27,8 @@ pub use error::{
     BackendError, BadReply, Busy, CallError, Fault, Misconfigured, Phase, Reason, Unreachable,
     Unsendable,
 };
+// For the command line, which asks a gateway in the way that backends are asked.
+pub(crate) use connections::{AskError, Server};
 pub use rrd::{Handler, RrdRequest};
 pub use session::{Access, Permissions, Session};
 pub use tally::CallCounts;

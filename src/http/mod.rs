@@ -77,7 +77,7 @@ pub struct Gateway {
     /// Orders that are kept for the pages to come.
     pub pins: pins::Pins,
     /// Who may change a version of an object now.
-    pub turns: turns::Turns,
+    pub turns: Arc<turns::Turns>,
     /// The gateway is about to end.
     pub stopping: CancellationToken,
 }
@@ -111,7 +111,7 @@ impl Gateway {
             tasks: Tasks::new(),
             telemetry,
             pins: pins::Pins::default(),
-            turns: turns::Turns::default(),
+            turns: Arc::default(),
             bodies,
             events,
             boot_id: boot_id.into(),

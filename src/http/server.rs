@@ -6,6 +6,7 @@
 //! `write_timeout`. A connection that becomes a WebSocket gives its place back: it has one among
 //! the event streams, which have limits of their own.
 
+mod passing;
 mod patience;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
@@ -35,6 +37,7 @@ use super::request_id::RequestId;
 use super::shell::{Malformed, Shell, Stack, Unsent, finish_outside};
 use super::telemetry::Telemetry;
 use crate::config::Limits;
+use passing::{Passing, Turns};
 use patience::Patience;
 
 /// How long accepting pauses when the system has no sockets left to give.
@@ -68,6 +71,7 @@ pub struct Server {
 struct Protocols {
     builder: auto::Builder<TokioExecutor>,
     tls: Option<TlsAcceptor>,
+    turns: Turns,
     first_request: Duration,
     write_timeout: Duration,
     stop: CancellationToken,
@@ -92,6 +96,7 @@ impl Server {
         let protocols = Arc::new(Protocols {
             builder: builder(&limits),
             tls,
+            turns: Turns::of(Handle::current().metrics().num_workers()),
             first_request: limits.header_timeout,
             write_timeout: limits.write_timeout,
             stop: stop.clone(),
@@ -250,6 +255,7 @@ impl Protocols {
                 }
             })
         };
+        let stream = Passing::new(stream, &self.turns);
         let mut connection =
             pin!(self.builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
         let mut stopped = pin!(self.stop.cancelled());

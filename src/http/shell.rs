@@ -30,6 +30,7 @@ use tower_http::cors::Cors;
 
 use super::bodies::{Bodies, Shared as SharedBody};
 use super::cors;
+use super::extract::without_body;
 use super::problem::{Code, Problem};
 use super::reading::Reading;
 use super::request_id::{self, RequestId};
@@ -251,6 +252,12 @@ impl Shared {
         request.extensions_mut().insert(Arrival { peer, request_id, reading });
         let mut routes = self.routes.clone();
         let answer = async {
+            if takes_no_body(request.method()) && !request.body().is_end_stream() {
+                request = match without_body(request).await {
+                    Ok(request) => request,
+                    Err(problem) => return Ok(problem.into_response()),
+                };
+            }
             let response = Service::call(&mut routes, request).await?;
             Ok::<_, Infallible>(encode(&self.bodies, wish, response).await)
         };
@@ -285,6 +292,12 @@ impl Shared {
         let detail = format!("the body is over {} bytes", self.max_body);
         Problem::new(Code::BodyTooLarge, detail)
     }
+}
+
+/// Whether no path takes a body with this method; those that take none with another say so
+/// themselves.
+fn takes_no_body(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::DELETE)
 }
 
 fn is_always<B>(request: &Request<B>) -> bool {

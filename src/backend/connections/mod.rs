@@ -10,6 +10,7 @@ mod endpoint;
 mod get;
 mod lane;
 mod live;
+mod once;
 mod tls;
 
 #[cfg(test)]
@@ -20,6 +21,7 @@ pub(crate) use endpoint::Endpoint;
 pub(crate) use get::Got;
 pub use lane::LaneUse;
 pub(crate) use lane::Slot;
+pub(crate) use once::{AskError, Server};
 pub use tls::connector;
 
 use std::sync::Arc;

@@ -54,6 +54,8 @@ pub(super) const BAD_REQUEST: Failure = own(
         Code::BadParameter,
         Code::MalformedUuid,
         Code::MalformedJson,
+        Code::DuplicateField,
+        Code::UnexpectedBody,
     ],
     "The request is malformed; the detail names what.",
 );

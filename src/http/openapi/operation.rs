@@ -77,6 +77,11 @@ fn call_named(name: &str) -> &'static Call {
 }
 
 impl Operation {
+    /// Whether it takes a body.
+    pub fn has_body(&self) -> bool {
+        self.body.is_some()
+    }
+
     /// An operation of the gateway's own, for anyone who is logged in; the rest is filled in over
     /// it.
     pub(super) fn own(method: HttpMethod, path: &str, id: &str, tag: &str, summary: &str) -> Self {

@@ -17,6 +17,10 @@ pub enum Code {
     MalformedUuid,
     /// A body that is not JSON.
     MalformedJson,
+    /// A field that the body has twice.
+    DuplicateField,
+    /// A body where none is taken.
+    UnexpectedBody,
     /// No token came with the request.
     TokenRequired,
     /// The token is wrong, expired or its session has ended.
@@ -104,6 +108,8 @@ impl Code {
         Self::BadParameter,
         Self::MalformedUuid,
         Self::MalformedJson,
+        Self::DuplicateField,
+        Self::UnexpectedBody,
         Self::TokenRequired,
         Self::InvalidToken,
         Self::LoginRefused,
@@ -159,6 +165,12 @@ impl Code {
             }
             Self::MalformedUuid => ("MALFORMED_UUID", StatusCode::BAD_REQUEST, "Malformed uuid"),
             Self::MalformedJson => ("MALFORMED_JSON", StatusCode::BAD_REQUEST, "Malformed JSON"),
+            Self::DuplicateField => {
+                ("DUPLICATE_FIELD", StatusCode::BAD_REQUEST, "Field given twice")
+            }
+            Self::UnexpectedBody => {
+                ("UNEXPECTED_BODY", StatusCode::BAD_REQUEST, "This operation takes no body")
+            }
             Self::TokenRequired => {
                 ("TOKEN_REQUIRED", StatusCode::UNAUTHORIZED, "A bearer token is required")
             }

@@ -67,7 +67,8 @@ async fn print(gateway: &Arc<Gateway>, parts: &mut Parts) -> Result<Response, Pr
         all.append(&mut known);
     }
     let text = xm::list(asked.view, &asked.wanted, &all, cpus).map_err(|NoSuchDomain(name)| {
-        Problem::new(Code::NotFound, NoSuchDomain(name).to_string())
+        let problem = Problem::new(Code::NotFound, NoSuchDomain(name.clone()).to_string());
+        problem.with_params([name])
     })?;
     let mut response = Body::from(text).into_response();
     let text = HeaderValue::from_static("text/plain; charset=utf-8");
