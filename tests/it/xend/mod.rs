@@ -6,6 +6,7 @@ mod load;
 mod logins;
 mod replay;
 mod server;
+mod simulated;
 mod views;
 
 use argon2::password_hash::{PasswordHasher, SaltString};
