@@ -6,6 +6,7 @@
 mod check;
 mod demo;
 mod hash_password;
+mod healthcheck;
 mod list;
 mod logging;
 mod serve;
@@ -50,6 +51,8 @@ enum Command {
         /// The configuration.
         file: PathBuf,
     },
+    /// Ask the gateway of this machine how it is: exit status 0 when it is well, 1 when not.
+    Healthcheck(Healthcheck),
     /// Print the VMs of a running gateway as `xm list` prints them, and end as xm ends: with 3 for a
     /// name that no VM has, with 1 for what went wrong otherwise.
     List(list::List),
@@ -86,6 +89,21 @@ struct Source {
     /// xm's own configuration: the xend that it names, called `xend`.
     #[arg(long, value_name = "FILE")]
     xm_config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Healthcheck {
+    /// The configuration, which says where the gateway listens and whether with TLS.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Where it listens, whatever the configuration says.
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<SocketAddr>,
+
+    /// Ask whether logins can be taken (/readyz), not only whether the process lives (/livez).
+    #[arg(long)]
+    ready: bool,
 }
 
 #[derive(Debug, Args)]
@@ -143,6 +161,8 @@ enum Failed {
     Password(io::Error),
     #[error(transparent)]
     Hash(#[from] HashError),
+    #[error("the gateway at {address} is not well: {why}")]
+    Unhealthy { address: SocketAddr, why: String },
     #[error(transparent)]
     List(#[from] list::ListError),
     #[error("cannot watch for signals: {0}")]
@@ -167,6 +187,7 @@ pub fn run() -> ExitCode {
         Command::Serve(serve) => on_runtime(serve::run(serve)),
         Command::Demo(demo) if demo.xend => on_runtime(demo::run_xend(demo.simulated)),
         Command::Demo(demo) => on_runtime(demo::run(demo.simulated)),
+        Command::Healthcheck(check) => on_runtime(healthcheck::run(check)),
         Command::Sim(sim) if sim.xend => on_runtime(simulate::run_xend(sim.simulated)),
         Command::Sim(sim) => on_runtime(simulate::run(sim.simulated)),
         Command::List(list) => list::run(list),

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use clap::Args;
 use form_urlencoded::Serializer;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderValue, Method, Request, Response, Uri};
 use http_body_util::Full;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -89,7 +89,7 @@ pub(super) enum ListError {
     NoAnswer(AskError),
     /// Whoever answers is no gateway.
     #[error("this is no answer of a gateway (HTTP status {0})")]
-    Odd(StatusCode),
+    Odd(http::StatusCode),
     /// In xm's words.
     #[error("{0}")]
     NoSuchDomain(String),
@@ -228,7 +228,7 @@ impl Gateway {
         let mut request = request?;
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static("text/plain"));
         let answer = self.server.ask(request, LIST_WITHIN, LONGEST_LIST).await?;
-        if answer.status() != StatusCode::OK || !is_of_type(&answer, "text/plain") {
+        if answer.status() != http::StatusCode::OK || !is_of_type(&answer, "text/plain") {
             return Err(refusal(&answer));
         }
         for (header, what) in [("xen-stale", "out of date"), ("xen-partial", "left out")] {
@@ -259,7 +259,7 @@ impl Gateway {
         *request.body_mut() = Full::from(body.to_string());
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let answer = self.server.ask(request, LOGIN_WITHIN, LONGEST_ANSWER).await?;
-        if answer.status() != StatusCode::CREATED {
+        if answer.status() != http::StatusCode::CREATED {
             return Err(refusal(&answer));
         }
         let created: Result<Created, _> = serde_json::from_slice(answer.body());
@@ -398,7 +398,7 @@ mod tests {
     fn a_problem_is_told_in_its_own_words_and_with_xms_code() {
         let refused = |media_type: &'static str, body: &str| {
             let mut answer = Response::new(body.as_bytes().to_vec());
-            *answer.status_mut() = StatusCode::NOT_FOUND;
+            *answer.status_mut() = http::StatusCode::NOT_FOUND;
             answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
             let error = refusal(&answer);
             (error.code(), error.to_string())

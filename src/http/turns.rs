@@ -3,12 +3,20 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
 use uuid::Uuid;
 
+use super::Gateway;
+use super::validators::Validators;
 use crate::datamodel::ClassId;
+use crate::ops::{Reach, Settled};
+
+/// How long a turn is kept after its answer, for what came of the write to show. Where nothing
+/// shows for that long, the object is what it was, and the next may have it.
+const KEPT_FOR: Duration = Duration::from_secs(30);
 
 type Key = (ClassId, Uuid);
 
@@ -18,25 +26,51 @@ pub struct Turns(Mutex<HashMap<Key, Arc<tokio::sync::Mutex<()>>>>);
 
 /// A turn, until it is dropped.
 #[derive(Debug)]
-pub struct Turn<'a> {
-    turns: &'a Turns,
+pub struct Turn {
+    turns: Arc<Turns>,
     key: Key,
     guard: Option<OwnedMutexGuard<()>>,
 }
 
+/// A turn of a write that is under way; nothing where the request has no conditions, for those do
+/// not ask which version they change.
+#[derive(Debug)]
+pub struct Claim(Option<Claimed>);
+
+#[derive(Debug)]
+struct Claimed {
+    turn: Turn,
+    reach: Reach,
+    /// The version that the write is about.
+    before: Option<u64>,
+}
+
 impl Turns {
     /// Waits for a turn at this object.
-    pub async fn of(&self, class: ClassId, uuid: Uuid) -> Turn<'_> {
+    pub async fn of(self: &Arc<Self>, class: ClassId, uuid: Uuid) -> Turn {
         let key = (class, uuid);
         let queue = self.0.lock().entry(key).or_default().clone();
         // Made first: who goes away while waiting cleans up as well.
-        let mut turn = Turn { turns: self, key, guard: None };
+        let mut turn = Turn { turns: self.clone(), key, guard: None };
         turn.guard = Some(queue.lock_owned().await);
         turn
     }
+
+    /// The same for a request with conditions; others need not wait.
+    pub async fn conditional(
+        self: &Arc<Self>,
+        validators: &Validators,
+        class: ClassId,
+        uuid: Uuid,
+    ) -> Option<Turn> {
+        match validators.has_conditions() {
+            true => Some(self.of(class, uuid).await),
+            false => None,
+        }
+    }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Turn {
     fn drop(&mut self) {
         self.guard = None;
         let mut queues = self.turns.0.lock();
@@ -47,6 +81,59 @@ impl Drop for Turn<'_> {
     }
 }
 
+impl Claim {
+    /// Of a write to what the caller has just looked at.
+    pub fn new(turn: Option<Turn>, reach: &Reach) -> Self {
+        Self(turn.map(|turn| {
+            let before = version(reach, turn.key);
+            Claimed { turn, reach: reach.clone(), before }
+        }))
+    }
+
+    /// Of a write that is about no one object.
+    pub fn none() -> Self {
+        Self(None)
+    }
+
+    /// Leaves the turn to the next once the mirror shows what was done.
+    pub fn done(self, settled: Settled) {
+        if let (Some(claimed), Settled::Pending) = (self.0, settled) {
+            tokio::spawn(tokio::time::timeout(KEPT_FOR, claimed.changed()));
+        }
+    }
+
+    /// Leaves the turn to the next once the mirror shows what a task does, or that it has ended.
+    pub fn started(self, gateway: &Arc<Gateway>, task: Uuid) {
+        let Some(claimed) = self.0 else { return };
+        let gateway = gateway.clone();
+        tokio::spawn(async move {
+            let Reach { mirror, session } = claimed.reach.clone();
+            tokio::select! {
+                _ = gateway.tasks.wait(&mirror, task, &session, KEPT_FOR) => {}
+                () = claimed.changed() => {}
+            }
+        });
+    }
+}
+
+impl Claimed {
+    /// Returns, and with that ends the turn, when readers see another version of the object.
+    async fn changed(self) {
+        let mut changes = self.reach.mirror.changes();
+        while version(&self.reach, self.turn.key) == self.before {
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// The version of an object that readers see, if they see it.
+fn version(reach: &Reach, (class, uuid): Key) -> Option<u64> {
+    let reading = reach.mirror.reading()?;
+    reading.snapshot.object(class, &uuid).map(|object| object.revision())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,7 +142,7 @@ mod tests {
     #[tokio::test]
     async fn one_at_a_time_for_each_object_and_nothing_is_left() {
         let class = datamodel().class("VM").expect("there").id;
-        let (turns, [one, other]) = (Turns::default(), [1, 2].map(Uuid::from_u128));
+        let (turns, [one, other]) = (Arc::<Turns>::default(), [1, 2].map(Uuid::from_u128));
         let first = turns.of(class, one).await;
         let second = turns.of(class, other).await;
         {

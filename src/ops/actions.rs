@@ -21,6 +21,13 @@ pub struct Action {
     pub on: On,
 }
 
+impl Action {
+    /// Whether it has parameters beside the object that it is done to.
+    pub fn takes_parameters(&self) -> bool {
+        self.call.params.len() > usize::from(self.on == On::Object)
+    }
+}
+
 /// What an action is done to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum On {

@@ -141,7 +141,7 @@ fn odd_domains_print_as_python_would() {
         // Line ends are XML's.
         (
             r#"["domain",["name","n"],["domid",1],["state","\r--\r\n--"]]"#,
-            "n                                            1     0     0    \n--\n--      0.0",
+            "n                                            1     0     0     \n--\n--      0.0",
         ),
         (
             r#"["domain",["name","n"],["online_vcpus",null],["vcpus",3],["cpu_time",1e22]]"#,

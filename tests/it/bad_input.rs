@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use serde_json::json;
+use xengate::http::openapi;
 use xengate::sim::PASSWORD;
 
 use crate::lab::Lab;
@@ -160,6 +161,93 @@ async fn login_bodies_are_strict_and_never_said_back() {
     assert_eq!(lab.sim.seen("session.login_with_password"), 0, "nothing reached the pool");
     let token = lab.login().await;
     lab.get("/vms", &token).await.ok();
+    lab.end().await;
+}
+
+#[tokio::test]
+async fn a_body_where_none_is_taken_is_refused_before_anything_is_done() {
+    let lab = Lab::new().await;
+    let token = lab.login().await;
+    let vms = lab.get("/vms", &token).await.ok()["items"].clone();
+    let vm = vms.as_array().expect("items").iter().find(|vm| vm["power_state"] == "Halted");
+    let vm = vm.expect("one is halted")["uuid"].as_str().expect("a uuid");
+    let mut refused = 0;
+    let without_body = openapi::operations().iter().filter(|operation| !operation.has_body());
+    for operation in without_body {
+        let method: Method = operation.method_name().parse().expect("a method");
+        let path = operation.path.replace("{uuid}", vm);
+        let request = || lab.gate.request(method.clone(), &path).bearer_auth(&token);
+        for body in ["{\"force\":true}", "[]", "null", "x", &"{} ".repeat(100_000)] {
+            let answer = lab.gate.send(request().body(body.to_owned())).await;
+            answer.problem(400, "UNEXPECTED_BODY");
+            refused += 1;
+        }
+    }
+    assert!(refused > 1000, "only {refused} requests were refused");
+    lab.get("/sessions/current", &token).await.ok();
+    // Some clients send an empty object, or say that they send nothing.
+    let tickets = || lab.gate.request(Method::POST, "/events/tickets").bearer_auth(&token);
+    for nothing in [
+        tickets().header("Content-Length", "0"),
+        tickets().json(&json!({})),
+        tickets().body("{ }\n"),
+    ] {
+        assert_eq!(lab.gate.send(nothing).await.status, 201);
+    }
+    let list = lab.gate.request(Method::GET, "/vms").bearer_auth(&token).json(&json!({}));
+    lab.gate.send(list).await.ok();
+    let logout = lab.gate.request(Method::DELETE, "/sessions/current").bearer_auth(&token);
+    assert_eq!(lab.gate.send(logout.json(&json!({}))).await.status, 204);
+    for call in ["VM.destroy", "Async.VM.destroy", "Async.VM.hard_shutdown"] {
+        assert_eq!(lab.sim.seen(call), 0, "{call} was sent");
+    }
+    lab.end().await;
+}
+
+#[tokio::test]
+async fn a_field_given_twice_is_named_wherever_it_stands() {
+    let lab = Lab::new().await;
+    let token = lab.login().await;
+    let networks = lab.get("/networks", &token).await.ok();
+    let network = format!("/networks/{}", networks["items"][0]["uuid"].as_str().expect("one"));
+    let start = "/vms/6a5f2d0e-8c3b-4f4e-9d7a-2b1c0e9f8d76/actions/start";
+    for (method, path, body, pointer) in [
+        (Method::PATCH, &*network, r#"{"name_label":"a","name_label":"b"}"#, "/name_label"),
+        (
+            Method::PATCH,
+            &network,
+            r#"{"other_config":{"a":"1","b":"","a":"2"}}"#,
+            "/other_config/a",
+        ),
+        (
+            Method::POST,
+            "/networks",
+            r#"{"name_label":"a","tags":[{"x/y":1,"x/y":1}]}"#,
+            "/tags/0/x~1y",
+        ),
+        (Method::POST, start, r#"{"force":true,"start_paused":false,"force":false}"#, "/force"),
+        (
+            Method::POST,
+            "/sessions",
+            r#"{"username":"root","password":"hunter2","password":"x"}"#,
+            "/password",
+        ),
+        (
+            Method::POST,
+            "/sessions/current/backends",
+            r#"{"backend":"lab","backend":"lab"}"#,
+            "/backend",
+        ),
+    ] {
+        let request = lab.gate.request(method, path).bearer_auth(&token).body(body);
+        let answer = lab.gate.send(request.header("Content-Type", "application/json")).await;
+        let problem = answer.problem(400, "DUPLICATE_FIELD");
+        assert_eq!(problem["pointer"], pointer, "{problem}");
+        let name = pointer.rsplit('/').next().expect("a name").replace("~1", "/");
+        assert!(problem["detail"].as_str().expect("text").contains(&name), "{problem}");
+        assert!(!problem.to_string().contains("hunter2"), "{problem}");
+    }
+    assert_eq!(lab.get("/networks", &token).await.ok(), networks, "nothing was done");
     lab.end().await;
 }
 

@@ -429,3 +429,98 @@ async fn of_those_who_change_one_version_at_once_one_does() {
     assert_eq!(lab.sim.seen("VM.set_name_label"), 1);
     lab.end().await;
 }
+
+/// Asks for the same change of one version this often at once; the answers.
+async fn at_once(lab: &Lab, method: Method, path: &str, token: &str, tag: &str) -> Vec<Answer> {
+    let ask = |_| {
+        let request = lab.gate.request(method.clone(), path).bearer_auth(token);
+        lab.gate.send(request.header("If-Match", tag).header("Prefer", "wait=30"))
+    };
+    futures_util::future::join_all((0..5).map(ask)).await
+}
+
+fn statuses(answers: &[Answer]) -> Vec<u16> {
+    let mut all: Vec<u16> = answers.iter().map(|answer| answer.status.as_u16()).collect();
+    all.sort_unstable();
+    all
+}
+
+#[tokio::test]
+async fn of_actions_and_ends_of_one_version_one_goes_through() {
+    let lab = Lab::new().await;
+    let token = lab.login().await;
+    let [one, other] = two_vms(&lab, &token).await;
+    // A task that the pool is slow to carry out: the object has changed before it has ended.
+    let path = format!("/vms/{one}");
+    let first = tag(&lab.get(&path, &token).await);
+    let start = format!("{path}/actions/start");
+    let answers = at_once(&lab, Method::POST, &start, &token, &first).await;
+    assert_eq!(statuses(&answers), [200, 412, 412, 412, 412]);
+    assert_eq!(lab.sim.seen("Async.VM.start"), 1);
+    // A call that is carried out while its client waits.
+    let running = tag(&lab.get(&path, &token).await);
+    let add = |value: &str| {
+        let request = lab.gate.request(Method::POST, &format!("{path}/actions/add_to_platform"));
+        let request = request.bearer_auth(&token).header("If-Match", &running);
+        lab.gate.send(request.json(&json!({"key": format!("x-{value}"), "value": value})))
+    };
+    let answers = futures_util::future::join_all(["a", "b", "c"].map(add)).await;
+    assert_eq!(statuses(&answers), [204, 412, 412]);
+
+    let path = format!("/vms/{other}");
+    let last = tag(&lab.get(&path, &token).await);
+    let answers = at_once(&lab, Method::DELETE, &path, &token, &last).await;
+    assert_eq!(statuses(&answers)[1..], [404; 4], "whoever is late finds nothing");
+    assert_eq!(lab.sim.seen("Async.VM.destroy"), 1);
+    lab.get(&path, &token).await.problem(404, "NOT_FOUND");
+
+    let body = json!({"name_label": "short-lived"});
+    let made = lab.gate.post("/networks", Some(&token), &body).await;
+    let path = made.header("location").expect("where").to_owned();
+    let only = made.header("etag").expect("a tag").to_owned();
+    let answers = at_once(&lab, Method::DELETE, &path, &token, &only).await;
+    assert_eq!(statuses(&answers), [204, 404, 404, 404, 404]);
+    assert_eq!(lab.sim.seen("network.destroy"), 1);
+    lab.end().await;
+}
+
+#[tokio::test]
+async fn who_waits_for_a_turn_learns_what_the_one_before_has_begun() {
+    let lab = Lab::new().await;
+    let token = lab.login().await;
+    let [vm, _] = two_vms(&lab, &token).await;
+    let path = format!("/vms/{vm}");
+    let first = tag(&lab.get(&path, &token).await);
+    lab.sim.hold_tasks("VM.start");
+    let start = || {
+        let request = lab.gate.request(Method::POST, &format!("{path}/actions/start"));
+        lab.gate.send(request.bearer_auth(&token).header("If-Match", &first))
+    };
+    // Nobody waits for the task; its client has gone on when the next asks.
+    let begun = start().await;
+    assert_eq!(begun.status, 202, "{}", begun.json());
+    start().await.problem(412, "PRECONDITION_FAILED");
+    lab.sim.release_tasks("VM.start");
+    let task = begun.header("location").expect("where").to_owned();
+    lab.until(&task, &token, |task| task.json()["status"] == "success").await;
+    assert_eq!(lab.sim.seen("Async.VM.start"), 1);
+    lab.end().await;
+}
+
+#[tokio::test]
+async fn of_those_who_end_one_task_one_does() {
+    let lab = Lab::new().await;
+    let token = lab.login().await;
+    let [vm, _] = two_vms(&lab, &token).await;
+    lab.sim.hold_tasks("VM.start");
+    let start = lab.gate.request(Method::POST, &format!("/vms/{vm}/actions/start"));
+    let started = lab.gate.send(start.bearer_auth(&token)).await;
+    let path = started.header("location").expect("where").to_owned();
+    let running = lab.until(&path, &token, |task| task.json()["status"] == "pending").await;
+    let cancel = format!("{path}/actions/cancel");
+    let answers = at_once(&lab, Method::POST, &cancel, &token, &tag(&running)).await;
+    assert_eq!(statuses(&answers), [204, 412, 412, 412, 412]);
+    assert_eq!(lab.sim.seen("task.cancel"), 1);
+    lab.sim.release_tasks("VM.start");
+    lab.end().await;
+}

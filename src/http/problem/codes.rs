@@ -17,6 +17,10 @@ pub enum Code {
     MalformedUuid,
     /// A body that is not JSON.
     MalformedJson,
+    /// A field that the body has twice.
+    DuplicateField,
+    /// A body where none is taken.
+    UnexpectedBody,
     /// No token came with the request.
     TokenRequired,
     /// The token is wrong, expired or its session has ended.
@@ -57,6 +61,8 @@ pub enum Code {
     OutcomeUnknown,
     /// The backend's version does not have this.
     NotSupported,
+    /// The gateway's configuration does not provide for this.
+    NotConfigured,
     /// Too many failed logins.
     TooManyAttempts,
     /// The headers are larger than the gateway takes.
@@ -102,6 +108,8 @@ impl Code {
         Self::BadParameter,
         Self::MalformedUuid,
         Self::MalformedJson,
+        Self::DuplicateField,
+        Self::UnexpectedBody,
         Self::TokenRequired,
         Self::InvalidToken,
         Self::LoginRefused,
@@ -122,6 +130,7 @@ impl Code {
         Self::Conflict,
         Self::OutcomeUnknown,
         Self::NotSupported,
+        Self::NotConfigured,
         Self::TooManyAttempts,
         Self::HeaderTooLarge,
         Self::Internal,
@@ -156,6 +165,12 @@ impl Code {
             }
             Self::MalformedUuid => ("MALFORMED_UUID", StatusCode::BAD_REQUEST, "Malformed uuid"),
             Self::MalformedJson => ("MALFORMED_JSON", StatusCode::BAD_REQUEST, "Malformed JSON"),
+            Self::DuplicateField => {
+                ("DUPLICATE_FIELD", StatusCode::BAD_REQUEST, "Field given twice")
+            }
+            Self::UnexpectedBody => {
+                ("UNEXPECTED_BODY", StatusCode::BAD_REQUEST, "This operation takes no body")
+            }
             Self::TokenRequired => {
                 ("TOKEN_REQUIRED", StatusCode::UNAUTHORIZED, "A bearer token is required")
             }
@@ -217,6 +232,11 @@ impl Code {
             Self::NotSupported => {
                 ("NOT_SUPPORTED", StatusCode::NOT_IMPLEMENTED, "This backend does not have that")
             }
+            Self::NotConfigured => (
+                "NOT_CONFIGURED",
+                StatusCode::NOT_IMPLEMENTED,
+                "The gateway is not set up for this",
+            ),
             Self::TooManyAttempts => {
                 ("TOO_MANY_ATTEMPTS", StatusCode::TOO_MANY_REQUESTS, "Too many failed logins")
             }

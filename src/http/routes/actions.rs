@@ -14,10 +14,11 @@ use crate::auth::Caller;
 use crate::http::Gateway;
 use crate::http::answer;
 use crate::http::collections::Collection;
-use crate::http::extract::{AcceptsJson, ObjectUuid, OptionalObject, PreferWait, Query};
+use crate::http::extract::{AcceptsJson, ObjectUuid, PreferWait, Query, Unread};
 use crate::http::problem::{Code, Problem};
 use crate::http::revision::Revision;
 use crate::http::scope::Scope;
+use crate::http::turns::Claim;
 use crate::http::validators::Validators;
 use crate::ops::actions::{Action, NoAction, On, action};
 use crate::ops::arguments::arguments;
@@ -35,13 +36,16 @@ pub async fn of_object(
     validators: Validators,
     prefer: PreferWait,
     _: AcceptsJson,
-    OptionalObject(body): OptionalObject,
+    body: Unread,
 ) -> Result<Response, Problem> {
     let action = find(collection, &name, On::Object)?;
+    let body = parameters(action, body).await?;
     let backend = query.backend.as_deref();
+    let turn = gateway.turns.conditional(&validators, action.class.id, uuid).await;
     let target = Scope::target(&gateway, &caller, backend, action.class, uuid, &validators);
     let (reach, reference) = target.await?;
-    perform(&gateway, &reach, action, Some(&reference), body, prefer).await
+    let own = Some((&reference, Claim::new(turn, &reach)));
+    perform(&gateway, &reach, action, own, body, prefer).await
 }
 
 /// An action of a class as a whole.
@@ -54,9 +58,10 @@ pub async fn of_collection(
     Query(query): Query<TargetQuery>,
     prefer: PreferWait,
     _: AcceptsJson,
-    OptionalObject(body): OptionalObject,
+    body: Unread,
 ) -> Result<Response, Problem> {
     let action = find(collection, &name, On::Collection)?;
+    let body = parameters(action, body).await?;
     let reach = Scope::backend(&gateway, &caller, query.backend.as_deref()).await?;
     perform(&gateway, &reach, action, None, body, prefer).await
 }
@@ -79,24 +84,35 @@ fn find(collection: &Collection, name: &str, on: On) -> Result<Action, Problem> 
     }
 }
 
+/// The action's parameters, if it has any.
+async fn parameters(action: Action, body: Unread) -> Result<Option<Map<String, Value>>, Problem> {
+    match action.takes_parameters() {
+        true => body.object().await,
+        false => body.nothing().await.map(|()| None),
+    }
+}
+
 async fn perform(
-    gateway: &Gateway,
+    gateway: &Arc<Gateway>,
     reach: &Reach,
     action: Action,
-    own: Option<&Arc<str>>,
+    own: Option<(&Arc<str>, Claim)>,
     body: Option<Map<String, Value>>,
     PreferWait(wait): PreferWait,
 ) -> Result<Response, Problem> {
     let Action { class, call, .. } = action;
+    let (own, claim) = own.map_or((None, Claim::none()), |(own, claim)| (Some(own), claim));
     let known = reach.known(call, body.as_ref()).await?;
     let arguments = arguments(call, own.map(|own| &**own), body.as_ref(), &known)
         .map_err(crate::ops::OpError::from)?;
     if call.has_async {
         let task = reach.start(call, arguments, &gateway.tasks).await?;
+        claim.started(gateway, task);
         return started(gateway, reach, task, wait, answer::task).await;
     }
     let done = reach.call(call, arguments).await?;
     let touched = own.map_or(Touched::Elsewhere, |own| Touched::Object(class, own));
     let settled = reach.settle(touched).await;
+    claim.done(settled);
     Ok(Revision::after(gateway, answer::settled(settled, answer::result(done))))
 }

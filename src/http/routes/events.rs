@@ -15,7 +15,7 @@ use super::sessions::{expose, rfc3339, secret};
 use crate::auth::{AuthError, Caller, SessionHolder};
 use crate::http::Gateway;
 use crate::http::events::{Begin, Choice, MEDIA_TYPE, NoSeat, check_origin};
-use crate::http::extract::{AcceptsJson, NoQuery, Query};
+use crate::http::extract::{AcceptsJson, NoBody, NoQuery, Query};
 use crate::http::problem::{Code, Problem};
 use crate::http::scope::Scope;
 
@@ -126,6 +126,7 @@ pub async fn ticket(
     holder: SessionHolder,
     _: AcceptsJson,
     _: NoQuery,
+    _: NoBody,
 ) -> Result<Response, Problem> {
     let ticket = gateway.authority.issue_ticket(&holder);
     let ticket = ticket.map_err(|error| Problem::new(Code::TooManyTickets, error.to_string()))?;

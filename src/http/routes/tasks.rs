@@ -16,16 +16,17 @@ use crate::auth::Caller;
 use crate::datamodel::{Class, datamodel};
 use crate::http::Gateway;
 use crate::http::answer::{self, task_document};
-use crate::http::extract::{AcceptsJson, LONGEST_WAIT, ObjectUuid, Query};
+use crate::http::extract::{AcceptsJson, LONGEST_WAIT, NoBody, ObjectUuid, Query};
 use crate::http::listing::{Asked, Listing, Showing};
 use crate::http::page::{Objects, Shelf};
 use crate::http::problem::{Code, Problem};
 use crate::http::representation::json;
 use crate::http::revision::{Revision, reached};
 use crate::http::scope::Scope;
+use crate::http::turns::Claim;
 use crate::http::validators::{Stamp, Validators};
 use crate::inventory::{Object, of_document};
-use crate::ops::{OpError, Reach, TaskVersion, TaskView};
+use crate::ops::{OpError, Reach, TaskVersion, TaskView, Touched};
 
 /// The query of one task.
 #[derive(Debug, Deserialize)]
@@ -148,10 +149,14 @@ pub async fn cancel(
     ObjectUuid(uuid): ObjectUuid,
     validators: Validators,
     Query(query): Query<TargetQuery>,
+    _: NoBody,
 ) -> Result<Response, Problem> {
     let backend = query.backend.as_deref();
+    let turn = gateway.turns.conditional(&validators, class().id, uuid).await;
     let reach = find(&gateway, &caller, backend, uuid, Some(&validators)).await?;
+    let claim = Claim::new(turn, &reach);
     gateway.tasks.cancel(&reach, uuid).await?;
+    claim.started(&gateway, uuid);
     Ok(Revision::after(&gateway, answer::nothing()))
 }
 
@@ -164,9 +169,12 @@ pub async fn destroy(
     Query(query): Query<TargetQuery>,
 ) -> Result<Response, Problem> {
     let backend = query.backend.as_deref();
+    let turn = gateway.turns.conditional(&validators, class().id, uuid).await;
     let reach = find(&gateway, &caller, backend, uuid, Some(&validators)).await?;
+    let claim = Claim::new(turn, &reach);
     gateway.tasks.destroy(&reach, uuid).await?;
-    let settled = reach.settle(crate::ops::Touched::Elsewhere).await;
+    let settled = reach.settle(Touched::Elsewhere).await;
+    claim.done(settled);
     Ok(Revision::after(&gateway, answer::settled(settled, answer::nothing())))
 }
 

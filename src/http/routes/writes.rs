@@ -18,11 +18,12 @@ use crate::datamodel::Class;
 use crate::http::Gateway;
 use crate::http::answer;
 use crate::http::collections::Collection;
-use crate::http::extract::{AcceptsJson, Json, ObjectUuid, PreferWait, Query};
+use crate::http::extract::{AcceptsJson, Json, Object, ObjectUuid, PreferWait, Query};
 use crate::http::problem::{Problem, Progress};
 use crate::http::representation::json;
 use crate::http::revision::Revision;
 use crate::http::scope::Scope;
+use crate::http::turns::Claim;
 use crate::http::validators::{ETag, Stamp, Validators};
 use crate::ops::destroy::{Disks, destroy_vm};
 use crate::ops::{Reach, Settled, TaskView, Touched, create, patch, provision};
@@ -65,7 +66,7 @@ pub async fn create(
     Query(query): Query<TargetQuery>,
     prefer: PreferWait,
     _: AcceptsJson,
-    Json(body): Json<Map<String, Value>>,
+    Json(Object(body)): Json<Object>,
 ) -> Result<Response, Problem> {
     let reach = Scope::backend(&gateway, &caller, query.backend.as_deref()).await?;
     let class = class_of(collection);
@@ -127,16 +128,14 @@ pub async fn change(
     Query(query): Query<PatchQuery>,
     validators: Validators,
     _: AcceptsJson,
-    Json(body): Json<Map<String, Value>>,
+    Json(Object(body)): Json<Object>,
 ) -> Result<Response, Problem> {
     let class = class_of(collection);
     let backend = query.backend.as_deref();
-    let _turn = match validators.has_conditions() {
-        true => Some(gateway.turns.of(class.id, uuid).await),
-        false => None,
-    };
+    let turn = gateway.turns.conditional(&validators, class.id, uuid).await;
     let target = Scope::target(&gateway, &caller, backend, class, uuid, &validators);
     let (reach, reference) = target.await?;
+    let claim = Claim::new(turn, &reach);
     let before = shown(&gateway, &reach, class, uuid).await?.unwrap_or_default();
     let current: Map<String, Value> = serde_json::from_slice(&before.0).unwrap_or_default();
     let snapshot = reach.snapshot()?;
@@ -147,6 +146,7 @@ pub async fn change(
         return Ok(json(serde_json::json!({"calls": calls}).to_string()));
     }
     let ran = plan.run(&reach).await;
+    claim.done(ran.settled);
     if let Some(halted) = ran.halted {
         let patch::Halted { applied, failed, not_tried, error } = halted;
         return Err(Problem::from(error).with_progress(Progress { applied, failed, not_tried }));
@@ -167,15 +167,19 @@ pub async fn destroy(
 ) -> Result<Response, Problem> {
     let class = class_of(collection);
     let backend = query.backend.as_deref();
+    let turn = gateway.turns.conditional(&validators, class.id, uuid).await;
     let target = Scope::target(&gateway, &caller, backend, class, uuid, &validators);
     let (reach, reference) = target.await?;
+    let claim = Claim::new(turn, &reach);
     let call = create::destructor(class).expect("only classes with a destructor are routed here");
     if create::runs_as_task(call) {
         let task = reach.start(call, create::own(&reference), &gateway.tasks).await?;
+        claim.started(&gateway, task);
         return started(&gateway, &reach, task, prefer.0, |_| answer::nothing()).await;
     }
     reach.call(call, create::own(&reference)).await?;
     let settled = reach.settle(Touched::Elsewhere).await;
+    claim.done(settled);
     Ok(Revision::after(&gateway, answer::settled(settled, answer::nothing())))
 }
 
@@ -191,13 +195,16 @@ pub async fn destroy_machine(
 ) -> Result<Response, Problem> {
     let class = class_of(collection);
     let backend = query.backend.as_deref();
+    let turn = gateway.turns.conditional(&validators, class.id, uuid).await;
     let target = Scope::target(&gateway, &caller, backend, class, uuid, &validators);
     let (reach, reference) = target.await?;
+    let claim = Claim::new(turn, &reach);
     let disks = match query.disks {
         DisksChoice::Keep => Disks::Keep,
         DisksChoice::Delete => Disks::Delete,
     };
     let task = destroy_vm(&reach, &gateway.tasks, &reference, disks).await?;
+    claim.started(&gateway, task);
     started(&gateway, &reach, task, prefer.0, |_| answer::nothing()).await
 }
 

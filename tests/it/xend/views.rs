@@ -197,13 +197,13 @@ async fn each_form_of_a_domain_has_a_tag_of_its_own() {
     }
     // What xend says anew of the domain is another body, if not another version of the VM.
     let uuid = &path[5..];
-    let before = gate.get(&path, &token).await.ok()["xend_sxp"].to_string();
+    let before = gate.get(&path, &token).await.ok()["xend_sxp"].clone();
     let reply = String::from_utf8(matched("domains_with_state-all-1")).expect("UTF-8");
     let (_, body) = reply.split_once("\r\n\r\n").expect("a head");
     let (head, mine) = body.split_once(uuid).expect("its uuid");
     let mine = mine.replacen("<string>restart</string>", "<string>preserve</string>", 1);
     server.says("xend.domains_with_state", whole(&format!("{head}{uuid}{mine}")));
-    gate.until(&path, &token, |answer| answer.json()["xend_sxp"].to_string() != before).await;
+    gate.until(&path, &token, |answer| answer.json()["xend_sxp"] != before).await;
     assert_eq!(ask(sxp, Some(&tag(&other))).await.status, 200);
     assert_eq!(ask(json, Some(&tag(&one))).await.status, 200);
     gate.end(&[]).await;
