@@ -7,6 +7,7 @@ mod logins;
 mod measured;
 mod replay;
 mod server;
+mod simulated;
 mod views;
 
 use argon2::password_hash::{PasswordHasher, SaltString};
