@@ -58,6 +58,9 @@ pub enum NoSeat {
     /// The session has as many as it may have.
     #[error("the session has as many event streams as one may have")]
     OfSession,
+    /// The user has as many as one may have, in this session and others.
+    #[error("the user has as many event streams, in all sessions, as one may have")]
+    OfUser,
     /// There are as many different ones as there may be.
     #[error("there are as many different event streams as the gateway takes")]
     Groups,
@@ -70,6 +73,7 @@ pub(super) struct Seats {
     stopping: CancellationToken,
     most: usize,
     most_of_session: usize,
+    most_of_user: usize,
     taken: Mutex<Taken>,
 }
 
@@ -77,6 +81,7 @@ pub(super) struct Seats {
 struct Taken {
     all: usize,
     sessions: HashMap<Uuid, Streams>,
+    users: HashMap<Arc<str>, usize>,
 }
 
 /// The streams of one session.
@@ -101,6 +106,7 @@ struct Standing {
 pub struct Seat {
     seats: Arc<Seats>,
     session: Uuid,
+    user: Arc<str>,
     standing: watch::Receiver<Standing>,
 }
 
@@ -115,6 +121,7 @@ impl Seats {
             stopping,
             most: limits.max_event_streams,
             most_of_session: limits.max_event_streams_per_session,
+            most_of_user: limits.max_event_streams_per_user,
             taken: Mutex::default(),
         })
     }
@@ -125,15 +132,24 @@ impl Seats {
         if taken.sessions.get(&session).is_some_and(|one| one.count >= self.most_of_session) {
             return Err(NoSeat::OfSession);
         }
+        let user = caller.session.username();
+        if taken.users.get(user).is_some_and(|count| *count >= self.most_of_user) {
+            return Err(NoSeat::OfUser);
+        }
         if taken.all >= self.most {
             return Err(NoSeat::Full);
         }
         taken.all += 1;
+        let user = match taken.users.get_key_value(user) {
+            Some((user, _)) => user.clone(),
+            None => user.into(),
+        };
+        *taken.users.entry(user.clone()).or_default() += 1;
         let streams = taken.sessions.entry(session).or_insert_with(|| self.attend(caller));
         streams.count += 1;
         streams.more.notify_one();
         let standing = streams.standing.clone();
-        Ok(Seat { seats: self.clone(), session, standing })
+        Ok(Seat { seats: self.clone(), session, user, standing })
     }
 
     /// How many streams there are.
@@ -206,6 +222,12 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut taken = self.seats.taken.lock();
         taken.all -= 1;
+        if let Some(count) = taken.users.get_mut(&self.user) {
+            *count -= 1;
+            if *count == 0 {
+                taken.users.remove(&self.user);
+            }
+        }
         if let Some(streams) = taken.sessions.get_mut(&self.session) {
             streams.count -= 1;
             if streams.count == 0 {
