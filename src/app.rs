@@ -12,9 +12,10 @@ use crate::auth::{self, Authority};
 use crate::backend::{Backend, BackendError};
 use crate::config::{BackendConfig, BackendTls, Config, SecretError};
 use crate::http::Gateway;
-use crate::http::router::router;
+use crate::http::router::routes;
 use crate::http::server::Server;
 use crate::http::shell::Shell;
+use crate::http::telemetry::Telemetry;
 use crate::http::tls::{self, TlsError};
 use crate::inventory::Inventory;
 
@@ -87,11 +88,16 @@ impl App {
                     return Err(error.into());
                 }
             };
-        let gateway = Arc::new(Gateway::new(config.clone(), inventory, authority));
+        let routes = routes();
+        let telemetry = Telemetry::new(routes.paths());
+        let gateway = Gateway::new(config.clone(), inventory, authority, telemetry.clone());
+        let gateway = Arc::new(gateway);
+        let routes = routes.answered_by(gateway.clone());
         let bodies = gateway.bodies.clone();
-        let shell = Shell::new(router(gateway.clone()), &config.limits, &config.cors, bodies);
+        let shell = Shell::new(routes, &config.limits, &config.cors, bodies, telemetry.clone());
         shell.trust(&config.trusted_proxies);
-        let server = Server { listener, tls: acceptor, shell, limits: config.limits.clone() };
+        let server =
+            Server { listener, tls: acceptor, shell, limits: config.limits.clone(), telemetry };
         let server = tokio::spawn(server.run(gateway.stopping.clone()));
         Ok(Running { address, gateway, server })
     }

@@ -6,6 +6,8 @@
 mod check;
 mod demo;
 mod hash_password;
+mod healthcheck;
+mod list;
 mod logging;
 mod serve;
 mod simulate;
@@ -49,6 +51,11 @@ enum Command {
         /// The configuration.
         file: PathBuf,
     },
+    /// Ask the gateway of this machine how it is: exit status 0 when it is well, 1 when not.
+    Healthcheck(Healthcheck),
+    /// Print the VMs of a running gateway as `xm list` prints them, and end as xm ends: with 3 for a
+    /// name that no VM has, with 1 for what went wrong otherwise.
+    List(list::List),
     /// Run a simulated pool alone, for whoever writes clients of the Xen-API.
     Sim(Simulation),
     /// Hash a password for [[users]]: the password from standard input or a prompt, the hash on
@@ -82,6 +89,21 @@ struct Source {
     /// xm's own configuration: the xend that it names, called `xend`.
     #[arg(long, value_name = "FILE")]
     xm_config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Healthcheck {
+    /// The configuration, which says where the gateway listens and whether with TLS.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Where it listens, whatever the configuration says.
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<SocketAddr>,
+
+    /// Ask whether logins can be taken (/readyz), not only whether the process lives (/livez).
+    #[arg(long)]
+    ready: bool,
 }
 
 #[derive(Debug, Args)]
@@ -139,6 +161,10 @@ enum Failed {
     Password(io::Error),
     #[error(transparent)]
     Hash(#[from] HashError),
+    #[error("the gateway at {address} is not well: {why}")]
+    Unhealthy { address: SocketAddr, why: String },
+    #[error(transparent)]
+    List(#[from] list::ListError),
     #[error("cannot watch for signals: {0}")]
     Signals(io::Error),
     #[error("cannot start: {0}")]
@@ -147,14 +173,24 @@ enum Failed {
 
 /// Does what the command line says.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Scripts know xm's codes.
+        Err(wrong) if wrong.use_stderr() && is_list() => {
+            let _ = wrong.print();
+            return ExitCode::FAILURE;
+        }
+        Err(wrong) => wrong.exit(),
+    };
     logging::start(cli.log_format);
     let done = match cli.command {
         Command::Serve(serve) => on_runtime(serve::run(serve)),
         Command::Demo(demo) if demo.xend => on_runtime(demo::run_xend(demo.simulated)),
         Command::Demo(demo) => on_runtime(demo::run(demo.simulated)),
+        Command::Healthcheck(check) => on_runtime(healthcheck::run(check)),
         Command::Sim(sim) if sim.xend => on_runtime(simulate::run_xend(sim.simulated)),
         Command::Sim(sim) => on_runtime(simulate::run(sim.simulated)),
+        Command::List(list) => list::run(list),
         Command::CheckConfig { file } => check::run(&file).map(|()| say("ok")),
         Command::HashPassword => hash_password::run(),
         Command::Openapi => {
@@ -164,12 +200,22 @@ pub fn run() -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
+        Err(Failed::List(error)) => {
+            // In xm's words, and with its codes.
+            let _ = writeln!(io::stderr(), "Error: {error}");
+            ExitCode::from(error.code())
+        }
         Err(failed) => {
             // Not a log line: whoever typed the command reads it.
             let _ = writeln!(io::stderr(), "xengate: {failed}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whether `xengate list` was typed, whatever follows.
+fn is_list() -> bool {
+    std::env::args_os().nth(1).is_some_and(|command| command == "list")
 }
 
 fn on_runtime(command: impl Future<Output = Result<(), Failed>>) -> Result<(), Failed> {

@@ -9,6 +9,9 @@ pub mod wire;
 /// Floor 0: what an operator wrote, as plain data. Does not know what is done with it.
 pub mod config;
 
+/// Floor 0: counters, gauges and histograms. Does not know what they count.
+pub mod telemetry;
+
 /// Floor 1: classes, fields, types, calls, roles, failures. Knows no connection and no HTTP.
 pub mod datamodel;
 

@@ -12,6 +12,7 @@ mod legacy;
 mod polled;
 mod rrd;
 mod session;
+mod tally;
 mod xapi;
 mod xend;
 
@@ -21,12 +22,16 @@ mod testing;
 // Parts of the errors, for floors that do not know `wire`.
 pub use crate::wire::reply::Failure;
 pub use crate::wire::{ReadError, Seen};
+pub use connections::{LaneUse, connector as tls_connector};
 pub use error::{
     BackendError, BadReply, Busy, CallError, Fault, Misconfigured, Phase, Reason, Unreachable,
     Unsendable,
 };
+// For the command line, which asks a gateway in the way that backends are asked.
+pub(crate) use connections::{AskError, Server};
 pub use rrd::{Handler, RrdRequest};
 pub use session::{Access, Permissions, Session};
+pub use tally::CallCounts;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -43,6 +48,7 @@ use crate::wire::Arg;
 use connections::Endpoint;
 use identify::{Identity, identify};
 use legacy::Legacy;
+use tally::Tally;
 use xapi::Xapi;
 use xend::Xend;
 
@@ -55,6 +61,7 @@ pub struct Backend {
     way: OnceLock<Way>,
     /// For finding out what listens there, if nobody said.
     unknown: Option<Unknown>,
+    tally: Tally,
 }
 
 /// A backend of which nobody has said what it is.
@@ -180,7 +187,8 @@ impl Backend {
             }
         };
         let way = way.map_or_else(OnceLock::new, OnceLock::from);
-        Ok(Arc::new(Self { name: name.to_owned(), config: config.clone(), way, unknown }))
+        let (name, config) = (name.to_owned(), config.clone());
+        Ok(Arc::new(Self { name, config, way, unknown, tally: Tally::default() }))
     }
 
     /// The name it is configured under.
@@ -252,11 +260,13 @@ impl Backend {
         password: &SecretString,
         originator: &str,
     ) -> Result<Arc<Session>, CallError> {
-        let (reference, access) = match self.way().await? {
-            Way::Xapi(xapi) => xapi.login(username, password, originator).await?,
-            Way::Xend(xend) => xend.login(username, password).await?,
-            Way::Legacy(_) => return Err(Misconfigured::NoLogins.into()),
-        };
+        let way = self.way().await?;
+        let calling = self.tally.begin("session.login_with_password");
+        let (reference, access) = calling.end(match way {
+            Way::Xapi(xapi) => xapi.login(username, password, originator).await,
+            Way::Xend(xend) => xend.login(username, password).await,
+            Way::Legacy(_) => Err(Misconfigured::NoLogins.into()),
+        })?;
         Ok(Arc::new(Session::new(&self.name, username, reference, access)))
     }
 
@@ -269,11 +279,12 @@ impl Backend {
         retry: Retry,
     ) -> Result<Value, CallError> {
         self.own(session)?;
-        match self.way().await? {
+        let way = self.way().await?;
+        self.tally.begin(call).end(match way {
             Way::Xapi(xapi) => xapi.call(session, call, args, retry).await,
             Way::Xend(xend) => Box::pin(xend.call(session, call, args, retry)).await,
             Way::Legacy(legacy) => legacy.call(call, args).await,
-        }
+        })
     }
 
     /// The events since `token` (`""`: every object), or none once `timeout` has passed. `each` is
@@ -286,10 +297,11 @@ impl Backend {
         each: &mut (dyn FnMut(&[u8]) -> Result<(), ReadError> + Send),
     ) -> Result<EventFrame, CallError> {
         self.own(session)?;
-        match self.way().await? {
+        let way = self.way().await?;
+        self.tally.begin("event.from").end(match way {
             Way::Xapi(xapi) => xapi.events(session, token, timeout, each).await,
             Way::Xend(_) | Way::Legacy(_) => Err(not_there("event.from")),
-        }
+        })
     }
 
     /// What a host has measured, as its RRD daemon answers it.
@@ -299,28 +311,31 @@ impl Backend {
         request: &RrdRequest<'_>,
     ) -> Result<Vec<u8>, CallError> {
         self.own(session)?;
-        match self.way().await? {
+        let way = self.way().await?;
+        self.tally.begin(request.handler.path()).end(match way {
             Way::Xapi(xapi) => xapi.rrd(session, request).await,
             Way::Xend(_) | Way::Legacy(_) => Err(not_there(request.handler.path())),
-        }
+        })
     }
 
     /// Asks whether the session is still good, in a call that costs next to nothing.
     pub async fn check(&self, session: &Session) -> Result<(), CallError> {
         self.own(session)?;
+        let counted = |call| self.tally.begin(call);
         match self.way().await? {
-            Way::Xapi(xapi) => xapi.check(session).await,
-            Way::Xend(xend) => xend.check(session).await,
-            Way::Legacy(legacy) => legacy.probe().await,
+            Way::Xapi(xapi) => counted("pool.get_all").end(xapi.check(session).await),
+            Way::Xend(xend) => counted("session.get_uuid").end(xend.check(session).await),
+            Way::Legacy(legacy) => counted("xend.node.info").end(legacy.probe().await),
         }
     }
 
     /// Asks whether the backend is there, without a session.
     pub async fn probe(&self) -> Result<(), CallError> {
+        let counted = |call| self.tally.begin(call);
         match self.way().await? {
-            Way::Xapi(xapi) => xapi.probe().await,
-            Way::Xend(xend) => xend.probe().await,
-            Way::Legacy(legacy) => legacy.probe().await,
+            Way::Xapi(xapi) => counted("pool.get_all").end(xapi.probe().await),
+            Way::Xend(xend) => counted("host.get_all").end(xend.probe().await),
+            Way::Legacy(legacy) => counted("xend.node.info").end(legacy.probe().await),
         }
     }
 
@@ -333,6 +348,21 @@ impl Backend {
                 Some(Way::Xend(xend)) => xend.logout(session.reference()).await,
                 Some(Way::Legacy(_)) | None => {}
             }
+        }
+    }
+
+    /// The calls made so far, by name.
+    pub fn calls(&self) -> Vec<CallCounts> {
+        self.tally.read()
+    }
+
+    /// How its connections are used.
+    pub fn connections(&self) -> Vec<LaneUse> {
+        match self.way.get() {
+            Some(Way::Xapi(xapi)) => xapi.connections().to_vec(),
+            Some(Way::Xend(xend)) => xend.connections(),
+            Some(Way::Legacy(legacy)) => legacy.connections(),
+            None => Vec::new(),
         }
     }
 

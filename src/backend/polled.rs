@@ -85,11 +85,15 @@ impl Backend {
         self.own(session)?;
         match self.way().await? {
             Way::Xapi(_) => Ok(Vec::new()),
-            Way::Legacy(legacy) => legacy.records(pace).await,
+            Way::Legacy(legacy) => {
+                let calling = self.tally.begin(Legacy::polls(pace));
+                calling.end(legacy.records(pace).await)
+            }
             Way::Xend(xend) => {
                 let mut found = Vec::new();
                 for class in Xend::classes(pace) {
-                    found.append(&mut xend.records(session, class).await?);
+                    let calling = self.tally.begin(&format!("{class}.get_all_records"));
+                    found.append(&mut calling.end(xend.records(session, class).await)?);
                 }
                 Ok(found)
             }
@@ -106,10 +110,13 @@ impl Backend {
         self.own(session)?;
         match self.way().await? {
             Way::Xapi(_) => Err(not_there("get_record")),
-            Way::Legacy(legacy) if class == "VM" => legacy.domain(reference).await,
+            Way::Legacy(legacy) if class == "VM" => {
+                self.tally.begin("xend.domain").end(legacy.domain(reference).await)
+            }
             Way::Legacy(_) => Ok(Vec::new()),
             Way::Xend(xend) => {
-                let found = xend.record(session, class, reference).await?;
+                let calling = self.tally.begin(&format!("{class}.get_record"));
+                let found = calling.end(xend.record(session, class, reference).await)?;
                 // A VM that was started has other metrics than before.
                 let metrics = found.record.as_deref().filter(|_| class == "VM").and_then(metrics);
                 let mut all = vec![found];
@@ -129,7 +136,9 @@ impl Backend {
     pub async fn vcpus(&self, session: &Session, uuid: &str) -> Result<Value, CallError> {
         self.own(session)?;
         match self.way().await? {
-            Way::Legacy(legacy) => legacy.vcpus(uuid).await,
+            Way::Legacy(legacy) => {
+                self.tally.begin("xend.domain.getVCPUInfo").end(legacy.vcpus(uuid).await)
+            }
             Way::Xapi(_) | Way::Xend(_) => Err(not_there("xend.domain.getVCPUInfo")),
         }
     }

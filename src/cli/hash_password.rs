@@ -21,16 +21,21 @@ pub(super) fn run() -> Result<(), Failed> {
 
 /// Asks twice, without an echo: nobody sees what was typed.
 fn ask() -> Result<SecretString, Failed> {
-    let prompt = |text| rpassword::prompt_password(text).map(SecretString::from);
-    let password = prompt("Password: ").map_err(Failed::Password)?;
-    let again = prompt("Again: ").map_err(Failed::Password)?;
+    let password = prompt("Password: ")?;
+    let again = prompt("Again: ")?;
     if password.expose_secret() != again.expose_secret() {
         return Err(Failed::PasswordsDiffer);
     }
     Ok(password)
 }
 
-fn first_line(input: impl BufRead) -> Result<SecretString, Failed> {
+/// Asks for a password, without an echo.
+pub(super) fn prompt(text: &str) -> Result<SecretString, Failed> {
+    rpassword::prompt_password(text).map(SecretString::from).map_err(Failed::Password)
+}
+
+/// A password that another program gives.
+pub(super) fn first_line(input: impl BufRead) -> Result<SecretString, Failed> {
     let mut line = String::new();
     input.take(LONGEST_LINE).read_line(&mut line).map_err(Failed::Password)?;
     let end = line.trim_end_matches(['\r', '\n']).len();

@@ -15,7 +15,8 @@ use super::backends::{RawBackend, check_uri};
 use super::document::{self, Complaint};
 use super::users;
 use super::{
-    AuthConfig, BackendConfig, Config, Cors, Kind, Limits, PasswordCheck, ServerTls, User,
+    AuthConfig, BackendConfig, Config, Cors, Kind, Limits, MetricsConfig, PasswordCheck, ServerTls,
+    User,
 };
 
 /// Why a configuration cannot be used.
@@ -195,6 +196,7 @@ pub(super) struct Raw {
     limits: Limits,
     backends: BTreeMap<String, RawBackend>,
     auth: AuthConfig,
+    metrics: MetricsConfig,
     users: Vec<User>,
 }
 
@@ -210,6 +212,7 @@ impl Default for Raw {
             limits: defaults.limits,
             backends: BTreeMap::new(),
             auth: defaults.auth,
+            metrics: defaults.metrics,
             users: defaults.users,
         }
     }
@@ -247,6 +250,10 @@ impl Raw {
         }
         users::check(&self.users)?;
         self.auth.key_file = self.auth.key_file.map(|file| directory.join(file));
+        let MetricsConfig { scrape_token_file, xen_token_file } = &mut self.metrics;
+        for file in scrape_token_file.iter_mut().chain(xen_token_file) {
+            *file = directory.join(&*file);
+        }
         Ok(Config {
             listen: self.listen,
             allow_plaintext: self.allow_plaintext,
@@ -256,6 +263,7 @@ impl Raw {
             limits: self.limits,
             backends,
             auth: self.auth,
+            metrics: self.metrics,
             users: self.users,
         })
     }

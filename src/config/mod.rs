@@ -45,6 +45,8 @@ pub struct Config {
     pub backends: BTreeMap<String, BackendConfig>,
     /// Tokens and sessions.
     pub auth: AuthConfig,
+    /// Who may read the metrics that monitoring systems scrape.
+    pub metrics: MetricsConfig,
     /// Who may log in where the backend does not check passwords.
     pub users: Vec<User>,
 }
@@ -60,6 +62,7 @@ impl Default for Config {
             limits: Limits::default(),
             backends: BTreeMap::new(),
             auth: AuthConfig::default(),
+            metrics: MetricsConfig::default(),
             users: Vec::new(),
         }
     }
@@ -159,6 +162,17 @@ impl Default for Limits {
             event_heartbeat: Duration::from_secs(15),
         }
     }
+}
+
+/// Who may read the metrics that monitoring systems scrape.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MetricsConfig {
+    /// A file with the token for `/metrics`; without it only this machine's own requests are
+    /// answered.
+    pub scrape_token_file: Option<PathBuf>,
+    /// A file with the token for `/metrics/xen`; without it nobody is answered.
+    pub xen_token_file: Option<PathBuf>,
 }
 
 /// Tokens and sessions.

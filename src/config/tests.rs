@@ -57,6 +57,9 @@ fn much_is_understood() {
         [auth]
         key_file = "token.key"
         default_backends = ["B_2"]
+        [metrics]
+        scrape_token_file = "scrape.token"
+        xen_token_file = "/run/xen.token"
     "#;
     let config = parse(text).expect("config");
     let tls = config.tls.expect("tls");
@@ -74,6 +77,9 @@ fn much_is_understood() {
     let file = SecretSource::File("/etc/xengate/b.password".into());
     assert_eq!(b.service_password, Some(file));
     assert_eq!(config.auth.key_file.as_deref(), Some(Path::new("/etc/xengate/token.key")));
+    let metrics = config.metrics;
+    assert_eq!(metrics.scrape_token_file.as_deref(), Some(Path::new("/etc/xengate/scrape.token")));
+    assert_eq!(metrics.xen_token_file.as_deref(), Some(Path::new("/run/xen.token")));
 }
 
 #[test]
@@ -314,6 +320,7 @@ fn the_example_has_every_key() {
     all(vec![&whole["cors"]], fields::<Cors>());
     all(vec![&whole["limits"]], fields::<Limits>());
     all(vec![&whole["auth"]], fields::<AuthConfig>());
+    all(vec![&whole["metrics"]], fields::<MetricsConfig>());
     all(vec![&whole["users"][0]], fields::<User>());
     let backends = whole["backends"].as_table().expect("backends");
     all(backends.values().collect(), fields::<RawBackend>());

@@ -11,7 +11,9 @@ pub mod collections;
 pub mod compression;
 mod cors;
 pub mod events;
+pub mod exposition;
 pub mod extract;
+pub mod fleet;
 pub mod formats;
 pub mod listing;
 pub mod measured;
@@ -29,6 +31,7 @@ pub mod routes;
 pub mod scope;
 pub mod server;
 pub mod shell;
+pub mod telemetry;
 pub mod tls;
 pub mod turns;
 pub mod validators;
@@ -45,6 +48,7 @@ use crate::inventory::Inventory;
 use crate::metrics::Metrics;
 use crate::ops::Tasks;
 use events::Events;
+use telemetry::Telemetry;
 
 /// How many characters name a run of the gateway.
 const BOOT_ID_LENGTH: usize = 12;
@@ -66,6 +70,8 @@ pub struct Gateway {
     pub bodies: Arc<Bodies>,
     /// The streams of events.
     pub events: Arc<Events>,
+    /// What is counted about requests.
+    pub telemetry: Arc<Telemetry>,
     /// Names this run of the gateway: revisions of another mean nothing to it.
     pub boot_id: Arc<str>,
     /// Orders that are kept for the pages to come.
@@ -78,7 +84,12 @@ pub struct Gateway {
 
 impl Gateway {
     /// A gateway of these parts.
-    pub fn new(config: Arc<Config>, inventory: Arc<Inventory>, authority: Arc<Authority>) -> Self {
+    pub fn new(
+        config: Arc<Config>,
+        inventory: Arc<Inventory>,
+        authority: Arc<Authority>,
+        telemetry: Arc<Telemetry>,
+    ) -> Self {
         let mut boot_id = Uuid::new_v4().simple().to_string();
         boot_id.truncate(BOOT_ID_LENGTH);
         let bodies = Arc::new(Bodies::new(config.limits.max_cached));
@@ -96,6 +107,7 @@ impl Gateway {
             metrics: Arc::default(),
             authority,
             tasks: Tasks::new(),
+            telemetry,
             pins: pins::Pins::default(),
             turns: Arc::default(),
             bodies,

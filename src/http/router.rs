@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, post};
 use axum::{Extension, Router};
 
@@ -11,7 +10,7 @@ use super::collections::{self, Source, View};
 use super::relations::relations;
 use super::routes::{
     actions, backends, docs, events, health, metrics, objects, permissions, read_through, related,
-    sessions, tasks, vms, writes, xm_list,
+    scrape, sessions, tasks, vms, writes, xm_list,
 };
 use super::shell::{method_not_allowed, not_found};
 use crate::datamodel::datamodel;
@@ -19,38 +18,76 @@ use crate::ops::actions::On;
 use crate::ops::actions::actions as actions_of;
 use crate::ops::{create, patch};
 
+/// Routes, and the paths they are at.
+#[derive(Debug, Default)]
+pub struct Routes {
+    router: Router<Arc<Gateway>>,
+    paths: Vec<String>,
+}
+
+impl Routes {
+    /// The same with one more path.
+    #[must_use]
+    pub fn route(mut self, path: &str, methods: MethodRouter<Arc<Gateway>>) -> Self {
+        self.paths.push(path.to_owned());
+        self.router = self.router.route(path, methods);
+        self
+    }
+
+    /// The same with others.
+    #[must_use]
+    pub fn merge(mut self, others: Self) -> Self {
+        self.paths.extend(others.paths);
+        self.router = self.router.merge(others.router);
+        self
+    }
+
+    /// The paths, as the router takes them.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.paths.iter().map(String::as_str)
+    }
+
+    /// The routes at work, with what they work with.
+    pub fn answered_by(self, gateway: Arc<Gateway>) -> Router {
+        self.router
+            .fallback(not_found)
+            .method_not_allowed_fallback(method_not_allowed)
+            .with_state(gateway)
+    }
+}
+
 /// Every route of the gateway. What happens to all of them alike is the shell's.
-pub fn router(gateway: Arc<Gateway>) -> Router {
-    Router::new()
+pub fn routes() -> Routes {
+    Routes::default()
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
-        .merge(docs::router())
+        .merge(docs::routes())
+        .route("/metrics", get(scrape::own))
+        .route("/metrics/xen", get(scrape::fleet))
         .route("/sessions", post(sessions::create))
         .route("/sessions/current", get(sessions::current).delete(sessions::end))
         .route("/sessions/current/backends", post(sessions::add_backends))
         .route("/backends", get(backends::list))
         .route("/events", get(events::stream))
         .route("/events/tickets", post(events::ticket))
-        .merge(collections(&gateway))
+        .merge(collections())
         .merge(calls_only())
         .route("/tasks/{uuid}/actions/cancel", post(tasks::cancel))
         .route("/sessions/current/permissions", get(permissions::list))
         .merge(related())
         .merge(measured())
-        .fallback(not_found)
-        .method_not_allowed_fallback(method_not_allowed)
-        .with_state(gateway)
 }
 
 /// The collections: every class that has objects, with what the datamodel lets clients do to them.
-fn collections(gateway: &Arc<Gateway>) -> Router<Arc<Gateway>> {
-    collections::collections().iter().fold(Router::new(), |router, collection| {
+fn collections() -> Routes {
+    collections::collections().iter().fold(Routes::default(), |router, collection| {
         let class = datamodel().class(collection.class).expect("collections name known classes");
         let path = |rest: &str| format!("/{}{rest}", collection.path);
         let all = match (collection.class, collection.source) {
             ("task", _) => get(tasks::list),
             // The Xen-API does not list users.
             _ if !class.get_all && !class.gen_events => MethodRouter::new(),
+            _ if collection.view == View::Machines => get(xm_list::list),
             (_, Source::Mirror) => get(objects::list),
             (_, Source::ReadThrough) => get(read_through::list),
         };
@@ -63,10 +100,6 @@ fn collections(gateway: &Arc<Gateway>) -> Router<Arc<Gateway>> {
             && collection.view != View::Snapshots
             && collection.class != "task"
             && create::constructor(class).is_some();
-        let all = match collection.view {
-            View::Machines => all.layer(from_fn_with_state(gateway.clone(), xm_list::or_text)),
-            _ => all,
-        };
         let all = if makes { all.post(writes::create) } else { all };
         let one =
             if patch::writable(class).next().is_some() { one.patch(writes::change) } else { one };
@@ -93,8 +126,8 @@ fn collections(gateway: &Arc<Gateway>) -> Router<Arc<Gateway>> {
 }
 
 /// What is measured: samples, sources and histories.
-fn measured() -> Router<Arc<Gateway>> {
-    ["vms", "hosts", "srs"].iter().fold(Router::new(), |router, path| {
+fn measured() -> Routes {
+    ["vms", "hosts", "srs"].iter().fold(Routes::default(), |router, path| {
         let collection = collections::collections().iter().find(|one| one.path == *path);
         let collection = collection.expect("VMs, hosts and SRs have collections");
         let this = Extension(collection);
@@ -108,16 +141,16 @@ fn measured() -> Router<Arc<Gateway>> {
 }
 
 /// The calls of classes that have nothing else.
-fn calls_only() -> Router<Arc<Gateway>> {
-    collections::calls_only().iter().fold(Router::new(), |router, collection| {
+fn calls_only() -> Routes {
+    collections::calls_only().iter().fold(Routes::default(), |router, collection| {
         let action = post(actions::of_collection).layer(Extension(collection));
         router.route(&format!("/{}/actions/{{call}}", collection.path), action)
     })
 }
 
 /// `/{collection}/{uuid}/{relation}`, for each relation of the datamodel.
-fn related() -> Router<Arc<Gateway>> {
-    relations().iter().fold(Router::new(), |router, relation| {
+fn related() -> Routes {
+    relations().iter().fold(Routes::default(), |router, relation| {
         let path = format!("/{}/{{uuid}}/{}", relation.parent.path, relation.path);
         router.route(&path, get(related::list).layer(Extension(relation)))
     })

@@ -6,6 +6,7 @@
 //! `write_timeout`. A connection that becomes a WebSocket gives its place back: it has one among
 //! the event streams, which have limits of their own.
 
+mod passing;
 mod patience;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
@@ -33,7 +35,9 @@ use tower::ServiceExt;
 
 use super::request_id::RequestId;
 use super::shell::{Malformed, Shell, Stack, Unsent, finish_outside};
+use super::telemetry::Telemetry;
 use crate::config::Limits;
+use passing::{Passing, Turns};
 use patience::Patience;
 
 /// How long accepting pauses when the system has no sockets left to give.
@@ -59,12 +63,15 @@ pub struct Server {
     pub shell: Shell,
     /// What is taken.
     pub limits: Limits,
+    /// Where connections are counted.
+    pub telemetry: Arc<Telemetry>,
 }
 
 /// What connections share.
 struct Protocols {
     builder: auto::Builder<TokioExecutor>,
     tls: Option<TlsAcceptor>,
+    turns: Turns,
     first_request: Duration,
     write_timeout: Duration,
     stop: CancellationToken,
@@ -85,10 +92,11 @@ impl fmt::Debug for Server {
 impl Server {
     /// Serves until `stop`, then lets what runs finish within `shutdown_grace`.
     pub async fn run(self, stop: CancellationToken) {
-        let Self { listener, tls, shell, limits } = self;
+        let Self { listener, tls, shell, limits, telemetry } = self;
         let protocols = Arc::new(Protocols {
             builder: builder(&limits),
             tls,
+            turns: Turns::of(Handle::current().metrics().num_workers()),
             first_request: limits.header_timeout,
             write_timeout: limits.write_timeout,
             stop: stop.clone(),
@@ -103,12 +111,14 @@ impl Server {
                 let slot = slots.clone().acquire_owned().await;
                 let slot = slot.expect("nobody closes this semaphore");
                 let (stream, peer) = accept(&listener).await;
+                telemetry.accepted.inc();
+                let open = telemetry.connections.hold();
                 let unsent = Arc::<Unsent>::default();
                 let stack = shell.for_connection(peer, unsent.clone());
                 let (protocols, service) = (protocols.clone(), Service { stack, unsent });
                 connections.spawn(async move {
                     protocols.serve(stream, peer, service).await;
-                    drop(slot);
+                    drop((open, slot));
                 });
             }
         };
@@ -245,6 +255,7 @@ impl Protocols {
                 }
             })
         };
+        let stream = Passing::new(stream, &self.turns);
         let mut connection =
             pin!(self.builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
         let mut stopped = pin!(self.stop.cancelled());

@@ -34,16 +34,21 @@ use super::extract::without_body;
 use super::problem::{Code, Problem};
 use super::reading::Reading;
 use super::request_id::{self, RequestId};
+use super::telemetry::{Load, Requests, Telemetry};
 use crate::config;
 
 pub use outgoing::{Embedded, Unsent};
 pub use panics::log_panics;
 
 use encode::{Wish, encode};
-use outgoing::{NoRoom, Outgoing, Room, Share};
+pub(super) use outgoing::Room;
+use outgoing::{NoRoom, Outgoing, Share};
 
 /// Answers about the gateway's own health go out even when everything else is refused.
 const ALWAYS: [&str; 2] = ["/livez", "/readyz"];
+
+/// So do those that tell what is being refused, as far as there is room for them.
+const ADMITTED: [&str; 3] = [ALWAYS[0], ALWAYS[1], "/metrics"];
 
 /// What is known of a request before its route is; an extension of the request.
 #[derive(Debug, Clone)]
@@ -78,9 +83,10 @@ struct Shared {
     max_body: u64,
     max_header: u64,
     request_timeout: Duration,
-    running: Semaphore,
+    running: Arc<Semaphore>,
     room: Room,
     bodies: Arc<Bodies>,
+    telemetry: Arc<Telemetry>,
     reading: Arc<Reading>,
 }
 
@@ -91,14 +97,23 @@ impl Shell {
         limits: &config::Limits,
         cors: &config::Cors,
         bodies: Arc<Bodies>,
+        telemetry: Arc<Telemetry>,
     ) -> Self {
+        let running = Arc::new(Semaphore::new(limits.max_concurrent_requests));
+        let room = Room::new(limits.max_unsent);
+        telemetry.load.get_or_init(|| Load {
+            running: running.clone(),
+            max_running: limits.max_concurrent_requests,
+            room: room.clone(),
+        });
         let shared = Shared {
             routes,
             max_body: limits.max_body,
             max_header: limits.max_header,
             request_timeout: limits.request_timeout,
-            running: Semaphore::new(limits.max_concurrent_requests),
-            room: Room::new(limits.max_unsent),
+            running,
+            room,
+            telemetry,
             bodies,
             reading: Arc::default(),
         };
@@ -155,9 +170,13 @@ impl Shared {
     {
         let request_id = RequestId::of(request.headers());
         let log = AccessLog::begin(&request);
+        let requests = &self.telemetry.requests;
+        let (route, method) =
+            (requests.route(request.uri().path()), Requests::method(request.method()));
+        let begun = std::time::Instant::now();
         let (version, is_head) = (request.version(), request.method() == Method::HEAD);
         let always = is_always(&request);
-        let response = match self.admit(&request, always) {
+        let response = match self.admit(&request) {
             Ok(_running) => self.run(request, peer, &request_id).await,
             Err(problem) => problem.into_response(),
         };
@@ -165,6 +184,7 @@ impl Shared {
             Ok(share) => (response, share),
             Err(problem) => (problem.into_response(), None),
         };
+        requests.count(route, method, response.status(), begun.elapsed());
         log.end(&response, peer, &request_id);
         Problem::render(&mut response, request_id.as_str(), is_head);
         finish(&mut response, &request_id);
@@ -175,22 +195,27 @@ impl Shared {
     fn admit<B: HttpBody>(
         &self,
         request: &Request<B>,
-        always: bool,
     ) -> Result<Option<tokio::sync::SemaphorePermit<'_>>, Problem> {
         if let Some(Malformed(what)) = request.extensions().get() {
             return Err(Problem::new(Code::BadRequest, *what));
         }
+        let refused = &self.telemetry.refused;
         if header_size(request) > self.max_header {
+            refused.header.inc();
             let detail = format!("request line and headers are over {} bytes", self.max_header);
             return Err(Problem::new(Code::HeaderTooLarge, detail));
         }
         if request.body().size_hint().lower() > self.max_body {
+            refused.body.inc();
             return Err(self.body_too_large());
         }
         match self.running.try_acquire() {
             Ok(permit) => Ok(Some(permit)),
-            Err(_) if always => Ok(None),
-            Err(_) => Err(Problem::from(Code::Overloaded)),
+            Err(_) if ADMITTED.contains(&request.uri().path()) => Ok(None),
+            Err(_) => {
+                refused.concurrency.inc();
+                Err(Problem::from(Code::Overloaded))
+            }
         }
     }
 
@@ -211,6 +236,7 @@ impl Shared {
             None => take().map(|share| share.map(Arc::new)),
         };
         share.map_err(|NoRoom| {
+            self.telemetry.refused.unsent.inc();
             Problem::new(Code::Overloaded, "too many answers have not been taken by their clients")
         })
     }
@@ -237,8 +263,12 @@ impl Shared {
         };
         match panics::caught(tokio::time::timeout(self.request_timeout, answer)).await {
             Ok(Ok(Ok(response))) => response,
-            Ok(Err(_elapsed)) => Problem::from(Code::RequestTimeout).into_response(),
+            Ok(Err(_elapsed)) => {
+                self.telemetry.refused.timeout.inc();
+                Problem::from(Code::RequestTimeout).into_response()
+            }
             Err(panic) => {
+                self.telemetry.panics.inc();
                 tracing::error!(request_id = id.as_str(), %panic, "a request panicked");
                 Problem::new(Code::Internal, "the request ran into a bug of the gateway; its log has more under this request id").into_response()
             }

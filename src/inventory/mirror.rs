@@ -36,6 +36,9 @@ pub enum MirrorState {
 }
 
 impl MirrorState {
+    /// Each of them.
+    pub const ALL: [Self; 5] = [Self::Waiting, Self::Syncing, Self::Live, Self::Stale, Self::Down];
+
     /// `waiting`, `syncing`, `live`, `stale` or `down`.
     pub fn name(self) -> &'static str {
         match self {
@@ -158,6 +161,8 @@ pub struct Mirror {
     reading: ArcSwapOption<Reading>,
     status: watch::Sender<Status>,
     refs: RwLock<RefIndex>,
+    /// The service account's session, while it has one.
+    account_session: ArcSwapOption<Session>,
     /// Sessions of callers that may be borrowed.
     callers: Mutex<Vec<Arc<Session>>>,
     /// A session was offered.
@@ -199,6 +204,7 @@ impl Mirror {
             reading: ArcSwapOption::empty(),
             status: watch::Sender::new(status),
             refs: RwLock::default(),
+            account_session: ArcSwapOption::empty(),
             callers: Mutex::default(),
             offered: Notify::new(),
             seen: watch::Sender::new(String::new()),
@@ -210,6 +216,21 @@ impl Mirror {
     /// The backend's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether a service account keeps it up to date.
+    pub fn has_account(&self) -> bool {
+        self.service.is_some()
+    }
+
+    /// The service account's session, for what is read on nobody's behalf.
+    pub fn account_session(&self) -> Option<Arc<Session>> {
+        self.account_session.load_full().filter(|session| !session.ended().is_cancelled())
+    }
+
+    /// Notes the service account's session.
+    pub(super) fn set_account_session(&self, session: Option<Arc<Session>>) {
+        self.account_session.store(session);
     }
 
     /// The backend it mirrors.

@@ -179,6 +179,7 @@ impl Sync {
                     // Perhaps another host has become the coordinator: a login tells.
                     Err(error) if ends_session(&error) || error.is_about_the_host() => {
                         self.own = None;
+                        self.mirror.set_account_session(None);
                     }
                     Err(error) => {
                         self.lost(&error);
@@ -190,7 +191,10 @@ impl Sync {
             match account.password.read() {
                 Ok(password) => match backend.login(&account.username, &password, ORIGINATOR).await
                 {
-                    Ok(session) => return self.own.insert(session).clone(),
+                    Ok(session) => {
+                        self.mirror.set_account_session(Some(session.clone()));
+                        return self.own.insert(session).clone();
+                    }
                     Err(error) => self.lost(&error),
                 },
                 Err(error) => {

@@ -172,7 +172,27 @@ impl Feed {
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) -> Result<Arc<HostSamples>, Trouble> {
-        self.touch(session, tasks, stop);
+        self.wait(INTEREST, session, tasks, stop).await
+    }
+
+    /// The same for who is not interested any more once there is an answer.
+    pub(super) async fn glance(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Result<Arc<HostSamples>, Trouble> {
+        self.wait(Duration::ZERO, session, tasks, stop).await
+    }
+
+    async fn wait(
+        self: &Arc<Self>,
+        interest: Duration,
+        session: &Arc<Session>,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Result<Arc<HostSamples>, Trouble> {
+        self.touch(interest, session, tasks, stop);
         if let Some(answer) = self.standing.borrow().answer(Instant::now()) {
             return answer;
         }
@@ -187,12 +207,13 @@ impl Feed {
     /// Notes an interest, and sees to it that the host is asked.
     fn touch(
         self: &Arc<Self>,
+        lasting: Duration,
         session: &Arc<Session>,
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) {
         let mut interest = self.interest.lock();
-        interest.until = Some(Instant::now() + INTEREST);
+        interest.until = interest.until.max(Some(Instant::now() + lasting));
         if !interest.sessions.iter().any(|known| Arc::ptr_eq(known, session)) {
             interest.sessions.retain(|known| !known.ended().is_cancelled());
             if interest.sessions.len() >= MOST_SESSIONS {
@@ -213,7 +234,9 @@ impl Feed {
     /// Asks until nobody is interested any more.
     async fn keep_asking(&self) {
         let mut cursor = Cursor::default();
-        while self.is_wanted() {
+        // Whoever began this wants one answer at least.
+        let mut first = true;
+        while std::mem::take(&mut first) || self.is_wanted() {
             let begun = Instant::now();
             self.standing.send_modify(|standing| standing.asked = Some(begun));
             let result = self.ask(&mut cursor).await;

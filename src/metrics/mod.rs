@@ -165,6 +165,17 @@ impl Metrics {
         Ok(Samples::of(at_home, samples.into()))
     }
 
+    /// The newest samples of everything that one host measures, for who comes by now and then: the
+    /// host is asked once, unless others have it asked all the time.
+    pub async fn of_host(
+        &self,
+        mirror: &Arc<Mirror>,
+        session: &Arc<Session>,
+        host: Uuid,
+    ) -> Result<Arc<HostSamples>, Trouble> {
+        self.feed(mirror, host).glance(session, &self.tasks, &self.stop).await
+    }
+
     /// What a subject has measured over time, in the archive that was asked for.
     pub async fn history(
         &self,

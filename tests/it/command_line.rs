@@ -343,3 +343,47 @@ fn a_password_is_hashed_and_the_hash_makes_a_user() {
         }
     }
 }
+
+#[test]
+fn a_healthcheck_tells_whether_the_gateway_is_well() {
+    let demo = Serving::start(&["demo", "--listen", "127.0.0.1:0", "--vms", "1"]);
+    let address = demo.url().strip_prefix("http://").expect("no TLS").to_owned();
+    let well = run(&["healthcheck", "--listen", &address, "--ready"]);
+    assert!(well.status.success(), "{}", text(&well.stderr));
+    drop(demo);
+    let gone = run(&["healthcheck", "--listen", &address]);
+    assert_eq!(gone.status.code(), Some(1));
+    assert!(text(&gone.stderr).contains("is not well"), "{}", text(&gone.stderr));
+}
+
+#[test]
+fn a_healthcheck_asks_where_the_configuration_says_and_over_tls() {
+    let made = rcgen::generate_simple_self_signed(["gateway.example.com".to_owned()]);
+    let made = made.expect("a certificate");
+    let directory = tempfile::tempdir().expect("a directory");
+    let write = |name: &str, text: &str| {
+        let file = directory.path().join(name);
+        std::fs::write(&file, text).expect("written");
+        path(&file).to_owned()
+    };
+    write("cert.pem", &made.cert.pem());
+    write("key.pem", &made.signing_key.serialize_pem());
+    let config = |listen: &str| {
+        let text = format!(
+            "listen = {listen:?}\ntls = {{ cert_file = \"cert.pem\", key_file = \"key.pem\" }}\n\
+             [backends.gone]\nuri = \"http://127.0.0.1:1\"\n"
+        );
+        write("xengate.toml", &text)
+    };
+    let serving = Serving::start(&["serve", "--config", &config("127.0.0.1:0")]);
+    let address = serving.url().strip_prefix("https://").expect("TLS").to_owned();
+    // It listens on all addresses, and is asked on its own.
+    let everywhere = address.replace("127.0.0.1", "0.0.0.0");
+    let config = config(&everywhere);
+    let lives = run(&["healthcheck", "--config", &config]);
+    assert!(lives.status.success(), "{}", text(&lives.stderr));
+    // Its one backend is gone, so nobody can log in.
+    let unready = run(&["healthcheck", "--config", &config, "--ready"]);
+    assert_eq!(unready.status.code(), Some(1));
+    assert!(text(&unready.stderr).contains("/readyz answers 503"), "{}", text(&unready.stderr));
+}

@@ -48,9 +48,11 @@ impl Contract {
             return;
         };
         let media = answer.header("content-type").unwrap_or_default();
+        let media = media.split(';').next().unwrap_or_default();
         let schema = &content.get(media).unwrap_or_else(|| panic!("{at}: {media:?}"))["schema"];
         let bodies = match media {
             "text/event-stream" => crate::events::client::parse(&answer.body),
+            "text/plain" | "application/openmetrics-text" => vec![shown.into()],
             _ => vec![answer.json()],
         };
         let mut validators = self.validators.borrow_mut();
@@ -84,7 +86,7 @@ fn operation(id: &str) -> &'static Operation {
 fn reads() -> impl Iterator<Item = (&'static Operation, Option<&'static str>)> {
     openapi::operations()
         .iter()
-        .filter(|operation| operation.method_name() == "GET")
+        .filter(|one| one.method_name() == "GET" && one.access != Access::FleetScraper)
         .map(|operation| (operation, operation.path.split_once("/{uuid}").map(|(list, _)| list)))
 }
 
@@ -140,6 +142,10 @@ async fn what_needs_a_token_is_closed_without_one() {
         let forged = lab.gate.send(request().bearer_auth("e30.e30.c2ln")).await;
         for answer in [none, forged] {
             contract.check(operation, &answer);
+            // Scrapers have tokens of their own, which are tried elsewhere.
+            if matches!(operation.access, Access::Scraper | Access::FleetScraper) {
+                continue;
+            }
             let public = operation.access == Access::Public;
             assert_eq!(answer.status == 401, !public, "{} {path}", operation.id);
             closed += usize::from(!public);

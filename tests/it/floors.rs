@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[(&str, u8)] = &[
     ("wire", 0),
     ("config", 0),
+    ("telemetry", 0),
     ("datamodel", 1),
     ("backend", 2),
     ("inventory", 3),

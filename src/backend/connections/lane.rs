@@ -25,6 +25,21 @@ pub(super) struct Lane {
     shelf: Mutex<Shelf>,
 }
 
+/// How one lane of connections is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LaneUse {
+    /// What it is for: `calls`, `sync` or `login`.
+    pub lane: &'static str,
+    /// Connections it may have.
+    pub size: usize,
+    /// Those that are at work.
+    pub busy: usize,
+    /// Those that are open and wait for work.
+    pub idle: usize,
+    /// Callers that wait for one.
+    pub waiting: usize,
+}
+
 /// The connections kept open, the longest unused first.
 #[derive(Default)]
 struct Shelf {
@@ -93,6 +108,14 @@ impl Lane {
             shelf.sweeper = None;
         }
         next
+    }
+
+    /// How it is used.
+    pub(super) fn used(&self, lane: &'static str) -> LaneUse {
+        let shelf = self.shelf.lock();
+        let (busy, idle) = (shelf.taken, shelf.kept.len());
+        let waiting = self.waiting.load(Ordering::Acquire);
+        LaneUse { lane, size: self.size, busy, idle, waiting }
     }
 
     /// How many connections are kept open and unused.

@@ -10,6 +10,7 @@ mod endpoint;
 mod get;
 mod lane;
 mod live;
+mod once;
 mod tls;
 
 #[cfg(test)]
@@ -18,7 +19,10 @@ mod tests;
 pub(crate) use body::Reply;
 pub(crate) use endpoint::Endpoint;
 pub(crate) use get::Got;
+pub use lane::LaneUse;
 pub(crate) use lane::Slot;
+pub(crate) use once::{AskError, Server};
+pub use tls::connector;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -214,6 +218,11 @@ impl Connections {
             owed: false,
         };
         self.exchange(slot, endpoint, post, terms, true).await
+    }
+
+    /// How they are used.
+    pub(crate) fn used(&self) -> [LaneUse; 3] {
+        [self.calls.used("calls"), self.sync.used("sync"), self.login.used("login")]
     }
 
     /// The largest reply a call may have.

@@ -23,7 +23,7 @@ use crate::config::BackendTls;
 
 /// The connector for this policy. It is the same for every host of the pool, so a redirect never
 /// weakens it.
-pub(super) fn connector(policy: &BackendTls) -> Result<TlsConnector, BackendError> {
+pub fn connector(policy: &BackendTls) -> Result<TlsConnector, BackendError> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()

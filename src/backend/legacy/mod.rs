@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use super::connections::{Endpoint, Use};
+use super::connections::{Endpoint, LaneUse, Use};
 use super::error::{BackendError, CallError};
 use super::xend::{BAD_POWER_STATE, Envelope, Line, proper, unfit};
 use super::{Description, Failure, Found, Pace, Retry, Value};
@@ -55,12 +55,20 @@ impl Legacy {
         }
     }
 
+    /// The call that reads them.
+    pub(super) fn polls(pace: Pace) -> &'static str {
+        match pace {
+            Pace::Quick => "xend.domains_with_state",
+            Pace::Slow => "xend.node.info",
+        }
+    }
+
     /// Every object of those classes.
     pub(super) async fn records(&self, pace: Pace) -> Result<Vec<Found>, CallError> {
         match pace {
             Pace::Quick => {
                 let args = [Arg::Bool(true), Arg::from("all"), Arg::Int(1)];
-                let value = self.line.ask_much("xend.domains_with_state", &args).await?;
+                let value = self.line.ask_much(Self::polls(pace), &args).await?;
                 let found = tokio::task::spawn_blocking(move || {
                     let domains: Vec<&RawValue> = serde_json::from_str(value.get())
                         .map_err(|_| unfit("no list of domains", value.get().len()))?;
@@ -69,7 +77,7 @@ impl Legacy {
                 found.await.unwrap_or_else(|_| Err(unfit("the domains could not be read", 0)))
             }
             Pace::Slow => {
-                let value = self.line.ask_much("xend.node.info", &[]).await?;
+                let value = self.line.ask_much(Self::polls(pace), &[]).await?;
                 let info = wire::sxp::read(value.get().as_bytes(), Limits::default())
                     .map_err(|_| unfit("no information on the host", value.get().len()))?;
                 Ok(node::host(&info))
@@ -160,6 +168,10 @@ impl Legacy {
             Err(CallError::Busy(_) | CallError::Timeout(super::Phase::Queue)) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    pub(super) fn connections(&self) -> Vec<LaneUse> {
+        self.line.used()
     }
 
     pub(super) fn description(&self) -> Description {

@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::Description;
-use super::connections::{Connections, Endpoint};
+use super::connections::{Connections, Endpoint, LaneUse};
 use super::error::{BackendError, CallError, Phase};
 use super::session::PermissionSets;
 use crate::config::BackendConfig;
@@ -83,6 +83,10 @@ impl Xapi {
             address: self.hosts.current().map(|host| host.to_string()),
             last_error: self.last_error.lock().clone(),
         }
+    }
+
+    pub(super) fn connections(&self) -> [LaneUse; 3] {
+        self.connections.used()
     }
 
     /// Remembers how the backend is doing. A failure is an answer like any other.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::value::RawValue;
 
-use crate::backend::connections::{Connections, Endpoint, LARGEST_CALL, Post, Use};
+use crate::backend::connections::{Connections, Endpoint, LARGEST_CALL, LaneUse, Post, Use};
 use crate::backend::error::{BackendError, BadReply, CallError, Fault, Phase, Unsendable};
 use crate::backend::{Retry, Value};
 use crate::config::BackendConfig;
@@ -58,6 +58,11 @@ impl Line {
     /// What went wrong last, unless something has gone well since.
     pub(in crate::backend) fn last_error(&self) -> Option<String> {
         self.last_error.lock().clone()
+    }
+
+    /// How its connections are used.
+    pub(in crate::backend) fn used(&self) -> Vec<LaneUse> {
+        self.connections.used().to_vec()
     }
 
     /// Makes a call. A failure comes as xend gave it.

@@ -21,7 +21,7 @@ use secrecy::SecretString;
 use serde_json::value::RawValue;
 use tokio::sync::Mutex;
 
-use super::connections::{Endpoint, Use};
+use super::connections::{Endpoint, LaneUse, Use};
 use super::error::{BackendError, CallError, Misconfigured};
 use super::session::{Access, Session};
 use super::xapi::redact::{ends_session, redact};
@@ -394,6 +394,10 @@ impl Xend {
         if let Some(session) = own {
             self.close(&session).await;
         }
+    }
+
+    pub(super) fn connections(&self) -> Vec<LaneUse> {
+        self.line.used()
     }
 
     pub(super) fn description(&self) -> Description {

@@ -34,14 +34,17 @@ impl FromRequestParts<Arc<Gateway>> for SessionHolder {
     }
 }
 
-/// The token of `Authorization: Bearer …`.
+/// The token of a session.
 fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
+    let how = "log in with POST /sessions and send its token as Authorization: Bearer";
+    bearer_or(headers, how)
+}
+
+/// The token of `Authorization: Bearer …`; without one, `how` to get it.
+pub(super) fn bearer_or<'a>(headers: &'a HeaderMap, how: &str) -> Result<&'a str, Problem> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let Some(value) = values.next() else {
-        return Err(Problem::new(
-            Code::TokenRequired,
-            "log in with POST /sessions and send its token as Authorization: Bearer",
-        ));
+        return Err(Problem::new(Code::TokenRequired, how));
     };
     if values.next().is_some() {
         return Err(Problem::new(Code::TokenRequired, "Authorization comes more than once"));

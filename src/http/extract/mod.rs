@@ -8,6 +8,7 @@ mod object_uuid;
 mod peer;
 mod prefer;
 mod query;
+mod scraper;
 mod shape;
 
 pub use accept::{Accepts, AcceptsJson, AcceptsObject, SXP, names_media_type, takes_any_text};
@@ -16,6 +17,7 @@ pub use object_uuid::ObjectUuid;
 pub use peer::{Peer, client_address};
 pub use prefer::{LONGEST_WAIT, PreferWait};
 pub use query::{NoQuery, Query};
+pub use scraper::{FleetScraper, Scraper};
 pub use shape::Object;
 
 /// At most this much of what a client sent is said back to it.

@@ -84,6 +84,20 @@ pub(super) const FORBIDDEN: Failure = of_backend(
     "Not for this user. With `RBAC_PERMISSION_DENIED` nothing was sent, and `params` names the \
      call and the roles that would do; `FORBIDDEN` is a backend that has refused the session.",
 );
+/// Not for this client.
+pub(super) const NOT_THE_SCRAPER: Failure = own(
+    "NotTheScraper",
+    403,
+    &[Code::Forbidden],
+    "The request comes from another machine, and `metrics.scrape_token_file` is not set.",
+);
+/// The configuration does not provide for it.
+pub(super) const NOT_CONFIGURED: Failure = own(
+    "NotConfigured",
+    501,
+    &[Code::NotConfigured],
+    "The configuration does not provide for this; the detail says what is missing.",
+);
 /// Nothing there.
 pub(super) const NOT_FOUND: Failure = own(
     "NotFound",
@@ -223,6 +237,13 @@ pub(super) const CALL_FAILED: Failure = of_backend(
     "The backend tried and failed, or answered with something that is no Xen-API reply, or how \
      it ended cannot be known.",
 );
+/// No room for the answer.
+pub(super) const OVERLOADED: Failure = own(
+    "Overloaded",
+    503,
+    &[Code::Overloaded],
+    "The gateway has no room for the answer now: try again after Retry-After seconds.",
+);
 /// Not now.
 pub(super) const UNAVAILABLE: Failure = own(
     "Unavailable",
@@ -359,6 +380,9 @@ mod tests {
         CALL_FAILED,
         UNAVAILABLE,
         GATEWAY_TIMEOUT,
+        NOT_THE_SCRAPER,
+        NOT_CONFIGURED,
+        OVERLOADED,
     ];
 
     /// Codes that no operation of the document answers: its methods are allowed.

@@ -19,11 +19,12 @@ pub(super) const TAGS: &[(&str, &str)] = &[
     ("Sessions", "Logging in and out. A session of the gateway holds one session on each backend."),
     ("Backends", "The pools behind the gateway."),
     ("Health", "For load balancers and supervisors; public."),
+    ("Metrics", "For monitoring systems, which have tokens of their own."),
     ("Document", "This document."),
 ];
 
 /// Failures of an operation that anyone may use.
-const PUBLIC_FAILURES: [Failure; 5] = [
+pub(super) const PUBLIC_FAILURES: [Failure; 5] = [
     failures::BAD_REQUEST,
     failures::NOT_ACCEPTABLE,
     failures::HEADER_TOO_LARGE,

@@ -22,6 +22,7 @@ mod reads;
 mod records;
 mod related;
 mod results;
+mod scrape;
 mod sessions;
 mod shapes;
 mod tasks;
@@ -55,6 +56,7 @@ fn built() -> &'static Built {
         let mut operations = sessions::operations(&mut parts);
         operations.push(permissions::operation(&mut parts));
         operations.extend(gateway::operations(&mut parts));
+        operations.extend(scrape::operations(&mut parts));
         operations.extend(events::operations(&mut parts));
         for collection in collections() {
             let class = datamodel().class(collection.class).expect("collections name classes");
@@ -100,6 +102,7 @@ pub fn operations_text() -> String {
 pub fn document() -> OpenApi {
     let mut components = built().components.clone();
     components.add_security_scheme(operation::SECURITY_SCHEME, security());
+    components.add_security_scheme(operation::SCRAPER_SCHEME, scrape::security());
     let mut paths = Paths::new();
     for operation in operations() {
         let methods = vec![operation.method.clone()];

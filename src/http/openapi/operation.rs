@@ -8,8 +8,11 @@ use utoipa::openapi::{Deprecated, Ref, RefOr, Response};
 
 use crate::datamodel::{Call, Roles, datamodel};
 
-/// The name of the one security scheme.
+/// The name of the security scheme of those who are logged in.
 pub(super) const SECURITY_SCHEME: &str = "bearer";
+
+/// The name of the security scheme of those who scrape.
+pub(super) const SCRAPER_SCHEME: &str = "scraper";
 
 /// How many calls a line names.
 const SHOWN_CALLS: usize = 8;
@@ -42,6 +45,10 @@ pub struct Operation {
 pub enum Access {
     /// Anyone, without a token.
     Public,
+    /// Requests of the gateway's own machine, and who has the token for it in the configuration.
+    Scraper,
+    /// Who has the token for it in the configuration.
+    FleetScraper,
     /// Anyone who is logged in.
     Session,
     /// Who is logged in with one of these roles on the backend.
@@ -112,6 +119,7 @@ impl Operation {
     pub(super) fn line(&self) -> String {
         let role = match self.access {
             Access::Public => "public",
+            Access::Scraper | Access::FleetScraper => "scraper",
             Access::Session => "session",
             // What no role may, a local superuser still may.
             Access::Roles(roles) => roles.names().last().unwrap_or("superuser"),
@@ -129,8 +137,11 @@ impl Operation {
 
     /// The operation as the document has it.
     pub(super) fn document(&self) -> utoipa::openapi::path::Operation {
+        let scraper = || SecurityRequirement::new(SCRAPER_SCHEME, [""; 0]);
         let security = match self.access {
             Access::Public => Vec::new(),
+            Access::Scraper => vec![SecurityRequirement::default(), scraper()],
+            Access::FleetScraper => vec![scraper()],
             Access::Session | Access::Roles(_) => {
                 vec![SecurityRequirement::new(SECURITY_SCHEME, [""; 0])]
             }

@@ -61,6 +61,8 @@ pub enum Code {
     OutcomeUnknown,
     /// The backend's version does not have this.
     NotSupported,
+    /// The gateway's configuration does not provide for this.
+    NotConfigured,
     /// Too many failed logins.
     TooManyAttempts,
     /// The headers are larger than the gateway takes.
@@ -128,6 +130,7 @@ impl Code {
         Self::Conflict,
         Self::OutcomeUnknown,
         Self::NotSupported,
+        Self::NotConfigured,
         Self::TooManyAttempts,
         Self::HeaderTooLarge,
         Self::Internal,
@@ -229,6 +232,11 @@ impl Code {
             Self::NotSupported => {
                 ("NOT_SUPPORTED", StatusCode::NOT_IMPLEMENTED, "This backend does not have that")
             }
+            Self::NotConfigured => (
+                "NOT_CONFIGURED",
+                StatusCode::NOT_IMPLEMENTED,
+                "The gateway is not set up for this",
+            ),
             Self::TooManyAttempts => {
                 ("TOO_MANY_ATTEMPTS", StatusCode::TOO_MANY_REQUESTS, "Too many failed logins")
             }

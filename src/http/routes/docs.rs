@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
+use axum::Extension;
 use axum::extract::Path;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY,
@@ -10,8 +11,7 @@ use axum::http::header::{
 };
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Extension, Router};
+use axum::routing::{MethodRouter, get};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use utoipa_swagger_ui::{Config, SwaggerFile};
@@ -19,6 +19,7 @@ use utoipa_swagger_ui::{Config, SwaggerFile};
 use crate::http::extract::{AcceptsJson, NoQuery};
 use crate::http::openapi;
 use crate::http::problem::Problem;
+use crate::http::router::Routes;
 use crate::http::shell::{Embedded, not_found};
 use crate::http::validators::{ETag, Validators};
 
@@ -29,12 +30,18 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
     frame-ancestors 'none'";
 
 /// The routes of this file.
-pub fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    Router::new()
-        .route("/openapi.json", get(document))
-        .route("/docs", get(|| async { (StatusCode::PERMANENT_REDIRECT, [(LOCATION, "docs/")]) }))
-        .route("/docs/", get(|| page(Path(String::new()))))
-        .route("/docs/{*file}", get(page))
+pub fn routes() -> Routes {
+    all().into_iter().fold(Routes::default(), |routes, (path, method)| routes.route(path, method))
+}
+
+fn all<S: Clone + Send + Sync + 'static>() -> [(&'static str, MethodRouter<S>); 4] {
+    let moved = || async { (StatusCode::PERMANENT_REDIRECT, [(LOCATION, "docs/")]) };
+    [
+        ("/openapi.json", get(document)),
+        ("/docs", get(moved)),
+        ("/docs/", get(|| page(Path(String::new())))),
+        ("/docs/{*file}", get(page)),
+    ]
 }
 
 async fn document(validators: Validators, _: AcceptsJson, _: NoQuery) -> Result<Response, Problem> {
@@ -102,6 +109,7 @@ fn config() -> Arc<Config<'static>> {
 
 #[cfg(test)]
 mod tests {
+    use axum::Router;
     use axum::body::Body;
     use axum::http::header::{ETAG, IF_NONE_MATCH};
     use axum::http::{HeaderMap, Request};
@@ -114,7 +122,9 @@ mod tests {
         let request =
             known.iter().fold(Request::get(path), |r, etag| r.header(IF_NONE_MATCH, *etag));
         let request = request.body(Body::empty()).expect("a request");
-        let response = router::<()>().oneshot(request).await.expect("infallible");
+        let routes = all().into_iter();
+        let routes = routes.fold(Router::new(), |routes, (path, one)| routes.route(path, one));
+        let response = routes.oneshot(request).await.expect("infallible");
         let (head, body) = response.into_parts();
         let body = body.collect().await.expect("a whole body").to_bytes();
         (head.status, head.headers, body)

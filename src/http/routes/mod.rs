@@ -10,6 +10,7 @@ pub mod objects;
 pub mod permissions;
 pub mod read_through;
 pub mod related;
+pub mod scrape;
 pub mod sessions;
 pub mod tasks;
 pub mod vms;

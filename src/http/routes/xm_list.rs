@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Request, State};
-use axum::middleware::Next;
+use axum::handler::Handler;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
-use http::{HeaderValue, Method, header};
+use http::{HeaderValue, header};
 
+use super::objects;
 use crate::auth::Caller;
 use crate::http::Gateway;
 use crate::http::extract::{names_media_type, takes_any_text};
@@ -26,33 +27,17 @@ struct Asked {
     backend: Option<String>,
 }
 
-/// Answers who wants text; everybody else gets what the path answers otherwise.
-pub async fn or_text(
-    State(gateway): State<Arc<Gateway>>,
-    request: Request,
-    next: Next,
-) -> Response {
+/// Answers who wants text; everybody else gets the list.
+pub async fn list(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     if !wants_text(&request) {
-        return next.run(request).await;
+        return objects::list.call(request, gateway).await;
     }
     let (mut parts, _) = request.into_parts();
-    let is_head = parts.method == Method::HEAD;
-    match Box::pin(print(&gateway, &mut parts)).await {
-        Ok(mut response) => {
-            if is_head {
-                *response.body_mut() = Body::empty();
-            }
-            response
-        }
-        Err(problem) => problem.into_response(),
-    }
+    Box::pin(print(&gateway, &mut parts)).await.into_response()
 }
 
 /// Whoever names a view and takes text, unless JSON is what is named.
 fn wants_text(request: &Request) -> bool {
-    if request.method() != Method::GET && request.method() != Method::HEAD {
-        return false;
-    }
     let query = request.uri().query().unwrap_or_default();
     let views = form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "view");
     let headers = request.headers();
@@ -82,7 +67,8 @@ async fn print(gateway: &Arc<Gateway>, parts: &mut Parts) -> Result<Response, Pr
         all.append(&mut known);
     }
     let text = xm::list(asked.view, &asked.wanted, &all, cpus).map_err(|NoSuchDomain(name)| {
-        Problem::new(Code::NotFound, NoSuchDomain(name).to_string())
+        let problem = Problem::new(Code::NotFound, NoSuchDomain(name.clone()).to_string());
+        problem.with_params([name])
     })?;
     let mut response = Body::from(text).into_response();
     let text = HeaderValue::from_static("text/plain; charset=utf-8");

@@ -45,9 +45,10 @@ impl Bench {
             .route("/slow", slow);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let shell = Shell::new(routes, &limits, &Cors::default(), bodies());
+        let telemetry = Telemetry::new([]);
+        let shell = Shell::new(routes, &limits, &Cors::default(), bodies(), telemetry.clone());
         let stop = CancellationToken::new();
-        let server = Server { listener, tls, shell, limits };
+        let server = Server { listener, tls, shell, limits, telemetry };
         let running = tokio::spawn(server.run(stop.clone()));
         Self { address, stop, running, entered, leave }
     }

@@ -33,8 +33,8 @@ const PIECE: usize = 64 << 10;
 pub struct Embedded;
 
 /// The memory that answers may take up until they are sent.
-#[derive(Debug)]
-pub(super) struct Room {
+#[derive(Debug, Clone)]
+pub(in crate::http) struct Room {
     free: Arc<Semaphore>,
     whole: u32,
 }
@@ -51,6 +51,16 @@ impl Room {
     pub(super) fn new(bytes: u64) -> Self {
         let whole = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).max(1);
         Self { free: Arc::new(Semaphore::new(whole as usize)), whole }
+    }
+
+    /// Bytes that are taken, about.
+    pub(in crate::http) fn taken(&self) -> u64 {
+        (self.whole as usize).saturating_sub(self.free.available_permits()) as u64 * UNIT
+    }
+
+    /// Bytes there are in all.
+    pub(in crate::http) fn whole(&self) -> u64 {
+        u64::from(self.whole) * UNIT
     }
 
     /// Room for this body. One that is larger than the whole room gets in alone.

@@ -48,7 +48,7 @@ fn bodies() -> Arc<Bodies> {
 }
 
 fn shell(limits: Limits) -> Shell {
-    Shell::new(routes(), &limits, &Cors::default(), bodies())
+    Shell::new(routes(), &limits, &Cors::default(), bodies(), Telemetry::new([]))
 }
 
 struct Answer {
@@ -172,7 +172,7 @@ async fn answers_with_the_same_bytes_take_their_room_once() {
     };
     let limits = Limits { max_unsent: 27 << 10, ..Limits::default() };
     let routes = routes().route("/list", get(list));
-    let shell = Shell::new(routes, &limits, &Cors::default(), bodies());
+    let shell = Shell::new(routes, &limits, &Cors::default(), bodies(), Telemetry::new([]));
     let unsent = Arc::<Unsent>::default();
     let open = async |path: &str| {
         let request = Request::get(path).body(Body::empty()).expect("a request");
@@ -271,7 +271,7 @@ async fn one_request_too_many_is_sent_away() {
         }),
     );
     let limits = Limits { max_concurrent_requests: 1, ..Limits::default() };
-    let shell = Shell::new(routes, &limits, &Cors::default(), bodies());
+    let shell = Shell::new(routes, &limits, &Cors::default(), bodies(), Telemetry::new([]));
     let slow = async { get_at(&shell, "/slow").await };
     let meanwhile = async {
         entered.notified().await;
@@ -307,7 +307,7 @@ async fn other_origins_are_let_in_by_name() {
     assert!(!answer.headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN));
 
     let cors = Cors { origins: vec!["https://other".to_owned(), MINE.to_owned()] };
-    let on = Shell::new(routes(), &Limits::default(), &cors, bodies());
+    let on = Shell::new(routes(), &Limits::default(), &cors, bodies(), Telemetry::new([]));
     // Problems too, or a page could not read why it was refused.
     for path in ["/livez", "/nowhere"] {
         let answer = ask(&on, from(path, MINE), "").await;

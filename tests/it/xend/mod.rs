@@ -1,6 +1,7 @@
 //! A gateway in front of xend: of what a real one was recorded to say, and of a simulated one.
 
 mod actions;
+mod listed;
 mod load;
 mod logins;
 mod replay;

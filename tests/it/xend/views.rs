@@ -36,8 +36,43 @@ fn query(command: &str) -> String {
     query.trim_start_matches('&').to_owned()
 }
 
-#[tokio::test]
-async fn every_view_is_what_the_real_xm_printed() {
+/// What the real xm was asked and said.
+pub(super) struct Recorded {
+    pub(super) name: String,
+    pub(super) command: String,
+    pub(super) exit: String,
+    pub(super) stderr: String,
+    pub(super) stdout: String,
+}
+
+/// Everything that the real xm was asked of the frozen xend in its legacy dialect.
+pub(super) fn recordings() -> Vec<Recorded> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/xend/matched");
+    let mut all = Vec::new();
+    for entry in fs::read_dir(&folder).expect("the recordings") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        let Some(name) = name.strip_suffix(".args").filter(|name| name.starts_with("xm-legacy"))
+        else {
+            continue;
+        };
+        let arguments = fs::read_to_string(&path).expect("text");
+        let mut lines = arguments.lines().map(str::to_owned);
+        all.push(Recorded {
+            name: name.to_owned(),
+            command: lines.next().expect("a command line"),
+            exit: lines.next().expect("how it ended"),
+            stderr: lines.map(|line| line + "\n").collect(),
+            stdout: fs::read_to_string(folder.join(format!("{name}.txt")))
+                .expect("what was printed"),
+        });
+    }
+    assert!(all.len() >= 12, "{} are there", all.len());
+    all
+}
+
+/// A gateway in front of the frozen xend, and a token for it.
+pub(super) async fn frozen() -> (Server, Gate, String) {
     let server = Server::legacy().await;
     server.says("xend.domains_with_state", matched("domains_with_state-all-1"));
     server.says("xend.node.info", matched("node-info"));
@@ -50,35 +85,24 @@ async fn every_view_is_what_the_real_xm_printed() {
         server.says_if("xend.domain.getVCPUInfo", text("uuid"), info);
     }
     gate.until("/hosts", &token, |answer| answer.json()["total"] == 1).await;
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/xend/matched");
-    let mut compared = 0;
-    for entry in fs::read_dir(&folder).expect("the recordings") {
-        let path = entry.expect("an entry").path();
-        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
-        let Some(name) = name.strip_suffix(".args").filter(|name| name.starts_with("xm-legacy"))
-        else {
-            continue;
-        };
-        let arguments = fs::read_to_string(&path).expect("text");
-        let mut lines = arguments.lines();
-        let query = query(lines.next().expect("a command line"));
+    (server, gate, token)
+}
+
+#[tokio::test]
+async fn every_view_is_what_the_real_xm_printed() {
+    let (_server, gate, token) = frozen().await;
+    for Recorded { name, command, exit, stdout, .. } in recordings() {
+        let query = query(&command);
         let answer = print(&gate, &token, &query).await;
-        compared += 1;
-        if lines.next() != Some("exit 0") {
+        if exit != "exit 0" {
             let problem = answer.problem(404, "NOT_FOUND");
             assert_eq!(problem["detail"], "Domain 'nosuch' does not exist.", "{name}");
             continue;
         }
-        let printed = fs::read(folder.join(format!("{name}.txt"))).expect("what was printed");
         assert_eq!(answer.status, 200, "{name}");
         assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
-        assert_eq!(
-            String::from_utf8_lossy(&answer.body),
-            String::from_utf8_lossy(&printed),
-            "{name}: {query}"
-        );
+        assert_eq!(String::from_utf8_lossy(&answer.body), stdout, "{name}: {query}");
     }
-    assert!(compared >= 12, "{compared} were compared");
     gate.end(&[]).await;
 }
 

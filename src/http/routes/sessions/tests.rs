@@ -11,8 +11,9 @@ use crate::auth::Authority;
 use crate::auth::tests::pool::{PASSWORD, Pool, REFERENCE};
 use crate::backend::Backend;
 use crate::config::{BackendConfig, Config, Kind};
-use crate::http::router::router;
+use crate::http::router::routes;
 use crate::http::shell::Shell;
+use crate::http::telemetry::Telemetry;
 use crate::inventory::Inventory;
 
 struct Front {
@@ -38,10 +39,13 @@ fn front(pools: &[(&str, &Pool)]) -> Front {
         .collect();
     let (config, inventory) = (Arc::new(Config::default()), Inventory::start(Vec::new()));
     let authority = Authority::new(&config.auth, &[], Arc::clone(&inventory), backends);
-    let gateway = Gateway::new(Arc::clone(&config), inventory, authority.expect("a gate"));
+    let (routes, authority) = (routes(), authority.expect("a gate"));
+    let telemetry = Telemetry::new(routes.paths());
+    let gateway = Gateway::new(Arc::clone(&config), inventory, authority, telemetry.clone());
     let gateway = Arc::new(gateway);
     let bodies = gateway.bodies.clone();
-    let shell = Shell::new(router(Arc::clone(&gateway)), &config.limits, &config.cors, bodies);
+    let routes = routes.answered_by(Arc::clone(&gateway));
+    let shell = Shell::new(routes, &config.limits, &config.cors, bodies, telemetry);
     Front { gateway, shell }
 }
 

@@ -1,0 +1,275 @@
+//! Large answers let small ones pass.
+//!
+//! Handing megabytes to the system takes a thread for as long as they are copied, and whoever reads
+//! them takes another. On a machine that does nothing else, a small answer then waits behind as many
+//! large ones as there are clients that list everything. So while small answers are being sent,
+//! large ones take turns: one thread less than there are writes at a time, and rests after every
+//! half megabyte. While there are none, large answers go as fast as they can.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use tokio_util::sync::PollSemaphore;
+
+/// A write as short as this never waits.
+const SMALL: usize = 64 << 10;
+
+/// What is written in one turn, and between two rests.
+const TURN: usize = 512 << 10;
+
+/// How long a rest is.
+const REST: Duration = Duration::from_millis(1);
+
+/// For how long after a small answer others are expected.
+const EXPECTED: Duration = Duration::from_millis(2);
+
+/// The turns of large writes.
+#[derive(Debug, Clone)]
+pub(super) struct Turns(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    free: Arc<Semaphore>,
+    begin: Instant,
+    /// When the last small answer was sent, in nanoseconds after `begin`.
+    small: AtomicU64,
+    /// Bytes that were written in turns since the last rest.
+    written: AtomicUsize,
+}
+
+impl Turns {
+    /// As many at a time as leave one of these threads free.
+    pub(super) fn of(threads: usize) -> Self {
+        let free = Arc::new(Semaphore::new(threads.saturating_sub(1).max(1)));
+        // The first answer comes when nothing is known of others yet.
+        let (begin, small) = (Instant::now(), AtomicU64::default());
+        Self(Arc::new(Shared { free, begin, small, written: AtomicUsize::default() }))
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.0.begin.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn small(&self) {
+        self.0.small.store(self.now(), Ordering::Relaxed);
+    }
+
+    /// Whether small answers are being sent.
+    fn needed(&self) -> bool {
+        let since = self.now().saturating_sub(self.0.small.load(Ordering::Relaxed));
+        u128::from(since) < EXPECTED.as_nanos()
+    }
+
+    /// Ends a turn in which so much was written, after a rest if one is due.
+    fn end(&self, turn: OwnedSemaphorePermit, written: usize) {
+        let before = self.0.written.fetch_add(written, Ordering::Relaxed);
+        if before.saturating_add(written) >= TURN {
+            self.0.written.store(0, Ordering::Relaxed);
+            tokio::spawn(async move {
+                tokio::time::sleep(REST).await;
+                drop(turn);
+            });
+        }
+    }
+}
+
+/// A stream whose large writes let small ones of other streams pass.
+pub(super) struct Passing<S> {
+    stream: S,
+    turns: Turns,
+    turn: PollSemaphore,
+    /// Whether the write before was a large one: then what follows may be the rest of it.
+    large: bool,
+}
+
+impl<S> Passing<S> {
+    pub(super) fn new(stream: S, turns: &Turns) -> Self {
+        let turn = PollSemaphore::new(turns.0.free.clone());
+        Self { stream, turns: turns.clone(), turn, large: false }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Passing<S> {
+    /// Writes `size` bytes by `write`, which is told how many it may write now.
+    fn pass(
+        &mut self,
+        cx: &mut Context<'_>,
+        size: usize,
+        write: impl FnOnce(Pin<&mut S>, &mut Context<'_>, usize) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if size <= SMALL {
+            if !std::mem::take(&mut self.large) {
+                self.turns.small();
+            }
+            return write(Pin::new(&mut self.stream), cx, size);
+        }
+        self.large = true;
+        if !self.turns.needed() {
+            return write(Pin::new(&mut self.stream), cx, size);
+        }
+        let turn = ready!(self.turn.poll_acquire(cx)).expect("nobody closes this semaphore");
+        let result = write(Pin::new(&mut self.stream), cx, size.min(TURN));
+        let written = match &result {
+            Poll::Ready(Ok(written)) => *written,
+            _ => 0,
+        };
+        self.turns.end(turn, written);
+        result
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Passing<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Passing<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.pass(cx, bytes.len(), |stream, cx, now| stream.poll_write(cx, &bytes[..now]))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let size = bytes.iter().map(|slice| slice.len()).sum();
+        self.pass(cx, size, |stream, cx, now| {
+            if now == size {
+                return stream.poll_write_vectored(cx, bytes);
+            }
+            stream.poll_write_vectored(cx, &first(bytes, now))
+        })
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// The first `size` bytes of these.
+fn first<'a>(bytes: &'a [IoSlice<'_>], mut size: usize) -> Vec<IoSlice<'a>> {
+    let mut taken = Vec::with_capacity(bytes.len());
+    for slice in bytes {
+        let length = slice.len().min(size);
+        taken.push(IoSlice::new(&slice[..length]));
+        size -= length;
+        if size == 0 {
+            break;
+        }
+    }
+    taken
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::poll;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+    use super::*;
+
+    const LARGE: usize = 3 * TURN;
+
+    /// A stream, and what comes out of it; it takes as much as there is.
+    fn stream(turns: &Turns) -> (Passing<DuplexStream>, DuplexStream) {
+        let (ours, theirs) = tokio::io::duplex(4 * LARGE);
+        (Passing::new(ours, turns), theirs)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_answer_alone_is_written_at_once() {
+        let turns = Turns::of(2);
+        tokio::time::advance(EXPECTED).await;
+        let (mut ours, _theirs) = stream(&turns);
+        assert_eq!(ours.write(&[0; LARGE]).await.expect("written"), LARGE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn beside_small_ones_it_rests() {
+        let turns = Turns::of(2);
+        let ((mut small, _a), (mut large, mut read)) = (stream(&turns), stream(&turns));
+        small.write_all(b"small").await.expect("written");
+        assert_eq!(large.write(&[1; LARGE]).await.expect("written"), TURN);
+        let before = Instant::now();
+        {
+            let mut second = std::pin::pin!(large.write(&[2; LARGE]));
+            assert!(poll!(second.as_mut()).is_pending(), "rests");
+            // What is small does not wait for anybody.
+            small.write_all(b"small").await.expect("written");
+            assert_eq!(before.elapsed(), Duration::ZERO);
+            assert_eq!(second.await.expect("written"), TURN);
+        }
+        assert!(before.elapsed() >= REST);
+        drop(large);
+        let mut all = Vec::new();
+        read.read_to_end(&mut all).await.expect("readable");
+        assert!(all[..TURN].iter().all(|byte| *byte == 1) && all.len() == 2 * TURN);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_a_large_answer_is_not_a_small_one() {
+        let turns = Turns::of(2);
+        tokio::time::advance(EXPECTED).await;
+        let (mut ours, _theirs) = stream(&turns);
+        ours.write_all(&[0; LARGE]).await.expect("written");
+        ours.write_all(&[0; SMALL]).await.expect("written");
+        assert!(!turns.needed());
+        ours.write_all(&[0; SMALL]).await.expect("written");
+        assert!(turns.needed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slices_are_cut_where_the_turn_ends() {
+        let turns = Turns::of(2);
+        let ((mut small, _a), (mut large, mut read)) = (stream(&turns), stream(&turns));
+        small.write_all(b"small").await.expect("written");
+        let (head, body, tail) = ([1; 100], vec![2; TURN], [3; 100]);
+        let slices = [IoSlice::new(&head), IoSlice::new(&body), IoSlice::new(&tail)];
+        assert_eq!(large.write_vectored(&slices).await.expect("written"), TURN);
+        drop(large);
+        let mut all = Vec::new();
+        read.read_to_end(&mut all).await.expect("readable");
+        assert_eq!((all.len(), all[99], all[100], all[TURN - 1]), (TURN, 1, 2, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_is_given_back_by_who_goes_away() {
+        let turns = Turns::of(1);
+        let ((mut small, _a), (mut first, _b), (second, _c)) =
+            (stream(&turns), stream(&turns), stream(&turns));
+        small.write_all(b"small").await.expect("written");
+        assert_eq!(first.write(&[1; LARGE]).await.expect("written"), TURN);
+        let mut waiting = Box::pin({
+            let mut second = second;
+            async move { second.write(&[1; LARGE]).await }
+        });
+        assert!(poll!(waiting.as_mut()).is_pending());
+        drop(waiting);
+        tokio::time::advance(REST).await;
+        assert_eq!(first.write(&[1; TURN]).await.expect("written"), TURN);
+    }
+}

@@ -1,0 +1,105 @@
+//! What the gateway counts about the requests it answers.
+
+mod requests;
+
+pub use requests::{Answered, Requests, Route};
+
+use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
+
+use tokio::sync::Semaphore;
+
+use super::shell::Room;
+use crate::telemetry::{Counter, Gauge};
+
+/// Counts and gauges of the HTTP side. Those of a backend are the backend's own.
+#[derive(Debug)]
+pub struct Telemetry {
+    /// Since when there is anything to count.
+    pub started: SystemTime,
+    /// Requests by route.
+    pub requests: Requests,
+    /// Client connections that are open.
+    pub connections: Gauge,
+    /// Client connections that were accepted.
+    pub accepted: Counter,
+    /// Requests that were refused, by the limit they met.
+    pub refused: Refused,
+    /// Requests that ran into a bug.
+    pub panics: Counter,
+    /// How full the shell is.
+    pub load: OnceLock<Load>,
+}
+
+/// Requests that were refused before their route was asked, or whose answer was not sent.
+#[derive(Debug, Default)]
+pub struct Refused {
+    /// `limits.max_header`.
+    pub header: Counter,
+    /// `limits.max_body`, as far as its length was said.
+    pub body: Counter,
+    /// `limits.max_concurrent_requests`.
+    pub concurrency: Counter,
+    /// `limits.max_unsent`.
+    pub unsent: Counter,
+    /// `limits.request_timeout`.
+    pub timeout: Counter,
+}
+
+/// What is full, and how much of it.
+#[derive(Debug)]
+pub struct Load {
+    pub(super) running: Arc<Semaphore>,
+    pub(super) max_running: usize,
+    pub(super) room: Room,
+}
+
+impl Telemetry {
+    /// Counts requests to these paths, written as the router takes them.
+    pub fn new<'a>(paths: impl IntoIterator<Item = &'a str>) -> Arc<Self> {
+        Arc::new(Self {
+            started: SystemTime::now(),
+            requests: Requests::new(paths),
+            connections: Gauge::default(),
+            accepted: Counter::default(),
+            refused: Refused::default(),
+            panics: Counter::default(),
+            load: OnceLock::new(),
+        })
+    }
+}
+
+impl Load {
+    /// Requests that are worked on.
+    pub fn running(&self) -> usize {
+        self.max_running.saturating_sub(self.running.available_permits())
+    }
+
+    /// The most that may be.
+    pub fn max_running(&self) -> usize {
+        self.max_running
+    }
+
+    /// Bytes of answers that clients have not taken yet.
+    pub fn unsent(&self) -> u64 {
+        self.room.taken()
+    }
+
+    /// The most there may be.
+    pub fn max_unsent(&self) -> u64 {
+        self.room.whole()
+    }
+}
+
+impl Refused {
+    /// Each with the name of its limit.
+    pub fn all(&self) -> [(&'static str, &Counter); 5] {
+        [
+            ("max_header", &self.header),
+            ("max_body", &self.body),
+            ("max_concurrent_requests", &self.concurrency),
+            ("max_unsent", &self.unsent),
+            ("request_timeout", &self.timeout),
+        ]
+    }
+}
