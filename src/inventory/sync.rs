@@ -5,7 +5,7 @@
 //! ends all sessions: so whoever loses its session, rather than handing over to another, begins
 //! with a fresh sync. Meanwhile the old mirror goes on answering.
 
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -316,7 +316,7 @@ impl Sync {
             roles.note(event);
             Ok(())
         };
-        let asking = backend.events(session, "", EVENT_TIMEOUT, &mut take);
+        let asking = Box::pin(backend.events(session, "", EVENT_TIMEOUT, &mut take));
         let frame = heard(&self.mirror, self.contact, asking).await?;
         for (name, target) in self.roles.learn(backend, session).await? {
             draft.learn(&name, target, &mut refs);
@@ -348,7 +348,7 @@ impl Sync {
         };
         let stale = self.mirror.reading().is_some_and(|reading| reading.stale_since.is_some());
         let patience = if stale { GLANCE } else { EVENT_TIMEOUT };
-        let asking = self.mirror.backend.events(session, token, patience, &mut take);
+        let asking = Box::pin(self.mirror.backend.events(session, token, patience, &mut take));
         let frame = heard(&self.mirror, self.contact, asking).await?;
         let learned = self.roles.learn(&self.mirror.backend, session).await?;
         Ok(Brought::Changes(events, learned, frame))
@@ -432,8 +432,11 @@ impl Sync {
 }
 
 /// What is asked of the backend. While it takes too long, what is mirrored counts as stale.
-async fn heard<T>(mirror: &Mirror, contact: Option<Instant>, asking: impl Future<Output = T>) -> T {
-    let mut asking = pin!(asking);
+async fn heard<T>(
+    mirror: &Mirror,
+    contact: Option<Instant>,
+    mut asking: Pin<Box<impl Future<Output = T>>>,
+) -> T {
     match timeout(EVENT_TIMEOUT + GRACE, asking.as_mut()).await {
         Ok(answer) => answer,
         Err(_) => {
