@@ -35,13 +35,13 @@ pub use tally::CallCounts;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use secrecy::SecretString;
 use serde_json::value::RawValue;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
 
 use crate::config::{BackendConfig, Kind, PasswordCheck};
 use crate::wire::Arg;
@@ -69,12 +69,12 @@ struct Unknown {
     xapi: Arc<Xapi>,
     /// What it is taken for while it says nothing: a supporter of XAPI's answers logins only.
     assumed: Way,
-    /// Until when it is not asked again; one asks at a time.
-    silent: Mutex<Option<Instant>>,
+    /// It has said nothing when it was asked. Whoever looks after it asks again; nobody else waits
+    /// for that.
+    is_silent: AtomicBool,
+    /// One asks at a time.
+    asking: Mutex<()>,
 }
-
-/// How long a backend that says nothing is not asked again what it is.
-const SILENT_FOR: Duration = Duration::from_secs(60);
 
 /// How a pool is spoken to.
 enum Way {
@@ -183,7 +183,8 @@ impl Backend {
             None => {
                 let xapi = Arc::new(Xapi::new(config)?);
                 let assumed = Way::Xapi(Arc::clone(&xapi));
-                Some(Unknown { xapi, assumed, silent: Mutex::default() })
+                let (is_silent, asking) = (AtomicBool::new(false), Mutex::default());
+                Some(Unknown { xapi, assumed, is_silent, asking })
             }
         };
         let way = way.map_or_else(OnceLock::new, OnceLock::from);
@@ -202,16 +203,35 @@ impl Backend {
             return Ok(way);
         }
         let unknown = self.unknown.as_ref().expect("a way that is not there is unknown");
-        let mut silent = unknown.silent.lock().await;
-        if let Some(way) = self.way.get() {
-            return Ok(way);
-        }
-        if silent.is_some_and(|until| Instant::now() < until) {
+        if unknown.is_silent.load(Ordering::Acquire) {
             return Ok(&unknown.assumed);
         }
+        let _asking = unknown.asking.lock().await;
+        match self.way.get() {
+            Some(way) => Ok(way),
+            None if unknown.is_silent.load(Ordering::Acquire) => Ok(&unknown.assumed),
+            None => self.find_out(unknown).await,
+        }
+    }
+
+    /// Asks a backend once more what it is that has said nothing so far. While it is down, or says
+    /// nothing again, it is taken for what it was.
+    pub async fn ask_again(&self) {
+        let Some(unknown) = self.unknown.as_ref().filter(|_| self.way.get().is_none()) else {
+            return;
+        };
+        let _asking = unknown.asking.lock().await;
+        if self.way.get().is_none()
+            && let Err(error) = self.find_out(unknown).await
+        {
+            tracing::debug!(backend = self.name, %error, "it is still not known what listens there");
+        }
+    }
+
+    async fn find_out<'a>(&'a self, unknown: &'a Unknown) -> Result<&'a Way, CallError> {
         let way = match identify(&unknown.xapi).await? {
             Identity::Silent => {
-                *silent = Some(Instant::now() + SILENT_FOR);
+                unknown.is_silent.store(true, Ordering::Release);
                 return Ok(&unknown.assumed);
             }
             Identity::Xapi => Way::Xapi(Arc::clone(&unknown.xapi)),

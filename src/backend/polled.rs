@@ -57,6 +57,15 @@ impl Backend {
         }
     }
 
+    /// Whether the backend's objects have this field, if its kind alone decides that.
+    pub fn has_field(&self, class: &str, field: &str) -> Option<bool> {
+        match self.way.get()? {
+            Way::Xapi(_) => None,
+            Way::Xend(_) => Some(Xend::has_field(class, field)),
+            Way::Legacy(_) => Some(Legacy::has_field(class, field)),
+        }
+    }
+
     /// How long a guest may take to shut down or reboot.
     pub fn guest_timeout(&self) -> Duration {
         self.config.guest_timeout
@@ -132,14 +141,29 @@ impl Backend {
         }
     }
 
-    /// The VCPUs of a domain as `xend.domain.getVCPUInfo` lists them, where there is such a thing.
-    pub async fn vcpus(&self, session: &Session, uuid: &str) -> Result<Value, CallError> {
+    /// The VCPUs of a domain as `xend.domain.getVCPUInfo` lists them, where there is such a thing;
+    /// none of a domain that is there no more.
+    pub async fn vcpus(
+        &self,
+        session: &Session,
+        uuid: &str,
+        name: &str,
+    ) -> Result<Option<Value>, CallError> {
         self.own(session)?;
         match self.way().await? {
             Way::Legacy(legacy) => {
-                self.tally.begin("xend.domain.getVCPUInfo").end(legacy.vcpus(uuid).await)
+                self.tally.begin("xend.domain.getVCPUInfo").end(legacy.vcpus(uuid, name).await)
             }
             Way::Xapi(_) | Way::Xend(_) => Err(not_there("xend.domain.getVCPUInfo")),
+        }
+    }
+
+    /// What `xend.node.info` tells of the host, where there is such a thing.
+    pub async fn host_info(&self, session: &Session) -> Result<Value, CallError> {
+        self.own(session)?;
+        match self.way().await? {
+            Way::Legacy(legacy) => self.tally.begin("xend.node.info").end(legacy.host_info().await),
+            Way::Xapi(_) | Way::Xend(_) => Err(not_there("xend.node.info")),
         }
     }
 

@@ -13,17 +13,27 @@ use crate::backend::Nature;
 
 /// How often it is tried to find out what a backend is.
 const ASK_EVERY: Duration = Duration::from_secs(4);
+/// How seldom it is tried at last, where a backend has said nothing and is taken for XAPI.
+const ASK_AT_LEAST_EVERY: Duration = Duration::from_secs(60);
 /// The pause before a mirror whose task has died is started anew.
 const PAUSE: Duration = Duration::from_secs(4);
 
 /// Keeps a mirror up to date until `stop`, whatever happens.
 pub(super) async fn keep(mirror: Arc<Mirror>, stop: CancellationToken) {
     while let Some(nature) = stop.run_until_cancelled(nature(&mirror)).await {
-        let task = match nature {
-            Nature::Eventful => tokio::spawn(Sync::new(mirror.clone()).run(stop.clone())),
-            Nature::Polled => tokio::spawn(Poll::new(mirror.clone()).run(stop.clone())),
+        let own_stop = stop.child_token();
+        let mut task = match nature {
+            Nature::Eventful => tokio::spawn(Sync::new(mirror.clone()).run(own_stop.clone())),
+            Nature::Polled => tokio::spawn(Poll::new(mirror.clone()).run(own_stop.clone())),
         };
-        if let Err(error) = task.await {
+        let ended = tokio::select! {
+            ended = &mut task => ended,
+            () = turns_out_otherwise(&mirror, nature) => {
+                own_stop.cancel();
+                task.await
+            }
+        };
+        if let Err(error) = ended {
             tracing::error!(backend = mirror.name(), %error, "the mirror is started anew");
             mirror.lost(Loss::Nonsense("the mirror had to be started anew".to_owned()), None);
             stop.run_until_cancelled(sleep(PAUSE)).await;
@@ -43,5 +53,21 @@ async fn nature(mirror: &Mirror) -> Nature {
         }
         // Whoever has logged in has reached it.
         let _ = timeout(ASK_EVERY, mirror.offered.notified()).await;
+    }
+}
+
+/// Waits until it is known that the backend is of another sort than it was taken for; for ever if it
+/// is not.
+async fn turns_out_otherwise(mirror: &Mirror, taken_for: Nature) {
+    let mut pause = ASK_EVERY;
+    loop {
+        match mirror.backend.known_nature() {
+            Some(known) if known == taken_for => std::future::pending().await,
+            Some(_) => return,
+            None => {}
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(ASK_AT_LEAST_EVERY);
+        mirror.backend.ask_again().await;
     }
 }

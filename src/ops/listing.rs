@@ -12,7 +12,7 @@ use crate::datamodel::{Class, datamodel};
 use crate::inventory::{Object, Snapshot, View};
 use crate::wire::Limits;
 use crate::wire::sxp::{self, Sxp};
-use crate::xm::{Affinity, Domain, Vcpu};
+use crate::xm::{self, Affinity, Domain, Vcpu};
 
 const MIB: i64 = 1 << 20;
 
@@ -36,28 +36,39 @@ pub fn domains(reach: &Reach) -> Result<Vec<Domain>, OpError> {
     Ok(vms.map(|vm| domain(&snapshot, vm)).collect())
 }
 
-/// How many physical CPUs the backend's host has.
-pub fn host_cpus(reach: &Reach) -> Option<i64> {
+/// How many physical CPUs the backend's host has, as far as the mirror knows.
+fn host_cpus(reach: &Reach) -> Option<i64> {
     let snapshot = reach.snapshot().ok()?;
     let host = record(snapshot.class(class("host").id).iter().next()?);
     let count = host.get("cpu_configuration").and_then(|cpus| cpus.get("nr_cpus"));
     int(count.or_else(|| host.get("cpu_info").and_then(|cpus| cpus.get("cpu_count"))))
 }
 
-/// Asks for the virtual CPUs of those domains of a legacy backend that the mirror has.
-pub async fn ask_for_vcpus(reach: &Reach, domains: Vec<Domain>) -> Result<Vec<Domain>, OpError> {
+/// Adds what is known of the virtual CPUs of these domains, and of the CPUs that they run on. A
+/// legacy backend is asked; a domain that it has no more is left out.
+pub async fn with_vcpus(reach: &Reach, domains: Vec<Domain>) -> Result<Vec<Domain>, OpError> {
     let backend = reach.mirror.backend();
+    let mut host_cpus = host_cpus(reach);
     if backend.description().kind != "legacy" {
-        return Ok(domains);
+        return Ok(domains.into_iter().map(|domain| Domain { host_cpus, ..domain }).collect());
+    }
+    if host_cpus.is_none() {
+        // The mirror has the domains before it has the host.
+        let info = backend.host_info(&reach.session).await.ok();
+        let info = info.and_then(|info| sxp::read(info.get().as_bytes(), Limits::default()).ok());
+        host_cpus = info.as_ref().and_then(xm::host_cpus);
     }
     let asked = iter(domains).map(async |mut domain| {
-        let info = backend.vcpus(&reach.session, &domain.uuid).await?;
+        domain.host_cpus = host_cpus;
+        let info = backend.vcpus(&reach.session, &domain.uuid, &domain.name).await?;
+        let Some(info) = info else { return Ok(None) };
         if let Ok(info) = sxp::read(info.get().as_bytes(), Limits::default()) {
             domain.set_vcpus(&info);
         }
-        Ok::<_, OpError>(domain)
+        Ok::<_, OpError>(Some(domain))
     });
-    asked.buffered(AT_ONCE).try_collect().await
+    let found: Vec<Option<Domain>> = asked.buffered(AT_ONCE).try_collect().await?;
+    Ok(found.into_iter().flatten().collect())
 }
 
 fn class(name: &str) -> &'static Class {
@@ -120,6 +131,7 @@ fn of_records(vm: &Map<String, Value>, metrics: &Map<String, Value>) -> Domain {
         label: text("security_label"),
         sxp: Sxp::List(sxp),
         vcpu_list: (0..vcpus.clamp(0, 4096)).map(|number| vcpu(number, is_up, metrics)).collect(),
+        ..Domain::default()
     }
 }
 

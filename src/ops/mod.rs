@@ -26,7 +26,7 @@ mod waited;
 
 pub use capability::{Lacking, Version};
 pub use error::{Failure, OpError};
-pub use listing::{ask_for_vcpus, domains, host_cpus};
+pub use listing::{domains, with_vcpus};
 pub use lookup::{Known, Lookup};
 pub use reach::{Done, Reach, Settled, Touched};
 pub use tasks::{Left, Status, TaskVersion, TaskView, Tasks};

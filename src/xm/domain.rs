@@ -7,6 +7,10 @@ use crate::wire::sxp::Sxp;
 /// have no bounds.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Domain {
+    /// Which of several hosts it is on. Those of one host stand together.
+    pub host: usize,
+    /// How many physical CPUs that host has, without which no affinity is `any cpu`.
+    pub host_cpus: Option<i64>,
     /// Its name.
     pub name: String,
     /// Its domid; empty when it has none, because it is halted.
@@ -33,7 +37,8 @@ pub struct Domain {
 
 impl Domain {
     /// What a domain's SXP says, as `xend.domain` gives it.
-    pub fn from_sxp(sxp: Sxp) -> Self {
+    pub fn from_sxp(mut sxp: Sxp) -> Self {
+        as_read_from_xml(&mut sxp);
         let text = |name, default: &str| match sxp.value(name) {
             Some(value) => value.to_python(),
             None => default.to_owned(),
@@ -53,14 +58,27 @@ impl Domain {
             cpu_time: Some(sxp.double("cpu_time").unwrap_or(0.0)),
             // xend quotes the label that it answers alone, and xm takes the first quote away.
             label: label.strip_prefix('\'').unwrap_or(&label).to_owned(),
-            vcpu_list: Vec::new(),
             sxp,
+            ..Domain::default()
         }
     }
 
     /// Adds what `xend.domain.getVCPUInfo` says of it.
     pub fn set_vcpus(&mut self, info: &Sxp) {
         self.vcpu_list = info.all("vcpu").enumerate().map(Vcpu::from_sxp).collect();
+    }
+}
+
+/// Ends lines as XML does. xm's parser sees no carriage return that stands in a reply as such, and
+/// xend never sends one otherwise.
+fn as_read_from_xml(sxp: &mut Sxp) {
+    match sxp {
+        Sxp::Text(text) if text.contains('\r') => {
+            *text = text.replace("\r\n", "\n").replace('\r', "\n");
+        }
+        Sxp::List(items) => items.iter_mut().for_each(as_read_from_xml),
+        Sxp::Map(members) => members.iter_mut().for_each(|(_, value)| as_read_from_xml(value)),
+        _ => {}
     }
 }
 

@@ -49,19 +49,14 @@ impl View {
     }
 }
 
-/// Prints what xm prints of these domains, which may come in any order. `host_cpus` is how many
-/// physical CPUs the host has, without which no affinity is `any cpu`.
-pub fn list(
-    view: View,
-    wanted: &Wanted,
-    domains: &[Domain],
-    host_cpus: Option<i64>,
-) -> Result<String, NoSuchDomain> {
+/// Prints what xm prints of these domains, which may come in any order, but for those of one host
+/// that stand together.
+pub fn list(view: View, wanted: &Wanted, domains: &[Domain]) -> Result<String, NoSuchDomain> {
     let chosen = wanted.choose(domains)?;
     Ok(match view {
         View::Brief => lines::brief(&chosen),
         View::Long => chosen.iter().map(|domain| domain.sxp.pretty()).collect(),
         View::Label => lines::label(&chosen),
-        View::Vcpus => vcpus::lines(&chosen, host_cpus),
+        View::Vcpus => vcpus::lines(&chosen),
     })
 }

@@ -32,6 +32,7 @@ fn population(devices: bool) -> Vec<Domain> {
             let mut domain = Domain::from_sxp(sxp);
             let info = reply(&format!("getVCPUInfo-{}", domain.name)).expect("virtual CPUs");
             domain.set_vcpus(&info);
+            domain.host_cpus = host_cpus(&reply("node-info").expect("a host"));
             domain
         })
         .collect()
@@ -58,8 +59,7 @@ fn parsed(command: &str) -> (View, Wanted) {
 #[test]
 fn every_view_is_what_the_real_xm_printed() {
     let (with, without) = (population(true), population(false));
-    let cpus = host_cpus(&reply("node-info").expect("a host"));
-    assert_eq!(cpus, Some(4));
+    assert_eq!(with[0].host_cpus, Some(4));
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/xend/matched");
     let mut seen = 0;
     for entry in fs::read_dir(folder).expect("recordings") {
@@ -69,7 +69,7 @@ fn every_view_is_what_the_real_xm_printed() {
         let mut args = args.lines();
         let (view, wanted) = parsed(args.next().expect("a command"));
         let domains = if view == View::Long { &with } else { &without };
-        let printed = list(view, &wanted, domains, cpus);
+        let printed = list(view, &wanted, domains);
         let wanted = String::from_utf8(matched(&format!("{name}.txt"))).expect("UTF-8");
         match (args.next(), printed) {
             (Some("exit 0"), printed) => assert_eq!(printed, Ok(wanted), "{name}"),
@@ -86,14 +86,13 @@ fn every_view_is_what_the_real_xm_printed() {
 
 #[test]
 fn a_domain_asked_for_alone_prints_alike() {
-    let cpus = host_cpus(&reply("node-info").expect("a host"));
     for name in ["web01", "db01", "hvm01", "halted01"] {
         for (devices, view) in [(0, View::Brief), (1, View::Long)] {
             let alone = reply(&format!("domain-{devices}-{name}")).expect("a domain");
             let all = population(devices == 1);
             let named = Wanted::Named(vec![name.to_owned()]);
-            let alone = list(view, &named, &[Domain::from_sxp(alone)], cpus);
-            assert_eq!(alone, list(view, &named, &all, cpus));
+            let alone = list(view, &named, &[Domain::from_sxp(alone)]);
+            assert_eq!(alone, list(view, &named, &all));
         }
     }
     assert_eq!(reply("domain-0-nosuch"), Err("nosuch".to_owned()));
@@ -104,7 +103,7 @@ fn domain(json: &str) -> Domain {
 }
 
 fn brief(json: &str) -> String {
-    let printed = list(View::Brief, &Wanted::In(State::ALL), &[domain(json)], None);
+    let printed = list(View::Brief, &Wanted::In(State::ALL), &[domain(json)]);
     let printed = printed.expect("all exist");
     printed.strip_suffix('\n').expect("a line").split_once('\n').expect("a header").1.to_owned()
 }
@@ -139,6 +138,11 @@ fn odd_domains_print_as_python_would() {
             r#"["domain",["name",["a",1]],["memory",[]],["vcpus","two"],["cpu_time",null]]"#,
             "['a', 1]                                           0     0                 0.0",
         ),
+        // Line ends are XML's.
+        (
+            r#"["domain",["name","n"],["domid",1],["state","\r--\r\n--"]]"#,
+            "n                                            1     0     0     \n--\n--      0.0",
+        ),
         (
             r#"["domain",["name","n"],["online_vcpus",null],["vcpus",3],["cpu_time",1e22]]"#,
             "n                                                  0     3            10000000000000000000000.0",
@@ -162,7 +166,7 @@ fn labels_sort_without_case_and_keep_the_order_of_names() {
         labelled("a", "system_u:system_r:domU_t"),
         labelled("d", ""),
     ];
-    let printed = list(View::Label, &Wanted::In(State::ALL), &domains, None).expect("all exist");
+    let printed = list(View::Label, &Wanted::In(State::ALL), &domains).expect("all exist");
     let lines: Vec<_> = printed.lines().collect();
     assert!(lines[0].ends_with("  Time(s) Label     "));
     let names: Vec<_> = lines[1..].iter().map(|line| &line[..1]).collect();
@@ -177,7 +181,8 @@ fn labels_sort_without_case_and_keep_the_order_of_names() {
 fn vcpus(json: &str, host: Option<i64>) -> String {
     let mut some = domain(r#"["domain",["name","x"],["domid",12]]"#);
     some.set_vcpus(&sxp::read(json.as_bytes(), Limits::default()).expect("SXP"));
-    let printed = list(View::Vcpus, &Wanted::In(State::ALL), &[some], host).expect("it exists");
+    some.host_cpus = host;
+    let printed = list(View::Vcpus, &Wanted::In(State::ALL), &[some]).expect("it exists");
     printed.split_once('\n').expect("a header").1.to_owned()
 }
 
@@ -203,6 +208,12 @@ fn virtual_cpus_say_where_they_run_and_may_run() {
         );
         assert_eq!(vcpus(&one(cpumap), host), line);
     }
+    // What is too wide moves what stands behind it.
+    let long = r#"["domain",["vcpu",["number",0],["online",1],["cpu_time",12345678.25],["cpu",3],["cpumap",[0]]]]"#;
+    assert_eq!(
+        vcpus(long, Some(4)),
+        "x                                   12     0     3   ---  12345678.2 0\n"
+    );
     let offline =
         r#"["domain",["vcpu",["online",0],["cpu",3],["cpumap",[0]]],["vcpu",["number",1]]]"#;
     assert_eq!(
@@ -239,6 +250,27 @@ fn domains_are_found_by_name_then_domid_then_uuid() {
     let both = Wanted::Named(vec!["b".into(), "7".into(), "b".into()]);
     let both = both.choose(&domains).expect("they exist");
     assert_eq!(both.iter().map(|domain| &domain.uuid[..]).collect::<Vec<_>>(), ["u2", "u1", "u2"]);
+}
+
+#[test]
+fn what_several_hosts_have_is_printed_of_each() {
+    let known = |host: usize, name: &str, cpus: i64| {
+        let mut domain = domain(&format!(r#"["domain",["name","{name}"],["domid",0]]"#));
+        domain.set_vcpus(
+            &sxp::read(br#"["domain",["vcpu",["cpu",0],["cpumap",[0,1]]]]"#, Limits::default())
+                .expect("SXP"),
+        );
+        Domain { host, host_cpus: Some(cpus), ..domain }
+    };
+    let domains = [known(0, "Domain-0", 2), known(0, "a", 2), known(1, "Domain-0", 4)];
+    let named = |names: &[&str]| Wanted::Named(names.iter().map(|&name| name.into()).collect());
+    let printed = list(View::Vcpus, &named(&["Domain-0"]), &domains).expect("they exist");
+    let affinities: Vec<_> =
+        printed.lines().skip(1).filter_map(|line| line.rsplit_once("0.0 ")).collect();
+    assert_eq!(affinities.iter().map(|line| line.1).collect::<Vec<_>>(), ["any cpu", "0-1"]);
+    assert!(named(&["a", "Domain-0"]).choose(&domains).is_ok_and(|all| all.len() == 3));
+    assert_eq!(named(&["b"]).choose(&domains), Err(NoSuchDomain("b".into())));
+    assert_eq!(named(&["a", "Domain-0"]).among(&domains[2..]).len(), 1);
 }
 
 #[test]
@@ -297,10 +329,11 @@ proptest! {
         let mut one = Domain::from_sxp(read(&domain));
         let vcpus: Vec<_> = vcpus.into_iter().map(|vcpu| json!(["vcpu", ["cpumap", vcpu.clone()], vcpu])).collect();
         one.set_vcpus(&read(&vcpus));
+        one.host_cpus = host;
         let domains = [one.clone(), one];
         for name in View::NAMES {
             let view = View::parse(name).expect("a view");
-            let printed = list(view, &Wanted::In(State::ALL), &domains, host);
+            let printed = list(view, &Wanted::In(State::ALL), &domains);
             prop_assert!(printed.is_ok_and(|text| text.ends_with('\n')));
         }
     }

@@ -76,7 +76,7 @@ pub fn host_cpus(info: &Sxp) -> Option<i64> {
         .next_back()
 }
 
-pub(super) fn lines(domains: &[&Domain], host_cpus: Option<i64>) -> String {
+pub(super) fn lines(domains: &[&Domain]) -> String {
     let mut out = String::new();
     left(&mut out, "Name", 32);
     let headers = [("ID", 5), ("VCPU", 5), ("CPU", 5), ("State", 5), ("Time(s)", 9)];
@@ -90,14 +90,14 @@ pub(super) fn lines(domains: &[&Domain], host_cpus: Option<i64>) -> String {
             let (cpu, state) = vcpu.columns();
             let cpu_time = vcpu.cpu_time.map_or_else(|| UNKNOWN.to_owned(), tenths);
             left(&mut out, &domain.name, 32);
-            for (text, width) in
-                [(&domain.id[..], 5), (&vcpu.number, 5), (&cpu, 5), (state, 5), (&cpu_time, 9)]
-            {
+            for text in [&domain.id[..], &vcpu.number, &cpu, state] {
                 out.push(' ');
-                right(&mut out, text, width);
+                right(&mut out, text, 5);
             }
+            out.push_str("  ");
+            right(&mut out, &cpu_time, 8);
             out.push(' ');
-            affinity(&mut out, &vcpu.affinity, host_cpus);
+            affinity(&mut out, &vcpu.affinity, domain.host_cpus);
             out.push('\n');
         }
     }

@@ -7,7 +7,7 @@ use super::domain::Domain;
 pub enum Wanted {
     /// All, or those in one power state, by the byte order of their names.
     In(State),
-    /// Those named, in that order, as often as named.
+    /// Those named, in that order, as often as named; on each host that has one of that name.
     Named(Vec<String>),
 }
 
@@ -74,12 +74,31 @@ impl Wanted {
                 chosen.sort_by(|one, other| one.name.as_bytes().cmp(other.name.as_bytes()));
                 Ok(chosen)
             }
-            Wanted::Named(names) => names
-                .iter()
-                .map(|name| find(domains, name).ok_or_else(|| NoSuchDomain(name.clone())))
-                .collect(),
+            Wanted::Named(names) => {
+                let mut chosen = Vec::new();
+                for name in names {
+                    let before = chosen.len();
+                    chosen.extend(on_each_host(domains).filter_map(|host| find(host, name)));
+                    if chosen.len() == before {
+                        return Err(NoSuchDomain(name.clone()));
+                    }
+                }
+                Ok(chosen)
+            }
         }
     }
+
+    /// Those that would be chosen of one host's domains, as others may have what it has not.
+    pub fn among<'a>(&self, domains: &'a [Domain]) -> Vec<&'a Domain> {
+        match self {
+            Wanted::In(_) => self.choose(domains).unwrap_or_default(),
+            Wanted::Named(names) => names.iter().filter_map(|name| find(domains, name)).collect(),
+        }
+    }
+}
+
+fn on_each_host(domains: &[Domain]) -> impl Iterator<Item = &[Domain]> {
+    domains.chunk_by(|one, next| one.host == next.host)
 }
 
 /// A domain by its name, or its domid, or its uuid, in this order; of two, the one that runs.

@@ -34,6 +34,9 @@ const LONG_CALL: Duration = Duration::from_secs(3600);
 const QUICK: &[&str] = &["VM", "VM_metrics", "VBD", "VIF", "console"];
 const SLOW: &[&str] = &["host", "host_metrics"];
 
+/// The fields that are projected from a domain and from a host.
+pub(super) const FIELDS: &str = include_str!("fields.txt");
+
 /// A xend that speaks `xend.*`.
 pub(super) struct Legacy {
     line: Line,
@@ -97,13 +100,31 @@ impl Legacy {
         }
     }
 
-    /// The VCPUs of a domain, as xend lists them.
-    pub(super) async fn vcpus(&self, uuid: &str) -> Result<Value, CallError> {
+    /// The VCPUs of a domain, as xend lists them; none if it is gone. The name is for a xend that
+    /// finds it by nothing else, as xm asks.
+    pub(super) async fn vcpus(&self, uuid: &str, name: &str) -> Result<Option<Value>, CallError> {
+        for key in [uuid, name] {
+            let args = [Arg::from(key)];
+            let within = self.line.call_timeout;
+            let call = "xend.domain.getVCPUInfo";
+            let asked = self.line.ask(Use::Calls, call, &args, Retry::Read, within).await;
+            match asked.map_err(|error| told("VM.get_record", uuid, error)) {
+                Err(CallError::Failure(failure)) if failure.code == "HANDLE_INVALID" => {}
+                other => return other.map(Some),
+            }
+        }
+        Ok(None)
+    }
+
+    /// What xend tells of its host.
+    pub(super) async fn host_info(&self) -> Result<Value, CallError> {
         let within = self.line.call_timeout;
-        let args = [Arg::from(uuid)];
-        let asked =
-            self.line.ask(Use::Calls, "xend.domain.getVCPUInfo", &args, Retry::Read, within);
-        asked.await.map_err(|error| told("VM.get_record", uuid, error))
+        self.line.ask(Use::Calls, "xend.node.info", &[], Retry::Read, within).await
+    }
+
+    /// Whether what is projected from a domain or a host has this field.
+    pub(super) fn has_field(class: &str, field: &str) -> bool {
+        FIELDS.lines().any(|known| known.split_once('.') == Some((class, field)))
     }
 
     /// The domain of this uuid. xend takes names before uuids, so that a domain whose name is

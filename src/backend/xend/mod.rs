@@ -94,6 +94,11 @@ impl Xend {
         calls::has(call)
     }
 
+    /// Whether its records have this field.
+    pub(super) fn has_field(class: &str, field: &str) -> bool {
+        records::has_field(class, field)
+    }
+
     /// The classes that a poll of this pace reads.
     pub(super) fn classes(pace: Pace) -> &'static [&'static str] {
         match pace {

@@ -10,6 +10,15 @@ use crate::backend::Found;
 const WITH_METRICS: [&str; 3] = ["VBD", "VIF", "PIF"];
 const METRICS: [&str; 3] = ["VBD_metrics", "VIF_metrics", "PIF_metrics"];
 
+/// The fields of the datamodel that the records of a xend 4.4 have; of the classes that none was
+/// seen of, those that it has a call to read.
+const FIELDS: &str = include_str!("fields.txt");
+
+/// Whether the records of a class have this field.
+pub(super) fn has_field(class: &str, field: &str) -> bool {
+    FIELDS.lines().any(|known| known.split_once('.') == Some((class, field)))
+}
+
 /// The ref of a record, as the gateway keeps it.
 fn kept(class: &str, reference: &str) -> String {
     match METRICS.contains(&class) {
@@ -58,7 +67,21 @@ fn record(class: &str, reference: &str, json: &RawValue) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::backend::legacy::FIELDS as OF_LEGACY;
+    use crate::datamodel::datamodel;
+
     use super::*;
+
+    #[test]
+    fn the_fields_are_the_datamodels() {
+        for line in FIELDS.lines().chain(OF_LEGACY.lines()) {
+            let (class, field) = line.split_once('.').expect(line);
+            let class = datamodel().class(class).expect(line);
+            assert!(class.fields.iter().any(|known| known.name == field), "{line}");
+        }
+        assert!(has_field("VM", "PCI_bus") && !has_field("VM", "allowed_operations"));
+        assert!(!has_field("VM_metrics", "VM") && !has_field("", ""));
+    }
 
     fn shown(class: &'static str, json: &str) -> Found {
         let json = RawValue::from_string(json.to_owned()).expect("JSON");

@@ -105,8 +105,7 @@ struct Standing {
 #[derive(Debug)]
 pub struct Seat {
     seats: Arc<Seats>,
-    session: Uuid,
-    user: Arc<str>,
+    caller: Arc<Caller>,
     standing: watch::Receiver<Standing>,
 }
 
@@ -140,16 +139,15 @@ impl Seats {
             return Err(NoSeat::Full);
         }
         taken.all += 1;
-        let user = match taken.users.get_key_value(user) {
-            Some((user, _)) => user.clone(),
-            None => user.into(),
-        };
-        *taken.users.entry(user.clone()).or_default() += 1;
+        match taken.users.get_mut(user) {
+            Some(count) => *count += 1,
+            None => _ = taken.users.insert(user.into(), 1),
+        }
         let streams = taken.sessions.entry(session).or_insert_with(|| self.attend(caller));
         streams.count += 1;
         streams.more.notify_one();
         let standing = streams.standing.clone();
-        Ok(Seat { seats: self.clone(), session, user, standing })
+        Ok(Seat { seats: self.clone(), caller: Arc::new(caller.clone()), standing })
     }
 
     /// How many streams there are.
@@ -199,6 +197,11 @@ async fn attend(
 }
 
 impl Seat {
+    /// Whose it is.
+    pub(super) fn caller(&self) -> &Arc<Caller> {
+        &self.caller
+    }
+
     /// Why a stream of these backends has to end, if it has to.
     pub(super) fn end(&mut self, backends: &BTreeSet<Arc<str>>) -> Option<End> {
         let standing = self.standing.borrow_and_update();
@@ -222,16 +225,18 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut taken = self.seats.taken.lock();
         taken.all -= 1;
-        if let Some(count) = taken.users.get_mut(&self.user) {
+        let session = &self.caller.session;
+        if let Some(count) = taken.users.get_mut(session.username()) {
             *count -= 1;
             if *count == 0 {
-                taken.users.remove(&self.user);
+                taken.users.remove(session.username());
             }
         }
-        if let Some(streams) = taken.sessions.get_mut(&self.session) {
+        let session = session.id();
+        if let Some(streams) = taken.sessions.get_mut(&session) {
             streams.count -= 1;
             if streams.count == 0 {
-                taken.sessions.remove(&self.session);
+                taken.sessions.remove(&session);
             }
         }
     }

@@ -51,6 +51,14 @@ pub(super) fn page(parts: &mut Parts, description: &str, body: Shape) -> Respons
         .header_ref("Xen-Partial", partial)
 }
 
+/// The page of a list that can be printed as xm prints it.
+pub(super) fn printed(page: ResponseBuilder) -> ResponseBuilder {
+    let text = "With `view`, what xm prints, byte for byte; that has no tag, `Link` or `Xen-Total`. \
+                Else a table for eyes, whose form may change.";
+    let text = ContentBuilder::new().schema(Some(described(string(), text))).build();
+    page.content("text/plain", text)
+}
+
 fn request_id(parts: &mut Parts) -> Ref {
     let text = "Names the request in the gateway's log; the client's own when it sent one.";
     parts.header("X-Request-Id", string(), text)
@@ -109,7 +117,8 @@ pub(super) fn preference_applied(parts: &mut Parts) -> Ref {
 pub(super) fn freshness(parts: &mut Parts, response: ResponseBuilder) -> ResponseBuilder {
     let stale = "Names the backends (comma-separated) whose records may be out of date, because \
                  the gateway cannot follow them now. Absent when all are live.";
-    let age = "With Xen-Stale: seconds since the oldest of the records was known to be right.";
+    let age = "Seconds since the oldest of the records was known to be right. Without Xen-Stale it \
+               is of a xend, which is asked now and then.";
     let stale = parts.header("Xen-Stale", string(), stale);
     let age = parts.header("Age", integer(), age);
     response.header_ref("Xen-Stale", stale).header_ref("Age", age)

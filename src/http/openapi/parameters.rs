@@ -7,9 +7,10 @@ use utoipa::openapi::schema::ObjectBuilder;
 use utoipa::openapi::{Ref, Required, Type};
 
 use super::parts::Parts;
-use super::shapes::{Shape, boolean, string, uuid};
+use super::shapes::{Shape, array, boolean, string, uuid};
 use crate::http::extract::LONGEST_WAIT;
 use crate::http::page;
+use crate::xm;
 
 /// What says which objects a list has, how it shows them, and whose they are.
 pub(super) fn of_list(parts: &mut Parts, expands: bool) -> Vec<Ref> {
@@ -139,6 +140,26 @@ pub(super) fn disks(parts: &mut Parts) -> Ref {
         .default(Some(json!("keep")));
     let text = "What becomes of the VM's disks: `delete` has those destroyed that no other VM has.";
     parts.parameter("disks", || query("disks", shape.into(), text))
+}
+
+/// What says which VMs are printed as xm prints them, and how.
+pub(super) fn of_xm(parts: &mut Parts) -> Vec<Ref> {
+    let one_of = |names: &[&str]| -> Shape {
+        let names = names.iter().copied();
+        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).into()
+    };
+    let view = "What xend's own `xm` prints, as `text/plain` and unpaged: `brief` (or `list`) is \
+                `xm list`, `long` and `label` its options, `vcpus` is `xm vcpu-list`. With it only \
+                `state`, `name` and `backend` are taken, and `Accept` must not name JSON alone.";
+    let state = "With `view`: only VMs in this power state, as xm chooses them: what is blocked is \
+                 running to it, and what is shut down or dying is halted.";
+    let name = "With `view`: only VMs of this name, domid or uuid, looked for in this order. Given \
+                more than once, they are printed in that order. Not with a `state`.";
+    vec![
+        parts.parameter("xm_view", || query("view", one_of(&xm::View::NAMES), view)),
+        parts.parameter("xm_state", || query("state", one_of(&xm::State::NAMES), state)),
+        parts.parameter("xm_name", || query("name", array(string()), name)),
+    ]
 }
 
 fn filter() -> Parameter {

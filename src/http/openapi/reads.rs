@@ -31,9 +31,7 @@ fn list(parts: &mut Parts, collection: &Collection, class: &Class) -> Operation 
     let description = match (collection.view, collection.class) {
         (View::Machines, _) => Some(
             "Control domains are VMs too; templates and snapshots have collections of their own. \
-             With `Accept: text/plain` and a `view` (`brief`, `long`, `label`, `vcpus`) the list is \
-             what xend's own `xm list` prints, unpaged; `state`, or `name` as often as wanted, say \
-             which VMs.",
+             With `Accept: text/plain` and a `view` the list is what xend's own `xm list` prints.",
         ),
         (View::Templates, _) => Some("VMs to clone from: `is_a_template`, and not a snapshot."),
         (View::Snapshots, _) => Some("Snapshots of VMs and of templates: `is_a_snapshot`."),
@@ -49,6 +47,10 @@ fn list(parts: &mut Parts, collection: &Collection, class: &Class) -> Operation 
     let expands = collection.source == Source::Mirror;
     let mut parameters = parameters::of_list(parts, expands);
     parameters.extend(versions(parts, collection));
+    let printed = collection.view == View::Machines;
+    if printed {
+        parameters.extend(parameters::of_xm(parts));
+    }
     Operation {
         access: access_to_all(&calls),
         calls,
@@ -57,7 +59,9 @@ fn list(parts: &mut Parts, collection: &Collection, class: &Class) -> Operation 
         parameters,
         responses: {
             let found = answers::page(parts, &page, body);
-            responses(parts, collection, found, &LIST_FAILURES)
+            let found = if printed { answers::printed(found) } else { found };
+            let failures = if printed { &PRINTED_FAILURES } else { &LIST_FAILURES };
+            responses(parts, collection, found, failures)
         },
         ..Operation::own(
             HttpMethod::Get,
@@ -112,6 +116,10 @@ fn object(parts: &mut Parts, collection: &Collection, class: &Class) -> Operatio
 const OBJECT_FAILURES: [Failure; 2] = [failures::NOT_FOUND, failures::AMBIGUOUS];
 const LIST_FAILURES: [Failure; 3] =
     [failures::UNKNOWN_BACKEND, failures::ANOTHER_BOOT, failures::EXPIRED];
+
+/// A name may be printed that no VM has.
+const PRINTED_FAILURES: [Failure; 3] =
+    [failures::NOT_FOUND, failures::ANOTHER_BOOT, failures::EXPIRED];
 
 /// How new an answer must be, and what the client has, where answers have versions.
 fn versions(parts: &mut Parts, collection: &Collection) -> Vec<Ref> {

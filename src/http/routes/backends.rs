@@ -158,10 +158,16 @@ fn lacking(mirror: &Mirror, snapshot: &Snapshot) -> Lacking {
     };
     let classes = datamodel().classes.iter().filter(|class| is_mirrored(class));
     let (there, missing): (Vec<_>, Vec<_>) = classes.partition(|class| read(class));
+    let fields = there.iter().flat_map(|class| {
+        let fields = class.fields.iter().map(|field| field.name.as_str());
+        fields.map(|field| (class.name.as_str(), field))
+    });
+    let fields = fields.filter(|(class, field)| backend.has_field(class, field) == Some(false));
+    let fields = fields.map(|(class, field)| format!("{class}.{field}")).collect();
     let calls = there.into_iter().flat_map(actions).map(|action| action.call.wire_name.as_str());
     Lacking {
         classes: missing.into_iter().map(|class| class.name.as_str()).collect(),
-        fields: Vec::new(),
+        fields,
         calls: calls.filter(|call| backend.has(call) == Some(false)).collect(),
     }
 }

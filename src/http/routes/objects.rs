@@ -111,23 +111,33 @@ pub async fn get(
     reached(&gateway, query.min_revision.as_ref()).await?;
     let scope = Scope::of(&gateway, &caller, query.backend.as_deref()).await?;
     let (reading, object) = scope.object(class.id, uuid)?;
-    let stamp = Stamp::of_object(reading, object);
-    let etag = showing.stamped(stamp, &reading.snapshot, class).etag(&gateway);
-    let mut response = match (accepts, validators.not_modified(&etag)?) {
-        (AcceptsObject::Sxp, _) => sxp(object)?,
-        (AcceptsObject::Json, Some(response)) => response,
-        (AcceptsObject::Json, None) => {
-            let document = showing.document(&reading.snapshot, object)?;
-            let whole = query.fields.is_none() && query.expand.is_none();
-            etag.on(json(if whole { with_sxp(document, object) } else { document }))
+    let mut stamp = Stamp::of_object(reading, object);
+    let whole = query.fields.is_none() && query.expand.is_none();
+    if let Some(raw) = object.raw().filter(|_| whole || accepts == AcceptsObject::Sxp) {
+        // xend's own form changes from poll to poll, which makes no new version of the object.
+        stamp = stamp.shaped(&raw);
+    }
+    let mut response = match accepts {
+        AcceptsObject::Sxp => {
+            let text = sxp(object)?;
+            validators.answer(&stamp.shaped(&SXP).etag(&gateway), || text)?
+        }
+        AcceptsObject::Json => {
+            let etag = showing.stamped(stamp, &reading.snapshot, class).etag(&gateway);
+            match validators.not_modified(&etag)? {
+                Some(response) => response,
+                None => {
+                    let document = showing.document(&reading.snapshot, object)?;
+                    etag.on(json(if whole { with_sxp(document, object) } else { document }))
+                }
+            }
         }
     };
     scope.mark_one(&mut response, object.backend(), reading);
     Ok(response)
 }
 
-/// The document, and with it the form that xend itself has of the object, if there is one. That
-/// form changes from poll to poll, which makes no new version of the object.
+/// The document, and with it the form that xend itself has of the object, if there is one.
 fn with_sxp(document: Bytes, object: &Object) -> Bytes {
     match (object.raw(), document.strip_suffix(b"}")) {
         (Some(raw), Some(start)) => {

@@ -1,5 +1,6 @@
 //! `GET /vms` as xm prints it: `Accept: text/plain`, `view=brief|long|label|vcpus`.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -15,10 +16,13 @@ use crate::http::Gateway;
 use crate::http::extract::{names_media_type, takes_any_text};
 use crate::http::problem::{Code, Problem};
 use crate::http::scope::Scope;
-use crate::ops::{ask_for_vcpus, domains, host_cpus};
-use crate::xm::{self, NoSuchDomain, State as PowerState, View, Wanted};
+use crate::ops::{domains, with_vcpus};
+use crate::xm::{self, Domain, NoSuchDomain, State as PowerState, View, Wanted};
 
 const TEXT: &str = "text/plain";
+
+/// The same path answers JSON as well.
+const VARY: &str = "Accept-Encoding, Accept";
 
 /// What is to be printed.
 struct Asked {
@@ -49,30 +53,27 @@ async fn print(gateway: &Arc<Gateway>, parts: &mut Parts) -> Result<Response, Pr
     let caller = Caller::from_request_parts(parts, gateway).await?;
     let asked = asked(parts.uri.query().unwrap_or_default())?;
     let scope = Scope::of(gateway, &caller, asked.backend.as_deref()).await?;
-    let (mut all, mut cpus) = (Vec::new(), None);
-    for (name, _) in scope.readings() {
+    let mut all = Vec::new();
+    for (host, (name, _)) in scope.readings().iter().enumerate() {
         let reach = Scope::reach(gateway, &caller, name)?;
         let mut known = domains(&reach)?;
         if asked.view == View::Vcpus {
             // What is not printed need not be asked for.
-            let chosen = asked.wanted.choose(&known).map(|chosen| {
-                chosen.into_iter().map(|domain| domain.uuid.clone()).collect::<Vec<_>>()
-            });
-            if let Ok(chosen) = chosen {
-                known.retain(|domain| chosen.contains(&domain.uuid));
-            }
-            known = ask_for_vcpus(&reach, known).await?;
+            let chosen: HashSet<String> =
+                asked.wanted.among(&known).iter().map(|domain| domain.uuid.clone()).collect();
+            known.retain(|domain| chosen.contains(&domain.uuid));
+            known = with_vcpus(&reach, known).await?;
         }
-        cpus = cpus.or(host_cpus(&reach));
-        all.append(&mut known);
+        all.extend(known.into_iter().map(|domain| Domain { host, ..domain }));
     }
-    let text = xm::list(asked.view, &asked.wanted, &all, cpus).map_err(|NoSuchDomain(name)| {
+    let text = xm::list(asked.view, &asked.wanted, &all).map_err(|NoSuchDomain(name)| {
         let problem = Problem::new(Code::NotFound, NoSuchDomain(name.clone()).to_string());
         problem.with_params([name])
     })?;
     let mut response = Body::from(text).into_response();
     let text = HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, text);
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static(VARY));
     scope.mark(&mut response);
     Ok(response)
 }

@@ -14,7 +14,8 @@ pub fn text_of_float(float: f64) -> String {
     let scientific = format!("{float:.11e}");
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    if !(-4..DIGITS).contains(&exponent) {
+    // One less than C would allow: Python wants room for the `.0`.
+    if !(-4..DIGITS - 1).contains(&exponent) {
         let sign = if exponent < 0 { '-' } else { '+' };
         return format!("{}e{sign}{:02}", without_zeros(mantissa), exponent.unsigned_abs());
     }

@@ -4,8 +4,10 @@ mod actions;
 mod listed;
 mod load;
 mod logins;
+mod measured;
 mod replay;
 mod server;
+mod simulated;
 mod views;
 
 use argon2::password_hash::{PasswordHasher, SaltString};

@@ -31,7 +31,8 @@ pub(super) fn changed(name: &str, from: &str, to: &str) -> Vec<u8> {
     whole(&body.replace(from, to))
 }
 
-fn whole(body: &str) -> Vec<u8> {
+/// A reply with this body.
+pub(super) fn whole(body: &str) -> Vec<u8> {
     let length = body.len();
     let head = format!(
         "HTTP/1.1 200 OK\r\nServer: BaseHTTP/0.3 Python/2.7.18\r\nContent-Type: text/xml\r\n\

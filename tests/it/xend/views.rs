@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use reqwest::Method;
 use xengate::config::Kind;
 
-use super::server::{Server, matched};
+use super::server::{Server, matched, recorded, whole};
 use super::{USER, USERS_PASSWORD, gate};
 use crate::lab::{Answer, Gate, Lab};
 
@@ -135,4 +136,75 @@ async fn other_kinds_of_backends_print_what_they_know() {
     let text = String::from_utf8(answer.body).expect("UTF-8");
     assert!(text.starts_with("Name ") && text.lines().count() > 10, "{text}");
     lab.end().await;
+}
+
+#[tokio::test]
+async fn virtual_cpus_need_no_host_in_the_mirror_and_no_domain_that_is_gone() {
+    let server = Server::legacy().await;
+    server.says("xend.domains_with_state", matched("domains_with_state-all-1"));
+    // The host is not known yet when the list is asked for.
+    server.says_after("xend.node.info", matched("node-info"), Duration::from_millis(300));
+    let gate = gate(&server.url, Kind::Legacy, |_| {}).await;
+    let token = gate.login(USER, USERS_PASSWORD).await;
+    // This xend finds a domain by its name only, and transient01 is gone.
+    server.says("xend.domain.getVCPUInfo", recorded("201-leg-domain-pause-unknown"));
+    for recorded in recordings().iter().filter(|recorded| recorded.name == "xm-legacy-vcpu-list") {
+        let names = recorded.stdout.lines().skip(1).filter_map(|line| line.split(' ').next());
+        for name in names.chain(["halted01", "hvm01"]).filter(|name| *name != "transient01") {
+            let text = format!("<string>{name}</string>");
+            server.says_if(
+                "xend.domain.getVCPUInfo",
+                &text,
+                matched(&format!("getVCPUInfo-{name}")),
+            );
+        }
+        let answer = print(&gate, &token, "view=vcpus").await;
+        let without: String = recorded
+            .stdout
+            .lines()
+            .filter(|line| !line.starts_with("transient01"))
+            .flat_map(|line| [line, "\n"])
+            .collect();
+        assert_eq!(String::from_utf8_lossy(&answer.body), without);
+        assert_eq!(answer.header("vary"), Some("Accept-Encoding, Accept"));
+    }
+    print(&gate, &token, "view=vcpus&name=transient01").await.problem(404, "NOT_FOUND");
+    gate.end(&[]).await;
+}
+
+#[tokio::test]
+async fn each_form_of_a_domain_has_a_tag_of_its_own() {
+    let (server, gate, token) = frozen().await;
+    let vms = gate.get("/vms", &token).await.ok();
+    let path = format!("/vms/{}", vms["items"][1]["uuid"].as_str().expect("a uuid"));
+    let ask = async |accept: &str, tag: Option<&str>| {
+        let request = gate.request(Method::GET, &path).bearer_auth(&token);
+        let request = request.header("accept", accept);
+        gate.send(match tag {
+            Some(tag) => request.header("if-none-match", tag),
+            None => request,
+        })
+        .await
+    };
+    let (json, sxp) = ("application/json", "application/sxp");
+    let (one, other) = (ask(json, None).await, ask(sxp, None).await);
+    let tag = |answer: &Answer| answer.header("etag").expect("a tag").to_owned();
+    assert_ne!(tag(&one), tag(&other));
+    for (answer, accept, another) in [(&one, json, &other), (&other, sxp, &one)] {
+        assert!(answer.header("vary").is_some_and(|vary| vary.contains("Accept")));
+        assert_eq!(ask(accept, Some(&tag(answer))).await.status, 304);
+        assert_eq!(ask(accept, Some(&tag(another))).await.status, 200);
+    }
+    // What xend says anew of the domain is another body, if not another version of the VM.
+    let uuid = &path[5..];
+    let before = gate.get(&path, &token).await.ok()["xend_sxp"].clone();
+    let reply = String::from_utf8(matched("domains_with_state-all-1")).expect("UTF-8");
+    let (_, body) = reply.split_once("\r\n\r\n").expect("a head");
+    let (head, mine) = body.split_once(uuid).expect("its uuid");
+    let mine = mine.replacen("<string>restart</string>", "<string>preserve</string>", 1);
+    server.says("xend.domains_with_state", whole(&format!("{head}{uuid}{mine}")));
+    gate.until(&path, &token, |answer| answer.json()["xend_sxp"] != before).await;
+    assert_eq!(ask(sxp, Some(&tag(&other))).await.status, 200);
+    assert_eq!(ask(json, Some(&tag(&one))).await.status, 200);
+    gate.end(&[]).await;
 }
