@@ -74,8 +74,8 @@ struct Which {
 enum Fetched {
     Table(Arc<Table>),
     Whole(Arc<Archive>),
-    /// Nothing, at that time: who has waited for it need not wait for the same to happen again.
-    Failed(Trouble, Instant),
+    /// Nothing, which is for those who were waiting.
+    Failed(Trouble),
 }
 
 #[derive(Debug, Clone)]
@@ -243,12 +243,12 @@ impl Histories {
             match fetched.await {
                 // Another caller's session may do.
                 Err(Trouble::NoSession) => Err(Trouble::NoSession),
-                Err(trouble) => Ok(Fetched::Failed(trouble, Instant::now())),
+                Err(trouble) => Ok(Fetched::Failed(trouble)),
                 fetched => fetched,
             }
         });
         match kept.await? {
-            Fetched::Failed(trouble, _) => Err(trouble),
+            Fetched::Failed(trouble) => Err(trouble),
             fetched => Ok(fetched),
         }
     }
