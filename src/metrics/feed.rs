@@ -29,6 +29,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How old the newest samples may be; half of it once the host is known to be in trouble.
 const FRESH: Duration = Duration::from_secs(20);
 
+/// Answers above this many bytes are read where they are in nobody's way.
+const LARGE: usize = 256 << 10;
+
 /// As many sessions are kept to ask with.
 const MOST_SESSIONS: usize = 4;
 
@@ -251,14 +254,22 @@ impl Feed {
             ("json", "true"),
         ];
         let body = self.fetch(Handler::RrdUpdates, &query).await?;
-        let updates = Updates::read(&body)?;
-        let before = self.standing.borrow().samples.clone();
-        // A clock that was put back starts anew.
-        let went_back =
-            updates.end.zip(cursor.last).is_some_and(|(end, last)| end < last - 2 * updates.step);
-        let before = before.filter(|_| !went_back);
-        let now = Instant::now();
-        let after = HostSamples::after(before.as_deref(), &updates, now, unix_now());
+        let (before, last) = (self.standing.borrow().samples.clone(), cursor.last);
+        let large = body.len() > LARGE;
+        let work = move || {
+            let updates = Updates::read(&body)?;
+            // A clock that was put back starts anew.
+            let went_back =
+                updates.end.zip(last).is_some_and(|(end, last)| end < last - 2 * updates.step);
+            let before = before.filter(|_| !went_back);
+            let now = Instant::now();
+            let after = HostSamples::after(before.as_deref(), &updates, now, unix_now());
+            Ok::<_, Trouble>((went_back, after))
+        };
+        let (went_back, after) = match large {
+            true => tokio::task::spawn_blocking(work).await.unwrap_or(Err(Trouble::Bug))?,
+            false => work()?,
+        };
         match &after {
             Some(after) => *cursor = Cursor { last: Some(after.newest), nothing: 0 },
             None => {

@@ -1,9 +1,9 @@
 //! The newest of what a host measures.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use foldhash::HashMap;
 use tokio::time::Instant;
 
 use super::read::Updates;
@@ -56,8 +56,8 @@ impl HostSamples {
         let recent = rows.iter().take_while(|(time, _)| *time > oldest);
         let recent: Vec<_> = recent.copied().collect();
         // Of objects that something is not known of, what was known before.
-        let mut known_before: HashMap<Key, HashMap<&str, (f64, i64)>> = HashMap::new();
-        let mut objects: HashMap<Key, Vec<Sample>> = HashMap::new();
+        let mut known_before: HashMap<Key, HashMap<&str, (f64, i64)>> = HashMap::default();
+        let mut objects: HashMap<Key, Vec<Sample>> = HashMap::default();
         for (place, column) in updates.columns.iter().enumerate() {
             let Some(column) = column.as_ref().filter(|column| column.cf == Cf::Average) else {
                 continue;
@@ -67,7 +67,7 @@ impl HostSamples {
                 Some((time, values)) => (values[place], *time),
                 None => {
                     let known = known_before.entry(column.key).or_insert_with(|| {
-                        before.map_or_else(HashMap::new, |one| one.known(column.key, oldest))
+                        before.map(|one| one.known(column.key, oldest)).unwrap_or_default()
                     });
                     known.get(&*column.source).copied().unwrap_or((f64::NAN, newest))
                 }

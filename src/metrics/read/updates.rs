@@ -1,9 +1,9 @@
 //! `/rrd_updates`: what everything on a host has measured since a time.
 
-use std::collections::HashMap;
-use std::collections::HashSet;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
+use foldhash::{HashMap, HashSet};
 use uuid::Uuid;
 
 use super::{Form, MOST_COLUMNS, MOST_ROWS, Unreadable, form, json, xml};
@@ -154,21 +154,25 @@ impl Draft {
 
     /// The same for columns.
     fn join_columns(&mut self, rows: &[(i64, usize)]) {
-        let mut places: HashMap<(Cf, Key, &Arc<str>), Vec<usize>> =
-            HashMap::with_capacity(self.columns.len());
+        let mut places: HashMap<(Cf, Key, *const u8), usize> = HashMap::default();
+        places.reserve(self.columns.len());
+        let mut again: Vec<(usize, usize)> = Vec::new();
         for (place, column) in self.columns.iter().enumerate() {
-            if let Some(Column { cf, key, source }) = column {
-                places.entry((*cf, *key, source)).or_default().push(place);
+            let Some(Column { cf, key, source }) = column else { continue };
+            // Each name is there once, so that where it is tells it from others.
+            match places.entry((*cf, *key, source.as_ptr())) {
+                Entry::Occupied(first) => again.push((*first.get(), place)),
+                Entry::Vacant(first) => _ = first.insert(place),
             }
         }
-        let several: Vec<Vec<usize>> =
-            places.into_values().filter(|places| places.len() > 1).collect();
-        for same in several {
+        again.sort_unstable();
+        for same in again.chunk_by(|one, other| one.0 == other.0) {
+            let first = same[0].0;
             for (_, at) in rows {
-                let all = same.iter().map(|place| self.values[at + place]);
-                self.values[at + same[0]] = consensus(all);
+                let all = std::iter::once(first).chain(same.iter().map(|(_, place)| *place));
+                self.values[at + first] = consensus(all.map(|place| self.values[at + place]));
             }
-            for place in &same[1..] {
+            for (_, place) in same {
                 self.columns[*place] = None;
             }
         }
