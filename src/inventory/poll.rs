@@ -37,6 +37,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const PROBE_EVERY: Duration = Duration::from_secs(15);
 /// The pause after a poll that failed.
 const PAUSE: Duration = Duration::from_secs(4);
+/// The longest one: the next may well be quick, and those who read wait for it.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How long a mirror outlives its last reader.
 const IDLE_LIFE: Duration = Duration::from_secs(300);
 /// How long reading one record again may take.
@@ -183,8 +185,7 @@ impl Poll {
             self.slow_due = Instant::now() + SLOW_EVERY;
             return Some(self.poll(session, Pace::Slow));
         }
-        let took = self.began.elapsed();
-        self.due = Instant::now() + (took * SHARE).max(LEAST_PAUSE);
+        self.due = Instant::now() + pause_after(self.began.elapsed());
         self.mirror.demand.polled();
         None
     }
@@ -337,8 +338,7 @@ impl Poll {
 
     fn lost(&mut self, loss: Loss) {
         self.mirror.lost(loss, self.contact);
-        let took = self.began.elapsed();
-        self.due = Instant::now() + (took * SHARE).clamp(PAUSE, Duration::from_secs(60));
+        self.due = Instant::now() + pause_after_failure(self.began.elapsed());
         self.mirror.demand.polled();
     }
 
@@ -350,6 +350,16 @@ impl Poll {
             tracing::warn!(backend, count = unreadable, "records that could not be read");
         }
     }
+}
+
+/// How long a backend is left alone that has taken so long to answer.
+fn pause_after(took: Duration) -> Duration {
+    took.saturating_mul(SHARE).max(LEAST_PAUSE)
+}
+
+/// The same after a poll that came to nothing.
+fn pause_after_failure(took: Duration) -> Duration {
+    took.saturating_mul(SHARE).clamp(PAUSE, LONGEST_PAUSE)
 }
 
 /// A future that may not be there; then it never ends.
@@ -372,3 +382,6 @@ impl Future for OptionFuture<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
