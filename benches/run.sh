@@ -70,11 +70,11 @@ end() {
     wait "${!pid}" 2>/dev/null || true
 }
 
-# A pool that takes commands.
+# pool VMS [HOSTS]: a pool that takes commands.
 pool() {
     rm -f "$work/pool.out"
     mkfifo "$work/commands"
-    "$target/examples/pool" 127.0.0.1:0 "$1" >"$work/pool.out" 2>"$work/pool.err" <"$work/commands" &
+    "$target/examples/pool" 127.0.0.1:0 "$@" >"$work/pool.out" 2>"$work/pool.err" <"$work/commands" &
     local pid=$!
     exec 3>"$work/commands"
     begun pool $pid
@@ -212,14 +212,19 @@ beside() {
         "$quiet ms quiet" "$(awk "BEGIN { printf \"%.1f×\", $loud / $quiet }")" "-" "< 3×"
 }
 
+# A session of the pool's own.
+pool_session() {
+    curl -sf "$URL_pool/jsonrpc" -H 'Content-Type: application/json' -d '{"jsonrpc":"2.0","id":1,"method":
+        "session.login_with_password","params":["root","simulated","1.0","bench"]}' |
+        sed -n 's/.*"result":"\([^"]*\)".*/\1/p'
+}
+
 # How long a first sync takes beside curl, and what the mirror weighs.
 mirror_rows() {
     local vms=$1 round session took size
     pool "$vms"
     tell "pace $PACE"
-    session=$(curl -sf "$URL_pool/jsonrpc" -H 'Content-Type: application/json' -d '{"jsonrpc":"2.0","id":1,"method":
-        "session.login_with_password","params":["root","simulated","1.0","bench"]}' |
-        sed -n 's/.*"result":"\([^"]*\)".*/\1/p')
+    session=$(pool_session)
     : >"$work/curl"
     : >"$work/sync"
     for ((round = 0; round < ROUNDS; round++)); do
@@ -297,6 +302,40 @@ event_rows() {
     pool_end
 }
 
+# What one host measures: how long the first samples take beside curl, and what they cost from then on.
+samples_rows() {
+    local vms=$1 round session one updates
+    pool "$vms" 1
+    session=$(pool_session)
+    updates="$URL_pool/rrd_updates?session_id=$session&start=-15&interval=5&cf=AVERAGE&host=true&sr_uuid=all&json=true"
+    : >"$work/first"
+    : >"$work/curl"
+    for ((round = 0; round < ROUNDS; round++)); do
+        start serve "$target/xengate" serve --backend "$URL_pool" --listen 127.0.0.1:0
+        login
+        until_mirrored
+        one=/vms/$(get '/vms?limit=1&filter=power_state%20=%20Running' |
+            sed -n 's/.*"items":\[{"uuid":"\([^"]*\)".*/\1/p')/metrics
+        curl -sf -o /dev/null -w '%{time_total}\n' "$updates" >>"$work/curl"
+        curl -sf -o "$work/samples" -w '%{time_total}\n' -H "Authorization: Bearer $TOKEN" "$URL_serve$one" >>"$work/first"
+        grep -q '"reason":null' "$work/samples" || { echo "no samples: $(cat "$work/samples")" >&2; exit 1; }
+        [ $((round + 1)) -eq "$ROUNDS" ] || end serve
+    done
+    local ours theirs
+    ours=$(median 1 "$work/first")
+    theirs=$(median 1 "$work/curl")
+    row "first samples of a VM, $vms on one host" "$ours s" "$theirs s by curl" \
+        "$(awk "BEGIN { printf \"%.2f×\", $ours / $theirs }")" "-" "≤ 1.2×"
+    : >"$work/gate"
+    for ((round = 0; round < ROUNDS; round++)); do
+        load "$PID_serve" $CONNECTIONS "$URL_serve$one" "Authorization: Bearer $TOKEN" >>"$work/gate"
+    done
+    row "samples of a VM, $vms on one host" "$(median 1 "$work/gate")/s" "-" "-" "$(median 2 "$work/gate") µs" \
+        "≤ 100 µs"
+    end serve
+    pool_end
+}
+
 # A tenth: the simulator's VMs are numbered.
 FILTER=${FILTER:-'name_label%20~%20%22*7%22'}
 
@@ -304,6 +343,7 @@ vms_rows 1000 yes
 vms_rows 10000 no
 mirror_rows 10000
 event_rows
+samples_rows 1000
 
 echo
 echo "$(git rev-parse --short HEAD 2>/dev/null || echo '?'), $(nproc) processors," \

@@ -1,6 +1,6 @@
 //! A simulated pool that stands still until it is told otherwise, for `benches/run.sh`.
 //!
-//! `pool 127.0.0.1:0 1000` listens, and reads commands from standard input, one a line; each is
+//! `pool 127.0.0.1:0 1000` listens, or `pool 127.0.0.1:0 1000 1` with all of them on one host, and reads commands from standard input, one a line; each is
 //! answered with a line once it is done:
 //!
 //! - `pace BYTES`: replies go out no faster than so many bytes a second; 0 lifts the limit.
@@ -18,7 +18,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
     let listen = args.next().ok_or("where to listen?")?.parse()?;
     let vms = args.next().ok_or("how many VMs?")?.parse()?;
-    let sim = Sim::start(SimConfig { listen, vms, ..SimConfig::default() })?;
+    let hosts = args.next().map(|hosts| hosts.parse()).transpose()?;
+    let sim = Sim::start(SimConfig { listen, vms, hosts, ..SimConfig::default() })?;
     say(&format!("pool listening on {}", sim.url()));
     let done = tokio::task::spawn_blocking(move || {
         for line in std::io::stdin().lock().lines() {

@@ -94,9 +94,11 @@ impl Gateway {
         boot_id.truncate(BOOT_ID_LENGTH);
         let bodies = Arc::new(Bodies::new(config.limits.max_cached));
         let stopping = CancellationToken::new();
+        let metrics = Arc::<Metrics>::default();
         let events = Arc::new(Events::new(
             inventory.clone(),
             authority.clone(),
+            metrics.clone(),
             &boot_id,
             &config.limits,
             stopping.clone(),
@@ -104,7 +106,7 @@ impl Gateway {
         Self {
             config,
             inventory,
-            metrics: Arc::default(),
+            metrics,
             authority,
             tasks: Tasks::new(),
             telemetry,

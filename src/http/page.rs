@@ -135,15 +135,14 @@ impl<'a> Page<'a> {
             let name = &**shelf.backend;
             match (filter, from) {
                 (Some(filter), _) => {
-                    let all = shelf.objects.iter();
-                    for object in all.filter(|object| filter.matches(shelf.snapshot, object)) {
+                    filter.select(shelf.snapshot, shelf.objects.iter(), |object| {
                         total += 1;
                         if from
                             .is_none_or(|from| (name, object.uuid()) > (&from.backend, from.uuid))
                         {
                             add(object);
                         }
-                    }
+                    });
                     continue;
                 }
                 (None, Some(from)) if *name < *from.backend => {}
@@ -191,13 +190,14 @@ impl<'a> Page<'a> {
 
     /// Everything, in another order.
     pub fn sorted(shelves: &'a [Shelf<'a>], filter: Option<&Filter>, order: &Order) -> Self {
-        let items: Vec<Item<'a>> = shelves
-            .iter()
-            .flat_map(|shelf| shelf.objects.iter().map(move |object| Item { shelf, object }))
-            .filter(|item| {
-                filter.is_none_or(|filter| filter.matches(item.shelf.snapshot, item.object))
-            })
-            .collect();
+        let mut items = Vec::new();
+        for shelf in shelves {
+            let add = |object| items.push(Item { shelf, object });
+            match filter {
+                Some(filter) => filter.select(shelf.snapshot, shelf.objects.iter(), add),
+                None => shelf.objects.iter().for_each(add),
+            }
+        }
         let items = order.sort(items, |item| (item.shelf.snapshot, item.object));
         Self { total: items.len(), items, next: None }
     }

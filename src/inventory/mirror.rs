@@ -15,6 +15,7 @@ use super::feed::Feed;
 use super::refs::{RefIndex, Target};
 use super::revision::Revisions;
 use super::store::Snapshot;
+use super::usage::{Usage, Usages};
 use super::value::{Resolve, write};
 use crate::backend::{Backend, CallError, Nature, Session};
 use crate::config::SecretSource;
@@ -173,6 +174,8 @@ pub struct Mirror {
     changed: watch::Sender<u64>,
     /// Who wants the objects, where the backend has to be asked for them.
     pub(super) demand: Demand,
+    /// How busy VMs are, where the backend only counts their CPU time.
+    pub(super) usages: Usages,
 }
 
 /// Resolves refs by the index, and otherwise as `find` does.
@@ -210,6 +213,7 @@ impl Mirror {
             seen: watch::Sender::new(String::new()),
             changed: watch::Sender::new(0),
             demand: Demand::new(),
+            usages: Usages::default(),
         }
     }
 
@@ -287,6 +291,11 @@ impl Mirror {
     /// Whether the backend has to be asked for its objects again and again.
     pub fn is_polled(&self) -> bool {
         self.backend.known_nature() == Some(Nature::Polled)
+    }
+
+    /// The CPU time of a VM, by its metrics, where the backend counts that and nothing more.
+    pub fn usage(&self, metrics: &Uuid) -> Option<Usage> {
+        self.usages.get(metrics)
     }
 
     /// Whether anybody wants the objects of a backend that has to be asked for them.
@@ -474,6 +483,7 @@ impl Mirror {
     pub(super) fn forget(&self) {
         let held = self.reading.swap(None).is_some();
         *self.refs.write() = RefIndex::default();
+        self.usages.forget();
         if held {
             self.feed.forgot(self.name());
         }

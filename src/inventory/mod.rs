@@ -21,6 +21,7 @@ mod revision;
 mod roles;
 mod store;
 mod sync;
+mod usage;
 mod value;
 mod workbench;
 
@@ -33,6 +34,7 @@ pub use record::Record;
 pub use refs::Target;
 pub use revision::Revisions;
 pub use store::{Change, Object, Snapshot, Table, View};
+pub use usage::Usage;
 pub use workbench::Workbench;
 
 use std::collections::BTreeMap;

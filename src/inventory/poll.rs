@@ -198,9 +198,12 @@ impl Poll {
         at: Instant,
     ) -> bool {
         let Some(mut encoder) = self.encoder.take() else { return false };
-        let (mirror, reread) = (self.mirror.clone(), self.reread.clone());
+        let (mirror, reread, now) = (self.mirror.clone(), self.reread.clone(), Instant::now());
         let old = mirror.reading().map(|reading| reading.snapshot.clone());
         let work = move || {
+            if classes.contains(&"VM_metrics") {
+                mirror.usages.take(&found, now, true);
+            }
             let old = old.unwrap_or_else(|| Arc::new(Snapshot::empty()));
             let finished = mirror.with_refs(|refs| {
                 let mut draft = Draft::from(Snapshot::clone(&old));
@@ -277,6 +280,7 @@ impl Poll {
         // Readers who have nothing yet get it all at once.
         let Some(reading) = self.mirror.reading() else { return };
         let Some(mut encoder) = self.encoder.take() else { return };
+        self.mirror.usages.take(&found, Instant::now(), false);
         let finished = self.mirror.with_refs(|refs| {
             let mut draft = Draft::from(Snapshot::clone(&reading.snapshot));
             for object in &found {

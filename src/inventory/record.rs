@@ -25,7 +25,7 @@ pub struct Record {
 }
 
 /// Where a field's value stands in the records of its class.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Slot {
     index: usize,
     /// The length of `"name":`.
@@ -66,6 +66,12 @@ impl Record {
     /// The JSON of the value in `slot`, if this record has it.
     pub(super) fn value(&self, slot: Slot) -> Option<&[u8]> {
         self.slot(slot.index)?.get(slot.name..)
+    }
+
+    /// The first byte of the value in `slot`, if there is one, or of whatever is there.
+    pub(super) fn peek(&self, slot: Slot) -> Option<u8> {
+        let start = *self.offsets.get(slot.index)? as usize;
+        self.bytes.get(start + slot.name).copied()
     }
 
     /// `"name":value` of the slot, if this record has it.

@@ -135,6 +135,8 @@ struct Interest {
     until: Option<Instant>,
     sessions: Vec<Arc<Session>>,
     running: bool,
+    /// After a bug, until when the host is left alone.
+    quiet_until: Option<Instant>,
 }
 
 /// What one host measures.
@@ -144,6 +146,14 @@ pub(super) struct Feed {
     host: Uuid,
     interest: Mutex<Interest>,
     standing: watch::Sender<Standing>,
+    /// Counts what any host has answered.
+    news: Arc<watch::Sender<u64>>,
+}
+
+/// Has a feed know it when what asks for it breaks off.
+struct Asking {
+    feed: Arc<Feed>,
+    ended: bool,
 }
 
 /// Where the next question begins.
@@ -155,9 +165,24 @@ struct Cursor {
 }
 
 impl Feed {
-    pub(super) fn new(mirror: Arc<Mirror>, host: Uuid) -> Self {
+    pub(super) fn new(mirror: Arc<Mirror>, host: Uuid, news: Arc<watch::Sender<u64>>) -> Self {
         let standing = watch::Sender::new(Standing::default());
-        Self { mirror, host, interest: Mutex::default(), standing }
+        Self { mirror, host, interest: Mutex::default(), standing, news }
+    }
+
+    /// What is at hand: samples, or why there are none; nothing while that is being asked.
+    pub(super) fn known(&self) -> Option<Result<Arc<HostSamples>, Trouble>> {
+        self.standing.borrow().answer(Instant::now())
+    }
+
+    /// Has the host asked for who looks at what is at hand now and then.
+    pub(super) fn follow(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) {
+        self.touch(INTEREST, session, tasks, stop);
     }
 
     /// Whether the host is being asked.
@@ -221,13 +246,27 @@ impl Feed {
             }
             interest.sessions.push(session.clone());
         }
-        if !interest.running && !stop.is_cancelled() {
+        let quiet = interest.quiet_until.is_some_and(|until| Instant::now() < until);
+        if !interest.running && !quiet && !stop.is_cancelled() {
             interest.running = true;
             self.standing.send_replace(Standing::default());
             let (feed, stop) = (self.clone(), stop.clone());
-            tasks.spawn(async move {
+            let asking = self.asking(async move {
                 _ = stop.run_until_cancelled(feed.keep_asking()).await;
             });
+            tasks.spawn(asking);
+        }
+    }
+
+    /// The work of asking; a bug in it is no reason not to begin again.
+    fn asking<W: Future<Output = ()>>(
+        self: &Arc<Self>,
+        work: W,
+    ) -> impl Future<Output = ()> + use<W> {
+        let asking = Asking { feed: self.clone(), ended: false };
+        async move {
+            work.await;
+            asking.end();
         }
     }
 
@@ -254,6 +293,7 @@ impl Feed {
                     Err(trouble) => standing.trouble = Some(trouble),
                 }
             });
+            self.news.send_modify(|count| *count = count.wrapping_add(1));
             sleep_until(begun + STEP).await;
         }
     }
@@ -337,6 +377,24 @@ impl Standing {
     }
 }
 
+impl Asking {
+    fn end(mut self) {
+        self.ended = true;
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        let quiet_until = Some(Instant::now() + STEP);
+        *self.feed.interest.lock() = Interest { quiet_until, ..Interest::default() };
+        let trouble = Some(Trouble::Bug);
+        self.feed.standing.send_replace(Standing { trouble, ..Standing::default() });
+    }
+}
+
 /// Why there is no body.
 pub(super) enum Fetch {
     /// The host does not take this session.
@@ -393,7 +451,7 @@ fn addresses(snapshot: &Snapshot) -> Vec<(Uuid, String)> {
 }
 
 /// The gateway's own clock, which says nothing but how far another is off.
-fn unix_now() -> i64 {
+pub(super) fn unix_now() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
@@ -401,6 +459,9 @@ fn unix_now() -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::{Access, Backend};
+    use crate::config::BackendConfig;
+    use crate::inventory::Inventory;
     use crate::metrics::Owner;
 
     fn updates(rows: &[(i64, &[&str])]) -> Updates {
@@ -440,5 +501,33 @@ mod tests {
         let third = third.expect("something new");
         assert_eq!(brief(&third), [(None, 110), (Some(3.0), 105)], "not for ever");
         assert!(HostSamples::after(None, &updates(&[]), now, 0).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_bug_is_no_reason_not_to_ask_again() {
+        let uri = "http://127.0.0.1:9".to_owned();
+        let config = BackendConfig::new(vec![uri]);
+        let backend = Backend::new("lab", &config).expect("a backend");
+        let inventory = Inventory::start(vec![(backend, &config)]);
+        let mirror = inventory.mirror("lab").expect("its mirror").clone();
+        let feed = Arc::new(Feed::new(mirror, Uuid::nil(), Arc::default()));
+        feed.interest.lock().running = true;
+        let broken = tokio::spawn(feed.asking(async { panic!("a bug") }));
+        assert!(broken.await.is_err());
+        assert!(!feed.is_running());
+        assert_eq!(feed.known().map(|known| known.err()), Some(Some(Trouble::Bug)));
+
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let secret = secrecy::SecretString::from("OpaqueRef:1");
+        let session = Arc::new(Session::new("lab", "ann", secret, Access::default()));
+        feed.follow(&session, &tasks, &stop);
+        assert!(!feed.is_running(), "not at once: the next one may end the same way");
+        tokio::time::advance(STEP).await;
+        feed.follow(&session, &tasks, &stop);
+        assert!(feed.is_running());
+        stop.cancel();
+        tasks.close();
+        tasks.wait().await;
+        inventory.shutdown().await;
     }
 }

@@ -10,6 +10,7 @@
 
 mod feed;
 mod history;
+mod polled;
 mod read;
 mod sources;
 mod subject;
@@ -33,6 +34,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -108,16 +111,43 @@ pub struct Samples {
     pub samples: Arc<[Sample]>,
     /// The newest measurement of the host, by its clock.
     pub newest: i64,
-    /// Seconds between two measurements.
-    pub step: i64,
+    /// Seconds between two measurements, where they are regular.
+    pub step: Option<i64>,
     /// How far the host's clock is ahead of the gateway's, in seconds; a few are no sign of anything.
-    pub clock_offset: i64,
+    /// None where times are the gateway's own.
+    pub clock_offset: Option<i64>,
+    /// Why not all of them are known.
+    pub gap: Option<Trouble>,
+}
+
+/// How things stand with what measures.
+#[derive(Debug, Clone)]
+pub enum Standing {
+    /// A host has measured this.
+    Measured(Arc<HostSamples>),
+    /// A backend that measures nothing by itself was read at this time.
+    Read(Instant),
+    /// Nothing is known.
+    Trouble(Trouble),
+}
+
+impl Standing {
+    /// Whether nothing is new.
+    pub fn is_the_same_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Measured(one), Self::Measured(other)) => Arc::ptr_eq(one, other),
+            (Self::Read(one), Self::Read(other)) => one == other,
+            (Self::Trouble(one), Self::Trouble(other)) => one == other,
+            _ => false,
+        }
+    }
 }
 
 /// The samples of every backend, as far as somebody is interested.
 #[derive(Debug)]
 pub struct Metrics {
     feeds: Mutex<HashMap<(String, Uuid), Arc<Feed>>>,
+    news: Arc<watch::Sender<u64>>,
     histories: Histories,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -127,6 +157,7 @@ impl Default for Metrics {
     fn default() -> Self {
         Self {
             feeds: Mutex::default(),
+            news: Arc::default(),
             histories: Histories::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -143,26 +174,60 @@ impl Metrics {
         session: &Arc<Session>,
         subject: &Subject,
     ) -> Result<Samples, Trouble> {
+        if mirror.is_polled() {
+            return polled::samples(mirror, subject);
+        }
         let home = subject.home.ok_or_else(|| subject.absence.clone())?;
         if subject.key.owner != Owner::Sr {
             let host = self.feed(mirror, home).samples(session, &self.tasks, &self.stop).await?;
-            let samples = host.objects.get(&subject.key).ok_or(Trouble::NotMeasured)?;
-            return Ok(Samples::of(&host, samples.clone()));
+            return Samples::of(subject, home, &[host]);
         }
-        // A host counts what it does with an SR as its own; all hosts together are the SR's.
         let hosts = subject.hosts.iter().map(|host| {
             let feed = self.feed(mirror, *host);
             async move { feed.samples(session, &self.tasks, &self.stop).await }
         });
         let hosts = join_all(hosts).await.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let place = subject.hosts.iter().position(|host| *host == home).unwrap_or_default();
-        let at_home = hosts.get(place).ok_or(Trouble::NotMeasured)?;
-        let own = at_home.objects.get(&subject.key).map(|own| own.to_vec()).unwrap_or_default();
-        let samples = subject::together(subject.key.uuid, own, &hosts);
-        if samples.is_empty() {
-            return Err(Trouble::NotMeasured);
+        Samples::of(subject, home, &hosts)
+    }
+
+    /// The same as far as it is at hand, for who follows what measures it; nothing while that is
+    /// being asked for the first time.
+    pub fn known(
+        &self,
+        mirror: &Arc<Mirror>,
+        subject: &Subject,
+    ) -> Option<Result<Samples, Trouble>> {
+        if mirror.is_polled() {
+            return Some(polled::samples(mirror, subject));
         }
-        Ok(Samples::of(at_home, samples.into()))
+        let Some(home) = subject.home else { return Some(Err(subject.absence.clone())) };
+        let mut hosts = Vec::new();
+        for host in &subject.hosts {
+            match self.feed(mirror, *host).known()? {
+                Ok(host) => hosts.push(host),
+                Err(trouble) => return Some(Err(trouble)),
+            }
+        }
+        Some(Samples::of(subject, home, &hosts))
+    }
+
+    /// Has a host asked for a while, for who looks at what is known when there is news of it.
+    pub fn follow(&self, mirror: &Arc<Mirror>, session: &Arc<Session>, host: Uuid) {
+        self.feed(mirror, host).follow(session, &self.tasks, &self.stop);
+    }
+
+    /// Changes whenever a host has answered.
+    pub fn news(&self) -> watch::Receiver<u64> {
+        self.news.subscribe()
+    }
+
+    /// How things stand with a host, or with a backend that measures nothing by itself.
+    pub fn standing(&self, mirror: &Arc<Mirror>, host: Option<Uuid>) -> Option<Standing> {
+        let Some(host) = host else { return Some(Standing::Read(mirror.reading()?.as_of?)) };
+        Some(match self.feed(mirror, host).known()? {
+            Ok(samples) => Standing::Measured(samples),
+            Err(trouble) => Standing::Trouble(trouble),
+        })
     }
 
     /// The newest samples of everything that one host measures, for who comes by now and then: the
@@ -173,6 +238,9 @@ impl Metrics {
         session: &Arc<Session>,
         host: Uuid,
     ) -> Result<Arc<HostSamples>, Trouble> {
+        if mirror.is_polled() {
+            return Err(Trouble::NotSupported);
+        }
         self.feed(mirror, host).glance(session, &self.tasks, &self.stop).await
     }
 
@@ -184,6 +252,9 @@ impl Metrics {
         subject: &Subject,
         asked: &Asked,
     ) -> Result<Arc<Table>, Trouble> {
+        if mirror.is_polled() {
+            return Err(Trouble::NotSupported);
+        }
         self.histories.table(mirror, session, subject, asked).await
     }
 
@@ -197,6 +268,7 @@ impl Metrics {
     ) -> Result<Vec<(Arc<str>, Option<Kind>)>, Trouble> {
         match self.samples(mirror, session, subject).await {
             Ok(found) => Ok(found.samples.iter().map(|one| (one.source.clone(), None)).collect()),
+            Err(trouble) if trouble.is_absence() && mirror.is_polled() => Ok(Vec::new()),
             Err(trouble) if trouble.is_absence() => {
                 self.histories.sources(mirror, session, subject).await
             }
@@ -221,14 +293,31 @@ impl Metrics {
         if feeds.len() >= MOST_FEEDS {
             feeds.retain(|_, feed| feed.is_running());
         }
-        let feed = Arc::new(Feed::new(mirror.clone(), host));
+        let feed = Arc::new(Feed::new(mirror.clone(), host, self.news.clone()));
         feeds.insert((mirror.name().to_owned(), host), feed.clone());
         feed
     }
 }
 
 impl Samples {
-    fn of(host: &HostSamples, samples: Arc<[Sample]>) -> Self {
-        Self { samples, newest: host.newest, step: host.step, clock_offset: host.clock_offset }
+    /// What is measured of a subject, by its hosts in their order.
+    fn of(subject: &Subject, home: Uuid, hosts: &[Arc<HostSamples>]) -> Result<Self, Trouble> {
+        let place = subject.hosts.iter().position(|host| *host == home).unwrap_or_default();
+        let at_home = hosts.get(place).ok_or(Trouble::NotMeasured)?;
+        let own = at_home.objects.get(&subject.key);
+        let samples: Arc<[Sample]> = match subject.key.owner {
+            Owner::Vm | Owner::Host => own.ok_or(Trouble::NotMeasured)?.clone(),
+            // A host counts what it does with an SR as its own; all hosts together are the SR's.
+            Owner::Sr => {
+                let own = own.map(|own| own.to_vec()).unwrap_or_default();
+                subject::together(subject.key.uuid, own, hosts).into()
+            }
+        };
+        if samples.is_empty() {
+            return Err(Trouble::NotMeasured);
+        }
+        let (newest, step) = (at_home.newest, Some(at_home.step));
+        let clock_offset = Some(at_home.clock_offset);
+        Ok(Self { samples, newest, step, clock_offset, gap: None })
     }
 }

@@ -139,6 +139,9 @@ fn of_vm(source: &str) -> Option<Meaning> {
             let row = Row(Bytes, KIB, Gauge, "Memory the guest tells is free.");
             return Some(plain("memory_free_bytes", row));
         }
+        "cpu_time" => {
+            Row(Unit::Seconds, 1.0, Derive, "CPU time the VM has had, all VCPUs together.")
+        }
         "numa_nodes" => Row(Count, 1.0, Gauge, "NUMA nodes the VM's memory is on."),
         "runstate_fullrun" => Row(Fraction, 1.0, Derive, "Time in which all VCPUs run."),
         "runstate_full_contention" => {

@@ -28,6 +28,12 @@ pub enum Trouble {
     /// The host takes too long.
     #[error("its host has not answered yet")]
     Slow,
+    /// It takes two readings to know, and there was one.
+    #[error("how busy it is shows from the second reading on")]
+    NotYet,
+    /// The gateway is at fault.
+    #[error("the gateway ran into a bug of its own")]
+    Bug,
     /// What the host answers makes no sense.
     #[error("what its host answers makes no sense: {0}")]
     BadReply(String),
@@ -57,6 +63,8 @@ impl Trouble {
             Self::NotSupported => "NOT_SUPPORTED",
             Self::Unreachable(_) => "HOST_UNREACHABLE",
             Self::Slow => "HOST_SLOW",
+            Self::NotYet => "NOT_YET",
+            Self::Bug => "INTERNAL",
             Self::BadReply(_) => "BAD_REPLY",
             Self::NoSession => "NO_SESSION",
             Self::NoArchive { .. } => "NO_ARCHIVE",

@@ -6,6 +6,7 @@ mod ends;
 mod filters;
 mod limits;
 mod resume;
+mod samples;
 mod socket;
 mod state;
 mod tickets;

@@ -9,7 +9,7 @@ use xengate::config::{Config, SecretSource};
 use xengate::sim::{PASSWORD, SimHandle, Value as SimValue};
 
 use crate::exposition::{self, Scrape};
-use crate::lab::{Answer, BACKEND, Gate, Lab};
+use crate::lab::{Answer, BACKEND, Gate, Lab, around, logged};
 
 const TOKEN: &str = "for the fleet's eyes only";
 
@@ -203,6 +203,7 @@ async fn it_needs_a_token_of_its_own_and_a_service_account() {
     assert_eq!(found.value("xen_backend_up", &[("backend", "other")]), 0.0);
     assert_eq!(found.value("xen_backend_up", &[("backend", BACKEND)]), 1.0);
     assert!(found.all("xen_vm_up", &[("backend", "other")]).is_empty());
+    assert_eq!(around(&logged(), TOKEN), None, "a token was logged");
     let told = [("backend", "other"), ("service_account", "false")];
     assert_eq!(found.all("xen_backend_info", &told).len(), 1);
     lab.end().await;

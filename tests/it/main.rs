@@ -16,6 +16,7 @@ mod formats;
 mod lab;
 mod life_cycles;
 mod metrics;
+mod nonsense;
 mod ops;
 mod paging;
 mod queries;

@@ -22,7 +22,7 @@ fn text(sim: &SimHandle, class: &str, key: &str, field: &str) -> String {
 }
 
 /// The uuids of the pool's VMs in this state, on a host of this name if that is given.
-fn vms(sim: &SimHandle, state: &str, host: Option<&str>) -> Vec<String> {
+pub(crate) fn vms(sim: &SimHandle, state: &str, host: Option<&str>) -> Vec<String> {
     let host = host.map(|host| SimValue::Text(sim.find("host", host).expect("a host")));
     let is = |vm: &str, field: &str, value: SimValue| sim.field("VM", vm, field) == Some(value);
     let fits = |vm: &&std::sync::Arc<str>| {
@@ -39,7 +39,7 @@ fn vms(sim: &SimHandle, state: &str, host: Option<&str>) -> Vec<String> {
     found
 }
 
-fn path(uuid: &str, rest: &str) -> String {
+pub(crate) fn path(uuid: &str, rest: &str) -> String {
     format!("/vms/{uuid}/metrics{rest}")
 }
 

@@ -7,7 +7,7 @@ use tempfile::NamedTempFile;
 use xengate::config::Config;
 
 use crate::exposition::{self, Scrape};
-use crate::lab::{Answer, Lab};
+use crate::lab::{Answer, Lab, around, logged};
 
 const OPEN: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -174,5 +174,6 @@ async fn others_need_the_token() {
     from_elsewhere(&lab, Some("short")).await.problem(501, "NOT_CONFIGURED");
     file.close().expect("removed");
     from_elsewhere(&lab, Some(TOKEN)).await.problem(501, "NOT_CONFIGURED");
+    assert_eq!(around(&logged(), TOKEN), None, "a token was logged");
     lab.end().await;
 }

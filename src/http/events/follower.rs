@@ -45,6 +45,8 @@ pub(super) struct Follower {
     seat: Seat,
     group: Arc<Group>,
     news: watch::Receiver<u64>,
+    /// News of what is measured, if that is wanted, and the number of what was told last.
+    measured: Option<(watch::Receiver<u64>, u64)>,
     heartbeat: Interval,
     begin: Begin,
     at: At,
@@ -105,8 +107,13 @@ impl Follower {
         let mut heartbeat =
             tokio::time::interval_at(Instant::now() + events.heartbeat, events.heartbeat);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let measured = group.board.as_ref().map(|board| {
+            board.sponsored_by(seat.caller());
+            (board.news(), 0)
+        });
         Ok(Self {
             news: group.news(),
+            measured,
             group,
             events,
             seat,
@@ -156,6 +163,8 @@ impl Follower {
                         tokio::task::yield_now().await;
                     } else if matches!(self.stage, Stage::CatchUp) {
                         self.say_ready();
+                    } else if self.measured() {
+                        tokio::task::yield_now().await;
                     } else if let Some(heartbeat) = self.wait().await {
                         return Some(heartbeat);
                     }
@@ -255,6 +264,16 @@ impl Follower {
         true
     }
 
+    /// Takes the next of what was measured; whether there was any.
+    fn measured(&mut self) -> bool {
+        let Some((_, told)) = &mut self.measured else { return false };
+        let next = self.group.board.as_ref().and_then(|board| board.after(*told));
+        let Some((number, frames)) = next else { return false };
+        *told = number;
+        self.ready.extend(frames.iter().cloned());
+        true
+    }
+
     fn say_ready(&mut self) {
         let mirrors = self.group.selection.backends().iter();
         let states = mirrors.filter_map(|name| {
@@ -276,6 +295,7 @@ impl Follower {
             // Both end with what holds them here: neither is ever an error.
             _ = self.news.changed() => None,
             () = self.seat.changed() => None,
+            () = changed(&mut self.measured) => None,
             _ = self.heartbeat.tick() => {
                 let mut frames = Frames::new(self.group.wire);
                 frames.comment("heartbeat");
@@ -298,5 +318,14 @@ impl Follower {
 
     fn ids(&self) -> &Ids {
         &self.group.ids
+    }
+}
+
+/// Returns when there is news of what is measured.
+async fn changed(measured: &mut Option<(watch::Receiver<u64>, u64)>) {
+    match measured {
+        // It ends with the group, which holds it.
+        Some((news, _)) => _ = news.changed().await,
+        None => std::future::pending().await,
     }
 }

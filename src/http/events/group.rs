@@ -11,9 +11,11 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::encode::{Encoded, Ids, encode};
 use super::frames::Wire;
+use super::samples::{self, Board};
 use super::selection::Selection;
 use crate::config::Limits;
-use crate::inventory::{Feed, Happening, Next, What};
+use crate::inventory::{Feed, Happening, Inventory, Next, What};
+use crate::metrics::Metrics;
 
 /// What a group keeps ready for followers who are a little behind. Who is further behind has the
 /// history.
@@ -50,7 +52,8 @@ pub(super) enum Behind {
 /// All groups.
 #[derive(Debug)]
 pub(super) struct Groups {
-    feed: Arc<Feed>,
+    inventory: Arc<Inventory>,
+    metrics: Arc<Metrics>,
     ids: Ids,
     most: usize,
     groups: Mutex<HashMap<(Wire, String), Weak<Group>>>,
@@ -63,6 +66,8 @@ pub(super) struct Group {
     pub(super) selection: Selection,
     pub(super) wire: Wire,
     pub(super) ids: Ids,
+    /// What is measured, if that is wanted.
+    pub(super) board: Option<Board>,
     ready: RwLock<Ready>,
     /// The place of the newest thing for its followers.
     news: watch::Sender<u64>,
@@ -84,10 +89,16 @@ struct Ready {
 }
 
 impl Groups {
-    pub(super) fn new(feed: Arc<Feed>, boot_id: Arc<str>, limits: &Limits) -> Arc<Self> {
+    pub(super) fn new(
+        inventory: Arc<Inventory>,
+        metrics: Arc<Metrics>,
+        boot_id: Arc<str>,
+        limits: &Limits,
+    ) -> Arc<Self> {
         let most = limits.max_event_groups;
         Arc::new(Self {
-            feed,
+            inventory,
+            metrics,
             ids: Ids(boot_id),
             most,
             groups: Mutex::default(),
@@ -96,7 +107,7 @@ impl Groups {
     }
 
     pub(super) fn feed(&self) -> &Arc<Feed> {
-        &self.feed
+        self.inventory.feed()
     }
 
     /// How many there are.
@@ -123,12 +134,14 @@ impl Groups {
         if groups.len() >= self.most {
             return Err(TooManyGroups);
         }
-        let newest = self.feed.newest();
-        let present = self.feed.present();
+        let feed = self.feed().clone();
+        let (newest, present) = (feed.newest(), feed.present());
         let until = At { place: present.place, revision: present.revision };
         let ready = Ready { items: VecDeque::new(), bytes: 0, from: until.place, until };
         let over = CancellationToken::new();
+        let board = selection.samples().then(Board::default);
         let group = Arc::new(Group {
+            board,
             selection,
             wire,
             ids: self.ids.clone(),
@@ -139,7 +152,14 @@ impl Groups {
         });
         groups.insert(key, Arc::downgrade(&group));
         drop(groups);
-        let work = Group::keep_up(Arc::downgrade(&group), self.feed.clone(), newest);
+        let measures = group.board.is_some().then(|| {
+            let (metrics, inventory) = (self.metrics.clone(), self.inventory.clone());
+            (over.clone(), samples::keep_up(Arc::downgrade(&group), metrics, inventory))
+        });
+        if let Some((over, work)) = measures {
+            tokio::spawn(async move { over.run_until_cancelled(work).await });
+        }
+        let work = Group::keep_up(Arc::downgrade(&group), feed, newest);
         tokio::spawn(async move { over.run_until_cancelled(work).await });
         Ok(group)
     }
@@ -167,10 +187,17 @@ impl Group {
     /// What something that happened means to the followers.
     pub(super) fn encode(&self, happening: &Happening) -> Encoded {
         let encoded = encode(&self.selection, self.wire, &self.ids, happening);
-        if let (Encoded::Frames(_), Some(all)) = (&encoded, self.all.upgrade()) {
-            all.encoded.fetch_add(1, Ordering::Relaxed);
+        if matches!(encoded, Encoded::Frames(_)) {
+            self.count_encoded();
         }
         encoded
+    }
+
+    /// Counts that something was encoded.
+    pub(super) fn count_encoded(&self) {
+        if let Some(all) = self.all.upgrade() {
+            all.encoded.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Looks at everything that happens.

@@ -11,6 +11,7 @@ mod follower;
 mod frames;
 mod group;
 mod origin;
+mod samples;
 mod seats;
 mod selection;
 mod socket;
@@ -37,6 +38,7 @@ use tokio_util::task::TaskTracker;
 use crate::auth::{Authority, Caller};
 use crate::config::Limits;
 use crate::inventory::Inventory;
+use crate::metrics::Metrics;
 use follower::{Follower, Out};
 use group::Groups;
 use seats::{Seat, Seats};
@@ -74,14 +76,14 @@ impl Events {
     pub fn new(
         inventory: Arc<Inventory>,
         authority: Arc<Authority>,
+        metrics: Arc<Metrics>,
         boot_id: &str,
         limits: &Limits,
         stopping: CancellationToken,
     ) -> Self {
         Self {
-            groups: Groups::new(inventory.feed().clone(), boot_id.into(), limits),
+            groups: Groups::new(inventory.clone(), metrics, boot_id.into(), limits),
             inventory,
-
             heartbeat: limits.event_heartbeat,
             seats: Seats::new(authority, limits, stopping),
             sockets: TaskTracker::new(),

@@ -100,7 +100,7 @@ struct Standing {
 #[derive(Debug)]
 pub struct Seat {
     seats: Arc<Seats>,
-    session: Uuid,
+    caller: Arc<Caller>,
     standing: watch::Receiver<Standing>,
 }
 
@@ -133,7 +133,7 @@ impl Seats {
         streams.count += 1;
         streams.more.notify_one();
         let standing = streams.standing.clone();
-        Ok(Seat { seats: self.clone(), session, standing })
+        Ok(Seat { seats: self.clone(), caller: Arc::new(caller.clone()), standing })
     }
 
     /// How many streams there are.
@@ -183,6 +183,11 @@ async fn attend(
 }
 
 impl Seat {
+    /// Whose it is.
+    pub(super) fn caller(&self) -> &Arc<Caller> {
+        &self.caller
+    }
+
     /// Why a stream of these backends has to end, if it has to.
     pub(super) fn end(&mut self, backends: &BTreeSet<Arc<str>>) -> Option<End> {
         let standing = self.standing.borrow_and_update();
@@ -206,10 +211,11 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut taken = self.seats.taken.lock();
         taken.all -= 1;
-        if let Some(streams) = taken.sessions.get_mut(&self.session) {
+        let session = self.caller.session.id();
+        if let Some(streams) = taken.sessions.get_mut(&session) {
             streams.count -= 1;
             if streams.count == 0 {
-                taken.sessions.remove(&self.session);
+                taken.sessions.remove(&session);
             }
         }
     }

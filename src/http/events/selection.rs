@@ -7,6 +7,7 @@ use std::sync::Arc;
 use foldhash::HashSet;
 use uuid::Uuid;
 
+use super::samples::has_samples;
 use crate::datamodel::{Class, ClassId, datamodel};
 use crate::http::collections::{self, Source, collections};
 use crate::http::problem::{Code, Problem};
@@ -23,6 +24,7 @@ pub struct Choice {
     views: Box<[Views]>,
     filter: Option<Filter>,
     fields: Option<Fields>,
+    samples: bool,
 }
 
 /// Which of a class's objects are wanted, by their views.
@@ -97,6 +99,7 @@ impl Choice {
         collections: Option<&str>,
         filter: Option<&str>,
         fields: Option<&str>,
+        samples: bool,
     ) -> Result<Self, Problem> {
         let all = &datamodel().classes;
         let mut views = vec![Views::default(); all.len()];
@@ -127,6 +130,9 @@ impl Choice {
         }
         let wanted = all.iter().filter(|class| views[usize::from(class.id.0)].are_some());
         let wanted: Vec<&'static Class> = wanted.collect();
+        if samples && !wanted.iter().any(|class| has_samples(class)) {
+            return Err(bad("samples", "there are samples of VM_metrics, host_metrics and SR"));
+        }
         let wrong = |name: &'static str| move |error: QueryError| bad(name, &error.to_string());
         let filter = filter.map(|text| Filter::parse(text, &wanted)).transpose();
         let fields = fields.map(|text| Fields::of_classes(text, &wanted, &[])).transpose();
@@ -134,6 +140,7 @@ impl Choice {
             views: views.into(),
             filter: filter.map_err(wrong("filter"))?,
             fields: fields.map_err(wrong("fields"))?,
+            samples,
         })
     }
 
@@ -164,6 +171,9 @@ impl Choice {
         if let Some(filter) = &self.filter {
             key.push_str(&format!("\n{filter}"));
         }
+        if self.samples {
+            key.push_str("\nsamples=");
+        }
         Selection { choice: self, backends, key }
     }
 }
@@ -177,6 +187,11 @@ impl Selection {
     /// The backends.
     pub(super) fn backends(&self) -> &BTreeSet<Arc<str>> {
         &self.backends
+    }
+
+    /// Whether what is measured of the objects is wanted too.
+    pub(super) fn samples(&self) -> bool {
+        self.choice.samples
     }
 
     /// The classes of the objects.

@@ -38,8 +38,11 @@ pub(super) fn write(pools: &[Pool<'_>], families: &mut Families<'_>) -> fmt::Res
     })?;
     items::write(GAUGES, hosts, families)?;
     let measured = || {
+        // On some backends hosts are not asked at all.
         let hosts = pools.iter().flat_map(|pool| pool.hosts.iter().map(move |host| (pool, host)));
-        hosts.map(|(pool, host)| (host, pool.samples.get(&host.object.uuid()).cloned().flatten()))
+        hosts.filter_map(|(pool, host)| {
+            Some((host, pool.samples.get(&host.object.uuid())?.as_deref()))
+        })
     };
     let help = "Whether a host tells what it measures of itself and its VMs.";
     families.gauges("xen_host_samples_up", help, |series| {

@@ -10,7 +10,7 @@ use super::class;
 use super::fields::{flag, tags, text};
 use crate::http::exposition::Families;
 use crate::inventory::{Object, Reading, Snapshot, View};
-use crate::metrics::HostSamples;
+use crate::metrics::{HostSamples, Key, Sample};
 
 /// The labels of an object. One without a value is left out, which means the same.
 pub(super) type Labels = Vec<(&'static str, String)>;
@@ -35,6 +35,7 @@ pub(super) struct Pool<'a> {
     pub(super) srs: Vec<Item<'a>>,
     pub(super) vms: Vec<Item<'a>>,
     pub(super) samples: &'a HashMap<Uuid, Option<Arc<HostSamples>>>,
+    pub(super) known: &'a HashMap<Key, Arc<[Sample]>>,
 }
 
 /// A family of gauges: its name, what it is, and its value for an item that has one.
@@ -45,6 +46,7 @@ impl<'a> Pool<'a> {
         backend: &str,
         reading: &'a Reading,
         samples: &'a HashMap<Uuid, Option<Arc<HostSamples>>>,
+        known: &'a HashMap<Key, Arc<[Sample]>>,
     ) -> Self {
         let snapshot = &*reading.snapshot;
         let all = |name: &str| snapshot.class(class(name).id).iter().map(|object| &**object);
@@ -100,7 +102,7 @@ impl<'a> Pool<'a> {
             }
         });
         let (hosts, srs, vms) = (hosts.collect(), srs.collect(), vms.collect());
-        Self { snapshot, labels, object, hosts, srs, vms, samples }
+        Self { snapshot, labels, object, hosts, srs, vms, samples, known }
     }
 
     /// Objects of a class.

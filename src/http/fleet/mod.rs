@@ -15,6 +15,7 @@ mod vms;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use prometheus_client::collector::Collector;
@@ -24,9 +25,10 @@ use uuid::Uuid;
 use super::Gateway;
 use super::exposition::Families;
 use super::problem::{Code, Problem};
+use crate::config::PasswordCheck;
 use crate::datamodel::{Class, datamodel};
 use crate::inventory::{Mirror, MirrorState, Reading};
-use crate::metrics::HostSamples;
+use crate::metrics::{HostSamples, Key, Sample, Subject};
 use items::Pool;
 
 /// What is known of the pools, gathered for one scrape.
@@ -41,18 +43,23 @@ struct Followed {
     name: String,
     kind: &'static str,
     state: MirrorState,
-    /// Whether it has a service account; without one it is not shown.
+    /// Whether it has a service account; without one it is not shown, unless it needs none.
     has_account: bool,
     reading: Option<Arc<Reading>>,
     /// The newest samples of each host, if it has told.
     samples: HashMap<Uuid, Option<Arc<HostSamples>>>,
+    /// The newest samples of objects whose hosts tell nothing.
+    known: HashMap<Key, Arc<[Sample]>>,
 }
 
+/// How long a backend that has to be asked for its objects is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 impl Fleet {
-    /// Gathers it. At least one backend must have a service account.
+    /// Gathers it. At least one backend must have a service account, or need none.
     pub async fn gather(gateway: &Gateway) -> Result<Self, Problem> {
         let mirrors = gateway.inventory.mirrors();
-        if !mirrors.values().any(|mirror| mirror.has_account()) {
+        if !mirrors.values().any(|mirror| mirror.has_account() || !needs_account(mirror)) {
             let names: Vec<_> = mirrors.keys().map(String::as_str).collect();
             let detail = "the pools' metrics are read with a service account, and no backend has \
                           one: set service_username and its password";
@@ -66,19 +73,28 @@ impl Fleet {
 impl Followed {
     async fn read(gateway: &Gateway, mirror: &Arc<Mirror>) -> Self {
         let has_account = mirror.has_account();
-        let reading = mirror.reading().filter(|_| has_account);
-        let samples = match (&reading, mirror.account_session()) {
-            (Some(reading), Some(session)) => {
-                let hosts = reading.snapshot.class(class("host").id);
-                let asked = hosts.iter().map(|host| {
-                    let (host, session) = (host.uuid(), &session);
-                    async move {
-                        let samples = gateway.metrics.of_host(mirror, session, host).await;
-                        (host, samples.ok())
-                    }
-                });
-                join_all(asked).await.into_iter().collect()
+        let reading = match has_account || !needs_account(mirror) {
+            // Who scrapes has a backend asked that does not tell by itself.
+            true if mirror.is_polled() => mirror.ready(PATIENCE).await.ok(),
+            true => mirror.reading(),
+            false => None,
+        };
+        let hosts = reading.iter().filter(|_| !mirror.is_polled());
+        let hosts = hosts.flat_map(|reading| reading.snapshot.class(class("host").id).iter());
+        let session = mirror.account_session();
+        let asked = hosts.map(|host| {
+            let (host, session) = (host.uuid(), session.as_ref());
+            async move {
+                let samples = match session {
+                    Some(session) => gateway.metrics.of_host(mirror, session, host).await.ok(),
+                    None => None,
+                };
+                (host, samples)
             }
+        });
+        let samples = join_all(asked).await.into_iter().collect();
+        let known = match &reading {
+            Some(reading) if mirror.is_polled() => known(gateway, mirror, reading),
             _ => HashMap::new(),
         };
         Self {
@@ -88,8 +104,30 @@ impl Followed {
             has_account,
             reading,
             samples,
+            known,
         }
     }
+}
+
+/// Whether nothing can be read of a backend on nobody's behalf but with an account there.
+fn needs_account(mirror: &Mirror) -> bool {
+    mirror.backend().known_password_check() != Some(PasswordCheck::Users)
+}
+
+/// The newest samples of the VMs and hosts of a backend that measures nothing by itself.
+fn known(
+    gateway: &Gateway,
+    mirror: &Arc<Mirror>,
+    reading: &Reading,
+) -> HashMap<Key, Arc<[Sample]>> {
+    let snapshot = &reading.snapshot;
+    let all = ["VM", "host"].into_iter().flat_map(|name| snapshot.class(class(name).id).iter());
+    let subjects = all.filter_map(|object| Subject::of(snapshot, object));
+    let samples = subjects.filter_map(|subject| {
+        let samples = gateway.metrics.known(mirror, &subject)?.ok()?;
+        Some((subject.key, samples.samples))
+    });
+    samples.collect()
 }
 
 impl Collector for Fleet {
@@ -108,7 +146,7 @@ impl Collector for Fleet {
         let help = "Whether a backend's metrics are here and up to date.";
         families.gauges("xen_backend_up", help, |series| {
             self.backends.iter().try_for_each(|one| {
-                let up = one.has_account && one.state == MirrorState::Live;
+                let up = one.reading.is_some() && one.state == MirrorState::Live;
                 series.gauge(&[("backend", one.name.as_str())], u64::from(up))
             })
         })?;
@@ -116,7 +154,7 @@ impl Collector for Fleet {
         let pools: Vec<Pool<'_>> = read
             .filter_map(|one| {
                 let reading = one.reading.as_ref()?;
-                Some(Pool::of(&one.name, reading, &one.samples))
+                Some(Pool::of(&one.name, reading, &one.samples, &one.known))
             })
             .collect();
         pools::write(&pools, &mut families)?;

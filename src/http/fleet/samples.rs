@@ -81,7 +81,9 @@ fn collect<'a>(pool: &'a Pool<'a>, owner: Owner, values: &mut [Vec<Value<'a>>]) 
             _ => item.object.record().uuid(item.object.class(), "resident_on"),
         };
         let samples = home.and_then(|host| pool.samples.get(&host)?.as_ref());
-        let own = samples.and_then(|samples| samples.objects.get(&Key { owner, uuid }));
+        let key = Key { owner, uuid };
+        let own = samples.and_then(|samples| samples.objects.get(&key));
+        let own = own.or_else(|| pool.known.get(&key));
         for sample in own.into_iter().flat_map(|own| own.iter()) {
             let place = places
                 .entry(&sample.source)

@@ -66,6 +66,12 @@ struct Reason {
     detail: String,
 }
 
+impl Reason {
+    fn of(trouble: &Trouble) -> Self {
+        Self { code: trouble.code(), detail: trouble.to_string() }
+    }
+}
+
 /// `samples` and `sampling` as JSON.
 pub fn samples_json(
     owner: Owner,
@@ -77,16 +83,16 @@ pub fn samples_json(
         Ok(samples) => Sampling {
             host,
             time: Some(rfc_3339_of(samples.newest)),
-            step: Some(samples.step),
-            clock_offset: Some(samples.clock_offset),
-            reason: None,
+            step: samples.step,
+            clock_offset: samples.clock_offset,
+            reason: samples.gap.as_ref().map(Reason::of),
         },
         Err(trouble) => Sampling {
             host,
             time: None,
             step: None,
             clock_offset: None,
-            reason: Some(Reason { code: trouble.code(), detail: trouble.to_string() }),
+            reason: Some(Reason::of(trouble)),
         },
     };
     let json = |value: serde_json::Result<Vec<u8>>| value.expect("names and numbers are JSON");
@@ -143,8 +149,13 @@ mod tests {
             value: *value,
             time: 1_790_000_800,
         });
-        let samples =
-            Samples { samples: samples.collect(), newest: 1_790_000_805, step: 5, clock_offset: 0 };
+        let samples = Samples {
+            samples: samples.collect(),
+            newest: 1_790_000_805,
+            step: Some(5),
+            clock_offset: Some(0),
+            gap: None,
+        };
         let (samples, _) = samples_json(owner, None, &Ok(samples));
         serde_json::from_slice(&samples).expect("JSON")
     }

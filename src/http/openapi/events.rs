@@ -98,6 +98,9 @@ fn stream_parameters(parts: &mut Parts) -> Vec<Ref> {
             parts.parameter(&format!("event_{name}"), || query(name, string(), text))
         })
         .collect();
+    let samples = "Tell what is measured too, of the VM_metrics, host_metrics and SR among the \
+                   objects, as `samples` events: first the newest, then what is new.";
+    all.push(parts.parameter("event_samples", || query("samples", boolean(), samples)));
     let snapshot = "Begin with everything there is, each object as an `add`.";
     all.push(parts.parameter("event_snapshot", || query("snapshot", boolean(), snapshot)));
     all.push(parameters::of_reads_backend(parts));
@@ -128,10 +131,13 @@ fn event(parts: &mut Parts) -> Shape {
     parts.schema("Event", |parts| {
         let text = "What happened. `add`, `mod`, `del`: an object; `ready`: all that was asked for \
                     has been told, and what follows is news; `backend`: how the gateway follows a \
-                    backend has changed; `resync`: begin anew; `end`: the last event; \
+                    backend has changed; `samples`: what was measured of an object; `resync`: \
+                    begin anew; `end`: the last event; \
                     `heartbeat`: a sign of life, over a WebSocket only.";
-        let kinds = ["add", "mod", "del", "ready", "backend", "resync", "end", "heartbeat"];
-        let data = [change(parts), ready(parts), backend(parts), resync(parts), end(parts)];
+        let kinds =
+            ["add", "mod", "del", "ready", "backend", "samples", "resync", "end", "heartbeat"];
+        let (resync, end, measured) = (resync(parts), end(parts), super::metrics::event(parts));
+        let data = [change(parts), ready(parts), backend(parts), measured, resync, end];
         let data = data.into_iter().fold(OneOfBuilder::new(), |all, shape| all.item(shape));
         let id = "Where to go on: `Last-Event-ID` of the next stream. Only the last event of what \
                   happened together has one. Its form is that of `Xen-Revision`.";

@@ -154,6 +154,47 @@ fn of_sr(parts: &mut Parts) -> Shape {
     })
 }
 
+/// The event that tells of an object's samples.
+pub(super) fn event(parts: &mut Parts) -> Shape {
+    let members = members(parts);
+    parts.schema("SamplesEvent", |parts| {
+        let of = parts.schema("Measured", |_| {
+            let members = [
+                ("class", string(), "Its class: `VM`, `host` or `SR`."),
+                ("uuid", uuid(), "Its uuid."),
+            ];
+            object(members, &["class", "uuid"]).into()
+        });
+        let example = [
+            ("class", json!("VM_metrics")),
+            ("uuid", json!("5d1f6f0e-0a53-4b55-9c4c-6f6a1f0d5f3b")),
+            ("backend", json!("london")),
+            ("of", json!({"class": "VM", "uuid": "0f7c4dcb-2a0e-4c1b-9d5e-3b8f4f6a1c20"})),
+        ];
+        let example = example.into_iter().map(|(name, value)| (name.to_owned(), value));
+        let measured =
+            members.iter().map(|(name, _, _, value)| ((*name).to_owned(), value.clone()));
+        let example: Value = example.chain(measured).collect::<serde_json::Map<_, _>>().into();
+        let [
+            (samples, samples_shape, samples_text, _),
+            (sampling, sampling_shape, sampling_text, _),
+        ] = members;
+        object(
+            [
+                ("class", string(), "The object's class: `VM_metrics`, `host_metrics` or `SR`."),
+                ("uuid", uuid(), "The object's uuid."),
+                ("backend", string(), "The object's backend."),
+                ("of", of, "What is measured: the VM, the host, the SR."),
+                (samples, samples_shape, samples_text),
+                (sampling, sampling_shape, sampling_text),
+            ],
+            &["class", "uuid", "backend", "of", "samples", "sampling"],
+        )
+        .examples([example])
+        .into()
+    })
+}
+
 /// `samples` and `sampling`.
 fn members(parts: &mut Parts) -> [(&'static str, Shape, &'static str, Value); 2] {
     let sample = parts.schema("Sample", |_| {

@@ -37,6 +37,9 @@ pub struct EventsQuery {
     /// Begin with everything there is.
     #[serde(default)]
     snapshot: bool,
+    /// What is measured of the objects too.
+    #[serde(default)]
+    samples: bool,
     /// Only this backend's objects.
     backend: Option<String>,
     /// The last id the client has seen, where it cannot send the header.
@@ -104,6 +107,7 @@ pub async fn stream(
         collections.as_deref(),
         filter.as_deref(),
         fields.as_deref(),
+        query.samples,
     )?;
     // Before anything is waited for, so that who waits is counted too.
     let seat = gateway.events.seat(&caller)?;

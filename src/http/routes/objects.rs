@@ -113,9 +113,9 @@ pub async fn get(
     let (reading, object) = scope.object(class.id, uuid)?;
     let mut stamp = Stamp::of_object(reading, object);
     let whole = query.fields.is_none() && query.expand.is_none();
-    if whole || accepts == AcceptsObject::Sxp {
+    if let Some(raw) = object.raw().filter(|_| whole || accepts == AcceptsObject::Sxp) {
         // xend's own form changes from poll to poll, which makes no new version of the object.
-        stamp = stamp.shaped(&object.raw());
+        stamp = stamp.shaped(&raw);
     }
     let mut response = match accepts {
         AcceptsObject::Sxp => {

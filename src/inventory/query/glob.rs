@@ -84,6 +84,8 @@ impl Piece {
     /// What is behind the piece, when the text begins with it.
     fn strip<'t>(&self, text: &'t str) -> Option<&'t str> {
         match self {
+            // A comparison with nothing is costly where the processor is asked for bytes at no address.
+            Self::Plain(finder) if finder.needle().is_empty() => Some(text),
             Self::Plain(finder) => {
                 let there = text.as_bytes().starts_with(finder.needle());
                 if there { text.get(finder.needle().len()..) } else { None }
@@ -114,7 +116,9 @@ impl Piece {
     /// Whether the text ends with the piece.
     fn ends(&self, text: &str) -> bool {
         match self {
-            Self::Plain(finder) => text.as_bytes().ends_with(finder.needle()),
+            Self::Plain(finder) => {
+                finder.needle().is_empty() || text.as_bytes().ends_with(finder.needle())
+            }
             Self::Loose(wanted) => {
                 let start = text.char_indices().rev().nth(wanted.len() - 1).map(|(at, _)| at);
                 let tail = start.and_then(|start| text.get(start..));

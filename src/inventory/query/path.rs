@@ -104,6 +104,11 @@ impl Path {
         self.steps.iter().map(|step| step.target)
     }
 
+    /// Where it begins.
+    pub(super) fn slot(&self) -> Slot {
+        self.steps.first().map_or(self.place.slot, |step| step.place.slot)
+    }
+
     /// Whether there may be several values.
     pub(super) fn is_many(&self) -> bool {
         self.many

@@ -7,6 +7,7 @@ use crate::sim::database::Text;
 use crate::sim::edit::Edit;
 
 const KIB: f64 = 1024.0;
+const MIB: f64 = 1024.0 * 1024.0;
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +64,8 @@ pub(super) struct Measured {
     pub(super) uuid: Text,
     pub(super) name: String,
     pub(super) kind: Kind,
-    wave: Wave,
+    /// What it is the mean of.
+    waves: Vec<Wave>,
     /// The first measurement, if it was not always there.
     since: i64,
     /// When nothing was measured, by the pool's clock.
@@ -99,7 +101,8 @@ impl Measured {
         if lost || time < since || (self.gap.0..self.gap.1).contains(&time) {
             return f64::NAN;
         }
-        self.wave.at(time)
+        let sum: f64 = self.waves.iter().map(|wave| wave.at(time)).sum();
+        sum / self.waves.len() as f64
     }
 }
 
@@ -139,20 +142,38 @@ struct Collector {
 }
 
 impl Collector {
-    fn add(&mut self, name: String, kind: Kind, wave: Wave) {
+    fn add(&mut self, name: String, kind: Kind, waves: Vec<Wave>) {
         let Self { owner, ref uuid, since, gap, .. } = *self;
-        self.found.push(Measured { owner, uuid: uuid.clone(), name, kind, wave, since, gap });
+        self.found.push(Measured { owner, uuid: uuid.clone(), name, kind, waves, since, gap });
     }
 
     /// Something between two values.
     fn moving(&mut self, name: impl Into<String>, kind: Kind, low: f64, high: f64) {
         let name = name.into();
-        let wave = Wave::between(low, high, &format!("{}{name}", self.uuid));
-        self.add(name, kind, wave);
+        self.moving_like(name.clone(), &name, kind, low, high);
+    }
+
+    /// The same that moves as another source does.
+    fn moving_like(&mut self, name: String, like: &str, kind: Kind, low: f64, high: f64) {
+        let wave = Wave::between(low, high, &format!("{}{like}", self.uuid));
+        self.add(name, kind, vec![wave]);
     }
 
     fn flat(&mut self, name: &str, value: f64) {
-        self.add(name.to_owned(), Kind::Gauge, Wave::flat(value));
+        self.add(name.to_owned(), Kind::Gauge, vec![Wave::flat(value)]);
+    }
+
+    /// So many CPUs, and their mean.
+    fn cpus(&mut self, count: i64, mean: &str) {
+        let before = self.found.len();
+        for cpu in 0..count {
+            self.moving(format!("cpu{cpu}"), Kind::Derive, 0.0, 1.0);
+        }
+        let waves: Vec<Wave> =
+            self.found[before..].iter().flat_map(|cpu| cpu.waves.iter().copied()).collect();
+        if !waves.is_empty() {
+            self.add(mean.to_owned(), Kind::Derive, waves);
+        }
     }
 }
 
@@ -164,10 +185,7 @@ fn vm(edit: &Edit<'_>, vm: &Text, all: &mut Collector) {
     {
         all.since = started;
     }
-    for cpu in 0..edit.int("VM", vm, "VCPUs_at_startup") {
-        all.moving(format!("cpu{cpu}"), Kind::Derive, 0.0, 1.0);
-    }
-    all.moving("cpu_usage", Kind::Derive, 0.0, 1.0);
+    all.cpus(edit.int("VM", vm, "VCPUs_at_startup"), "cpu_usage");
     let memory = edit.int("VM", vm, "memory_dynamic_max") as f64;
     all.flat("memory", memory);
     all.flat("memory_target", memory);
@@ -192,9 +210,12 @@ fn vm(edit: &Edit<'_>, vm: &Text, all: &mut Collector) {
 /// What is measured of a disk, and of an SR by its host.
 fn disk(all: &mut Collector, before: &str, behind: &str) {
     for way in ["read", "write"] {
-        all.moving(format!("{before}{way}{behind}"), Kind::Derive, 0.0, 2e7);
+        let bytes = format!("{before}{way}{behind}");
+        all.moving(bytes.clone(), Kind::Derive, 0.0, 2e7);
         all.moving(format!("{before}{way}_latency{behind}"), Kind::Gauge, 80.0, 4000.0);
-        all.moving(format!("{before}io_throughput_{way}{behind}"), Kind::Absolute, 0.0, 20.0);
+        // The same in MiB.
+        let throughput = format!("{before}io_throughput_{way}{behind}");
+        all.moving_like(throughput, &bytes, Kind::Absolute, 0.0, 2e7 / MIB);
         all.moving(format!("{before}iops_{way}{behind}"), Kind::Absolute, 0.0, 900.0);
     }
     all.moving(format!("{before}iowait{behind}"), Kind::Absolute, 0.0, 0.4);
@@ -205,10 +226,7 @@ fn host(edit: &Edit<'_>, host: &Text, all: &mut Collector) {
     let metrics = edit.text("host", host, "metrics").clone();
     let kib = |field| edit.int("host_metrics", &metrics, field) as f64 / KIB;
     let cpus = edit.texts("host", host, "host_CPUs").len();
-    for cpu in 0..cpus {
-        all.moving(format!("cpu{cpu}"), Kind::Derive, 0.0, 1.0);
-    }
-    all.moving("cpu_avg", Kind::Derive, 0.0, 1.0);
+    all.cpus(i64::try_from(cpus).unwrap_or_default(), "cpu_avg");
     all.moving("loadavg", Kind::Gauge, 0.0, 4.0);
     all.moving("hostload", Kind::Gauge, 0.0, 1.5);
     all.flat("memory_total_kib", kib("memory_total"));

@@ -130,7 +130,8 @@ impl Xend {
     /// dropped.
     pub fn start(config: XendConfig) -> io::Result<XendHandle> {
         let clock = Clock::new(config.time);
-        let identifiers = Identifiers::new(config.seed);
+        // Other refs than those of a simulated XAPI of the same seed.
+        let identifiers = Identifiers::new(config.seed ^ u64::from(u32::from_be_bytes(*b"xend")));
         let mut world = World::new(population::host(&identifiers), config.guest_delay);
         population::populate(&mut world, config.vms, &clock, &identifiers);
         let xend = Arc::new(Self {

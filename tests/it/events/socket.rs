@@ -17,7 +17,7 @@ use crate::lab::Lab;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An open WebSocket.
-struct Socket(WebSocketStream<TcpStream>);
+pub(super) struct Socket(WebSocketStream<TcpStream>);
 
 impl Socket {
     async fn open(lab: &Lab, path: &str, headers: &[(&'static str, &str)]) -> Result<Self, Error> {
@@ -30,7 +30,7 @@ impl Socket {
         Ok(Self(tokio_tungstenite::client_async(request, stream).await?.0))
     }
 
-    async fn with_token(lab: &Lab, path: &str, token: &str) -> Self {
+    pub(super) async fn with_token(lab: &Lab, path: &str, token: &str) -> Self {
         let token = format!("Bearer {token}");
         Self::open(lab, path, &[("authorization", &token)]).await.expect("a WebSocket")
     }
@@ -41,7 +41,7 @@ impl Socket {
     }
 
     /// The next event; signs of life are passed over.
-    async fn next(&mut self) -> Value {
+    pub(super) async fn next(&mut self) -> Value {
         loop {
             match self.message().await {
                 Message::Text(text) => {

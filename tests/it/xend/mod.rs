@@ -4,6 +4,7 @@ mod actions;
 mod listed;
 mod load;
 mod logins;
+mod measured;
 mod replay;
 mod server;
 mod simulated;
