@@ -50,7 +50,7 @@ use tally::Tally;
 use xapi::Xapi;
 use xend::Xend;
 
-pub use polled::{Found, Nature, Pace};
+pub use polled::{Found, Nature, Pace, Records};
 
 /// One Xen pool: its addresses, its connections, its coordinator.
 pub struct Backend {

@@ -29,7 +29,7 @@ use super::{Description, Failure, Found, Pace, Retry, Value};
 use crate::config::{BackendConfig, PasswordCheck, SecretSource};
 use crate::wire::Arg;
 use guard::Guard;
-use sessions::{Lost, with_session};
+use sessions::{Lost, Own, with_session};
 
 /// How long it may take to say whether it is there.
 const CHECK_WITHIN: Duration = Duration::from_secs(5);
@@ -66,7 +66,7 @@ pub(super) struct Xend {
     check: PasswordCheck,
     account: Option<(String, SecretSource)>,
     /// The gateway's own session, for whoever the gateway has let in.
-    own: Mutex<Option<SecretString>>,
+    own: Mutex<Own>,
     guard: Guard,
 }
 
@@ -120,7 +120,7 @@ impl Xend {
             let code = "MESSAGE_METHOD_UNKNOWN".to_owned();
             return Err(CallError::Failure(Failure { code, params }));
         }
-        let args: Vec<Arg> = args.iter().map(calls::plain).collect();
+        let args = calls::plain(call, args);
         if memory::is_of_memory(call) {
             return memory::set(self, session, call, &args).await;
         }
@@ -146,7 +146,7 @@ impl Xend {
         if failure.code == BAD_POWER_STATE
             && let Some(actual) = failure.params.get_mut(2)
             && actual.is_empty()
-            && let Ok(state) = self.power_state(session, &args[..1]).await
+            && let Ok(state) = self.power_state(session, args.get(..1).unwrap_or_default()).await
         {
             *actual = state;
         }

@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use secrecy::SecretString;
+use tokio::time::Instant;
 
 use super::{NOBODY, Xend, guard, unfit};
 use crate::backend::connections::Use;
-use crate::backend::error::{CallError, Misconfigured};
+use crate::backend::error::{CallError, Misconfigured, Phase, Unreachable};
 use crate::backend::session::{Access, Session};
 use crate::backend::xapi::redact::{ends_session, redact};
 use crate::backend::xapi::session_invalid;
@@ -18,6 +19,9 @@ use crate::wire::Arg;
 /// How long it may take to log in, out, or to say whether a session is good.
 const LOGIN_WITHIN: Duration = Duration::from_secs(20);
 const CHECK_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long nobody else tries to open the gateway's own session after an attempt has failed.
+const REFUSED_FOR: Duration = Duration::from_secs(2);
 
 impl Xend {
     /// Logs a user in whose password xend is to check.
@@ -52,8 +56,11 @@ impl Xend {
 
     pub(super) async fn own_session(&self) -> Result<SecretString, CallError> {
         let mut own = self.own.lock().await;
-        if let Some(session) = &*own {
+        if let Some(session) = &own.session {
             return Ok(session.clone());
+        }
+        if let Some(refusal) = own.refused_lately() {
+            return Err(refusal);
         }
         let (name, password) = match &self.account {
             Some((name, password)) => {
@@ -70,17 +77,16 @@ impl Xend {
                 Misconfigured::NeedsAccount.into()
             }
             other => other,
-        })?;
-        Ok(own.insert(session).clone())
+        });
+        let session = session.inspect_err(|error| own.refused(error))?;
+        Ok(own.session.insert(session).clone())
     }
 
     /// Forgets the gateway's own session, unless there is another by now.
     async fn drop_own(&self, dead: &SecretString) {
         use secrecy::ExposeSecret;
         let mut own = self.own.lock().await;
-        if own.as_ref().is_some_and(|own| own.expose_secret() == dead.expose_secret()) {
-            *own = None;
-        }
+        own.session.take_if(|own| own.expose_secret() == dead.expose_secret());
     }
 
     /// Sends a call with the session that it is to be made in. Failures come as xend gave them, but
@@ -157,7 +163,7 @@ impl Xend {
     }
 
     pub(in crate::backend) async fn logout(&self, session: &SecretString) {
-        if self.check == PasswordCheck::Backend {
+        if self.check == PasswordCheck::Backend && !self.guard.keeps(session).await {
             self.close(session).await;
         }
     }
@@ -173,10 +179,47 @@ impl Xend {
 
     /// Logs the gateway itself out.
     pub(in crate::backend) async fn leave(&self) {
-        let own = self.own.lock().await.take();
-        if let Some(session) = own {
+        let own = self.own.lock().await.session.take();
+        for session in own.into_iter().chain(self.guard.give_up().await) {
             self.close(&session).await;
         }
+    }
+}
+
+/// The gateway's own session, and how it went when there was to be one.
+#[derive(Default)]
+pub(super) struct Own {
+    session: Option<SecretString>,
+    refused: Option<(Instant, Refusal)>,
+}
+
+/// Why there was none, as far as it is the same for everybody.
+enum Refusal {
+    Misconfigured(Misconfigured),
+    Unreachable(Unreachable),
+    Other,
+}
+
+impl Own {
+    fn refused(&mut self, error: &CallError) {
+        let refusal = match error {
+            CallError::Misconfigured(why) => Refusal::Misconfigured(*why),
+            CallError::Unreachable(why) => Refusal::Unreachable(why.clone()),
+            _ => Refusal::Other,
+        };
+        self.refused = Some((Instant::now(), refusal));
+    }
+
+    /// What the last attempt came to, if it was a moment ago: those who waited for it do not try
+    /// one after the other.
+    fn refused_lately(&self) -> Option<CallError> {
+        let (at, refusal) = self.refused.as_ref()?;
+        let error = match refusal {
+            Refusal::Misconfigured(why) => (*why).into(),
+            Refusal::Unreachable(why) => why.clone().into(),
+            Refusal::Other => CallError::Timeout(Phase::Reply),
+        };
+        (at.elapsed() < REFUSED_FOR).then_some(error)
     }
 }
 
