@@ -127,6 +127,9 @@ pub struct Limits {
     /// Event streams of one session at once; beyond it 429.
     #[serde(deserialize_with = "units::count")]
     pub max_event_streams_per_session: usize,
+    /// Event streams of one user at once, whatever the sessions; beyond it 429.
+    #[serde(deserialize_with = "units::count")]
+    pub max_event_streams_per_user: usize,
     /// Event streams that ask for different things at once; beyond it 503.
     #[serde(deserialize_with = "units::count")]
     pub max_event_groups: usize,
@@ -153,6 +156,7 @@ impl Default for Limits {
             shutdown_grace: Duration::from_secs(10),
             max_event_streams: 3000,
             max_event_streams_per_session: 1000,
+            max_event_streams_per_user: 1500,
             max_event_groups: 500,
             event_history: 16 << 20,
             event_heartbeat: Duration::from_secs(15),

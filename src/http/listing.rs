@@ -19,7 +19,7 @@ use super::problem::{Code, Problem};
 use super::revision::Revision;
 use super::validators::{ETag, Stamp, Validators};
 use crate::datamodel::{Class, ClassId};
-use crate::inventory::query::{Expand, Fields, Filter, Order, QueryError};
+use crate::inventory::query::{Expand, Fields, Filter, Order, QueryError, further};
 use crate::inventory::{Object, Snapshot};
 
 /// The query of a list.
@@ -340,11 +340,6 @@ impl AsRef<[u8]> for Whole {
     fn as_ref(&self) -> &[u8] {
         self.0.record().json()
     }
-}
-
-/// Members that objects of this class have beside its fields.
-pub fn further(class: &Class) -> &'static [&'static str] {
-    if class.name == "task" { &["error", "left_behind"] } else { &[] }
 }
 
 fn fields_of(text: &str, class: &'static Class) -> Result<Fields, QueryError> {

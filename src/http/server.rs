@@ -10,6 +10,7 @@ mod passing;
 mod patience;
 #[cfg(test)]
 mod tests;
+mod unreadable;
 
 use std::convert::Infallible;
 use std::fmt;
@@ -39,6 +40,7 @@ use super::telemetry::Telemetry;
 use crate::config::Limits;
 use passing::{Passing, Turns};
 use patience::Patience;
+use unreadable::Explained;
 
 /// How long accepting pauses when the system has no sockets left to give.
 const BREATH: Duration = Duration::from_millis(100);
@@ -191,8 +193,8 @@ fn wrong_host<B>(request: &hyper::Request<B>) -> Option<&'static str> {
 
 fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
     let max_header = usize::try_from(limits.max_header).unwrap_or(usize::MAX);
-    // Twice the limit, so that what is a little over it can be answered with a problem document;
-    // beyond, hyper answers a bare 431.
+    // Twice the limit, so that what is a little over it can be answered with the limit's number;
+    // beyond, hyper answers by itself.
     let buffer = max_header.saturating_mul(2).max(LEAST_BUFFER);
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
@@ -256,8 +258,10 @@ impl Protocols {
             })
         };
         let stream = Passing::new(stream, &self.turns);
-        let mut connection =
-            pin!(self.builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
+        let mut connection = pin!(
+            self.builder
+                .serve_connection_with_upgrades(TokioIo::new(Explained::new(stream)), service)
+        );
         let mut stopped = pin!(self.stop.cancelled());
         // hyper waits for as long as it takes to learn which HTTP it is.
         let mut patience = pin!(tokio::time::sleep(self.first_request));

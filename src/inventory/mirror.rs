@@ -464,6 +464,15 @@ impl Mirror {
         self.set_status(Status { state, reachable, nonsense, reason });
     }
 
+    /// Notes that the backend takes longer to answer than it should. A first sync is as long as it
+    /// is: nobody takes what is not there for new.
+    pub(super) fn unheard(&self, contact: Option<Instant>) {
+        if self.reading.load().is_some() {
+            let reason = "it takes the connection, and does not answer in time";
+            self.lost(Loss::Unreachable(reason.to_owned()), contact);
+        }
+    }
+
     /// Notes that a first sync has begun.
     pub(super) fn syncing(&self) {
         if self.reading.load().is_none() {

@@ -5,6 +5,7 @@
 //! ends all sessions: so whoever loses its session, rather than handing over to another, begins
 //! with a fresh sync. Meanwhile the old mirror goes on answering.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +22,10 @@ use super::store::Snapshot;
 use crate::backend::{CallError, EventFrame, Fault, Session};
 
 /// How long one `event.from` waits for something to happen.
-const EVENT_TIMEOUT: Duration = Duration::from_secs(30);
+const EVENT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How much later than that its answer may be all there before the mirror no longer counts as live.
+/// A slow answer is waited for all the same, for as long as the connection's own limits let it.
+const GRACE: Duration = Duration::from_secs(5);
 /// How long it waits when all that is to be found out is whether the backend is there again.
 const GLANCE: Duration = Duration::from_millis(100);
 /// The pauses between attempts that fail: the first, the longest, and the one after a failure that
@@ -312,7 +316,8 @@ impl Sync {
             roles.note(event);
             Ok(())
         };
-        let frame = backend.events(session, "", EVENT_TIMEOUT, &mut take).await?;
+        let asking = Box::pin(backend.events(session, "", EVENT_TIMEOUT, &mut take));
+        let frame = heard(&self.mirror, self.contact, asking).await?;
         for (name, target) in self.roles.learn(backend, session).await? {
             draft.learn(&name, target, &mut refs);
         }
@@ -343,7 +348,8 @@ impl Sync {
         };
         let stale = self.mirror.reading().is_some_and(|reading| reading.stale_since.is_some());
         let patience = if stale { GLANCE } else { EVENT_TIMEOUT };
-        let frame = self.mirror.backend.events(session, token, patience, &mut take).await?;
+        let asking = Box::pin(self.mirror.backend.events(session, token, patience, &mut take));
+        let frame = heard(&self.mirror, self.contact, asking).await?;
         let learned = self.roles.learn(&self.mirror.backend, session).await?;
         Ok(Brought::Changes(events, learned, frame))
     }
@@ -422,6 +428,21 @@ impl Sync {
     async fn pause(&mut self) {
         let _ = timeout(self.pause, self.mirror.offered.notified()).await;
         self.pause = (self.pause * 2).min(PAUSES.1);
+    }
+}
+
+/// What is asked of the backend. While it takes too long, what is mirrored counts as stale.
+async fn heard<T>(
+    mirror: &Mirror,
+    contact: Option<Instant>,
+    mut asking: Pin<Box<impl Future<Output = T>>>,
+) -> T {
+    match timeout(EVENT_TIMEOUT + GRACE, asking.as_mut()).await {
+        Ok(answer) => answer,
+        Err(_) => {
+            mirror.unheard(contact);
+            asking.await
+        }
     }
 }
 

@@ -1,8 +1,7 @@
 //! What one host measures, asked for once for all who are interested, as long as somebody is.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -11,13 +10,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use super::fetch::{Fetch, fetch};
+use super::newest::{HostSamples, LOOK_BACK, unix_now};
 use super::read::Updates;
-use super::subject::coordinator;
 use super::trouble::Trouble;
-use super::{Cf, Key};
-use crate::backend::{CallError, Handler, RrdRequest, Session};
-use crate::datamodel::datamodel;
-use crate::inventory::{Mirror, Snapshot};
+use crate::backend::{Handler, Session};
+use crate::inventory::Mirror;
 
 /// How often a host measures, and so how often it is asked.
 const STEP: Duration = Duration::from_secs(5);
@@ -28,81 +26,11 @@ const INTEREST: Duration = Duration::from_secs(75);
 /// How long somebody waits for the first samples of a host.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long a host may take to answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(15);
-
 /// How old the newest samples may be; half of it once the host is known to be in trouble.
 const FRESH: Duration = Duration::from_secs(20);
 
-/// How many steps the first question looks back, and how many an answer may lag behind for one of
-/// its sources.
-const LOOK_BACK: i64 = 3;
-
 /// As many sessions are kept to ask with.
 const MOST_SESSIONS: usize = 4;
-
-/// The newest known value of one source.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Sample {
-    /// XAPI's name of the source.
-    pub source: Arc<str>,
-    /// The value; NaN when it is not known.
-    pub value: f64,
-    /// When it was measured, by the host's clock.
-    pub time: i64,
-}
-
-/// The newest of everything that one host measures.
-#[derive(Debug, Clone)]
-pub struct HostSamples {
-    /// The newest time something was measured, by the host's clock.
-    pub newest: i64,
-    /// Seconds between two measurements.
-    pub step: i64,
-    /// How far the host's clock is ahead of the gateway's.
-    pub clock_offset: i64,
-    /// The samples of each object.
-    pub objects: HashMap<Key, Arc<[Sample]>>,
-    /// When something new came last.
-    received: Instant,
-}
-
-impl HostSamples {
-    /// What is known after `updates`; nothing when they bring nothing new.
-    fn after(before: Option<&Self>, updates: &Updates, now: Instant, wall: i64) -> Option<Self> {
-        let rows: Vec<(i64, &[f64])> = updates.rows().collect();
-        let (newest, _) = *rows.first()?;
-        if before.is_some_and(|before| before.newest >= newest) {
-            return None;
-        }
-        let oldest = newest - LOOK_BACK * updates.step;
-        let recent = rows.iter().take_while(|(time, _)| *time > oldest);
-        let recent: Vec<_> = recent.copied().collect();
-        let mut objects: HashMap<Key, Vec<Sample>> = HashMap::new();
-        for (place, column) in updates.columns.iter().enumerate() {
-            let Some(column) = column.as_ref().filter(|column| column.cf == Cf::Average) else {
-                continue;
-            };
-            let known = recent.iter().find(|(_, values)| !values[place].is_nan());
-            let (value, time) = match known {
-                Some((time, values)) => (values[place], *time),
-                None => before
-                    .and_then(|before| before.known(column.key, &column.source, oldest))
-                    .unwrap_or((f64::NAN, newest)),
-            };
-            let sample = Sample { source: column.source.clone(), value, time };
-            objects.entry(column.key).or_default().push(sample);
-        }
-        let objects = objects.into_iter().map(|(key, samples)| (key, samples.into())).collect();
-        let clock_offset = newest - wall;
-        Some(Self { newest, step: updates.step, clock_offset, objects, received: now })
-    }
-
-    fn known(&self, key: Key, source: &str, since: i64) -> Option<(f64, i64)> {
-        let sample = self.objects.get(&key)?.iter().find(|sample| *sample.source == *source)?;
-        (!sample.value.is_nan() && sample.time > since).then_some((sample.value, sample.time))
-    }
-}
 
 /// How things stand with a host.
 #[derive(Debug, Clone, Default)]
@@ -395,113 +323,12 @@ impl Drop for Asking {
     }
 }
 
-/// Why there is no body.
-pub(super) enum Fetch {
-    /// The host does not take this session.
-    Refused,
-    /// Anything else.
-    Failed(Trouble),
-}
-
-/// What a host, or the coordinator, answers at a path.
-pub(super) async fn fetch(
-    mirror: &Mirror,
-    session: &Session,
-    host: Option<Uuid>,
-    handler: Handler,
-    query: &[(&str, &str)],
-) -> Result<Vec<u8>, Fetch> {
-    let reading = mirror.reading().ok_or(Fetch::Failed(Trouble::NoHost))?;
-    let addresses = addresses(&reading.snapshot);
-    let address_of = |host: Uuid| {
-        let found = addresses.iter().find(|(uuid, _)| *uuid == host);
-        found.map(|(_, address)| address.as_str())
-    };
-    let chief = coordinator(&reading.snapshot);
-    let own = match host {
-        // The coordinator is where it has been found, whatever address it gives itself.
-        Some(host) if chief != Some(host) => {
-            Some(address_of(host).ok_or(Fetch::Failed(Trouble::NoHost))?)
-        }
-        _ => None,
-    };
-    let chief = chief.and_then(address_of);
-    let pool: Vec<&str> = addresses.iter().map(|(_, address)| address.as_str()).collect();
-    let request = RrdRequest {
-        host: own,
-        coordinator: chief,
-        handler,
-        query,
-        pool: &pool,
-        within: ANSWER_WITHIN,
-    };
-    mirror.backend().rrd(session, &request).await.map_err(|error| match error {
-        CallError::Failure(_) => Fetch::Refused,
-        error => Fetch::Failed(Trouble::from(&error)),
-    })
-}
-
-/// The hosts of a pool with their addresses.
-fn addresses(snapshot: &Snapshot) -> Vec<(Uuid, String)> {
-    let class = datamodel().class("host").expect("the Xen-API has hosts");
-    let hosts = snapshot.class(class.id).iter();
-    let address =
-        |record: &crate::inventory::Record| record.text(class, "address").map(str::to_owned);
-    hosts.filter_map(|host| Some((host.uuid(), address(host.record())?))).collect()
-}
-
-/// The gateway's own clock, which says nothing but how far another is off.
-pub(super) fn unix_now() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::backend::{Access, Backend};
     use crate::config::BackendConfig;
     use crate::inventory::Inventory;
-    use crate::metrics::Owner;
-
-    fn updates(rows: &[(i64, &[&str])]) -> Updates {
-        let uuid = Uuid::from_u128(1);
-        let rows: Vec<String> = rows
-            .iter()
-            .map(|(time, values)| {
-                format!(r#"{{"t":{time},"values":["{}"]}}"#, values.join("\",\""))
-            })
-            .collect();
-        let body = format!(
-            r#"{{"meta":{{"step":5,"legend":["AVERAGE:vm:{uuid}:a","AVERAGE:vm:{uuid}:b"]}},"data":[{}]}}"#,
-            rows.join(",")
-        );
-        Updates::read(body.as_bytes()).expect("readable")
-    }
-
-    fn brief(samples: &HostSamples) -> Vec<(Option<f64>, i64)> {
-        let key = Key { owner: Owner::Vm, uuid: Uuid::from_u128(1) };
-        let known = |value: f64| (!value.is_nan()).then_some(value);
-        samples.objects[&key].iter().map(|sample| (known(sample.value), sample.time)).collect()
-    }
-
-    #[tokio::test]
-    async fn the_newest_known_values_stand_for_a_few_steps() {
-        let now = Instant::now();
-        let rows = updates(&[(100, &["NaN", "1"]), (95, &["7", "2"]), (85, &["8", "NaN"])]);
-        let first = HostSamples::after(None, &rows, now, 40).expect("something new");
-        assert_eq!((first.newest, first.clock_offset), (100, 60));
-        assert_eq!(brief(&first), [(Some(7.0), 95), (Some(1.0), 100)]);
-        let again = HostSamples::after(Some(&first), &rows, now, 40);
-        assert!(again.is_none(), "nothing new");
-        let second = HostSamples::after(Some(&first), &updates(&[(105, &["NaN", "3"])]), now, 45);
-        let second = second.expect("something new");
-        assert_eq!(brief(&second), [(Some(7.0), 95), (Some(3.0), 105)]);
-        let third = HostSamples::after(Some(&second), &updates(&[(110, &["NaN", "NaN"])]), now, 50);
-        let third = third.expect("something new");
-        assert_eq!(brief(&third), [(None, 110), (Some(3.0), 105)], "not for ever");
-        assert!(HostSamples::after(None, &updates(&[]), now, 0).is_none());
-    }
 
     #[tokio::test(start_paused = true)]
     async fn a_bug_is_no_reason_not_to_ask_again() {

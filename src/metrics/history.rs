@@ -9,7 +9,7 @@ use quick_cache::sync::Cache;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::feed::{Fetch, fetch};
+use super::fetch::{Fetch, fetch};
 use super::read::{Archive, Unreadable, Updates};
 use super::sources::{Kind, of_sr};
 use super::subject::{Subject, combined};

@@ -9,7 +9,9 @@
 //! from the host's own newest sample.
 
 mod feed;
+mod fetch;
 mod history;
+mod newest;
 mod polled;
 mod read;
 mod sources;
@@ -20,8 +22,8 @@ mod trouble;
 #[cfg(test)]
 mod tests;
 
-pub use feed::{HostSamples, Sample};
 pub use history::{Asked, Bound, STEPS};
+pub use newest::{HostSamples, Sample};
 pub use read::{Archive, Column, Rra, Source, Unreadable, Updates, invariants};
 pub use sources::{Kind, Meaning, Unit, meaning};
 pub use subject::Subject;

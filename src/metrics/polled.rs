@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use tokio::time::Instant;
 
-use super::feed::{Sample, unix_now};
+use super::newest::{Sample, unix_now};
 use super::subject::Subject;
 use super::trouble::Trouble;
 use super::{Owner, Samples};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::feed::{HostSamples, Sample};
+use super::newest::{HostSamples, Sample};
 use super::sources::{is_additive, of_sr};
 use super::trouble::Trouble;
 use super::{Key, Owner};

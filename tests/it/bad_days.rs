@@ -1,5 +1,6 @@
 //! Pools that are down, lost, hung, or that answer nonsense.
 
+use std::task::Poll;
 use std::time::Duration;
 
 use reqwest::Method;
@@ -374,5 +375,75 @@ async fn what_is_public_names_no_file_and_no_address() {
         let text = String::from_utf8_lossy(&answer.body);
         assert!(!text.contains(&address) && !text.contains("secret"), "{text}");
     }
+    lab.end().await;
+}
+
+#[tokio::test]
+async fn a_list_that_is_asked_for_during_the_first_sync_waits_for_it_and_not_for_ever() {
+    let lab = Lab::new().await;
+    lab.sim.hold("event.from");
+    let token = lab.login().await;
+    lab.until("/readyz", "", |answer| state(answer) == "syncing").await;
+    let mut waited = 0;
+    let mut asking = Box::pin(lab.get("/vms", &token));
+    let late = loop {
+        match futures_util::poll!(&mut asking) {
+            Poll::Ready(answer) => break answer,
+            Poll::Pending => lab.passes(Duration::from_secs(1)).await,
+        }
+        waited += 1;
+        assert!(waited < 60, "it waits for ever");
+    };
+    drop(asking);
+    assert!(waited >= 5, "it was not waited for");
+    late.problem(503, "BACKEND_NOT_READY");
+    assert!(late.header("retry-after").is_some());
+    assert_eq!(state(&lab.get("/readyz", "").await), "syncing");
+    // Whoever waits when it is done has all of it.
+    let vms = lab.sim.refs("VM").len();
+    let path = "/vms?limit=10000&filter=not%20(uuid%20=%20x)";
+    let everything = async {
+        tokio::task::yield_now().await;
+        lab.sim.release("event.from");
+    };
+    let (list, ()) = tokio::join!(lab.get(path, &token), everything);
+    let templates = lab.get("/vm-templates", &token).await.ok()["total"].clone();
+    let snapshots = lab.get("/vm-snapshots", &token).await.ok()["total"].clone();
+    let others = templates.as_u64().expect("a number") + snapshots.as_u64().expect("a number");
+    assert_eq!(list.ok()["total"], vms as u64 - others);
+    lab.end().await;
+}
+
+#[tokio::test]
+async fn a_pool_that_hangs_is_not_live_for_long() {
+    let lab = Lab::new().await;
+    let token = lab.login().await;
+    let before = lab.get("/vms", &token).await.ok();
+    let uuid = before["items"][0]["uuid"].as_str().expect("a uuid");
+    // It takes the next question, and every one after it, and answers none.
+    lab.sim.hold("event.from");
+    let asked = lab.sim.seen("event.from");
+    lab.sim.set_field("VM", uuid, "name_label", SimValue::text("unseen")).expect("set");
+    lab.passes(Duration::from_secs(9)).await;
+    let live = lab.get("/vms", &token).await;
+    assert_eq!(live.header("xen-stale"), None, "a slow answer is no lost pool");
+    lab.passes(Duration::from_secs(7)).await;
+    let stale = lab.until("/vms", &token, |answer| answer.header("xen-stale").is_some()).await;
+    assert_eq!(stale.ok(), before, "it goes on answering");
+    let age: u64 = stale.header("age").expect("how old").parse().expect("seconds");
+    assert!((15..30).contains(&age), "since it was last heard of: {age}");
+    assert_eq!(state(&lab.get("/readyz", "").await), "stale");
+    let backend = lab.get("/backends", &token).await.ok()["items"][0].clone();
+    assert_eq!((&backend["state"], &backend["reachable"]), (&json!("stale"), &json!(false)));
+    let reason = backend["reason"].as_str().expect("a reason");
+    assert!(reason.contains("does not answer"), "{reason}");
+    assert_eq!(lab.sim.seen("event.from"), asked, "the question still stands");
+    // The answer is taken when it comes at last: the pool is not read anew.
+    lab.sim.release("event.from");
+    let path = format!("/vms/{uuid}");
+    lab.until(&path, &token, |answer| answer.json()["name_label"] == "unseen").await;
+    let live = lab.until("/vms", &token, |answer| answer.header("xen-stale").is_none()).await;
+    assert_eq!(live.ok()["total"], before["total"]);
+    assert_eq!(lab.sim.everything_read(), 1);
     lab.end().await;
 }

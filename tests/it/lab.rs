@@ -130,6 +130,14 @@ impl Lab {
         self.gate.until(path, token, holds).await
     }
 
+    /// Lets so much time go by at once, and then the gateway do what there is to do.
+    pub(crate) async fn passes(&self, time: Duration) {
+        tokio::time::pause();
+        tokio::time::advance(time).await;
+        tokio::time::resume();
+        self.get("/livez", "").await.ok();
+    }
+
     /// Ends both, having looked for leaks.
     pub(crate) async fn end(self) {
         let secrets = self.sim.session_refs();
@@ -169,6 +177,9 @@ impl Gate {
     pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
         let mut response = request.send().await.expect("an answer");
         let (status, headers) = (response.status(), response.headers().clone());
+        // Whatever is answered, no browser is to guess what it might be.
+        let sniffed = headers.get("x-content-type-options").is_none_or(|it| it != "nosniff");
+        assert!(!sniffed, "{status} without nosniff: {headers:?}");
         let is_stream = headers.get("content-type").is_some_and(|it| it == "text/event-stream");
         let body = match is_stream {
             // It never ends; how it begins will do.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
+use uuid::Uuid;
 use xengate::sim::{PASSWORD, SimConfig, Value as SimValue};
 
 use crate::lab::Lab;
@@ -100,6 +101,42 @@ async fn a_cursor_belongs_to_its_query() {
 }
 
 #[tokio::test]
+async fn a_cursor_that_was_tampered_with_is_good_or_refused() {
+    let lab = Lab::new().await;
+    let token = lab.login().await;
+    let mut dice = Dice(Uuid::new_v4().as_u64_pair().0 | 1);
+    for sort in ["", "name_label"] {
+        let mut pairs = vec![("limit", "2"), ("sort", sort)];
+        pairs.retain(|(_, value)| !value.is_empty());
+        let first = lab.get(&asking("/vms", &pairs), &token).await.ok();
+        let cursor = first["next"].as_str().expect("more").to_owned();
+        let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_=.";
+        for _ in 0..200 {
+            let mut forged = cursor.clone().into_bytes();
+            for _ in 0..=dice.below(3) {
+                let (at, byte) = (dice.below(forged.len()), alphabet[dice.below(alphabet.len())]);
+                match dice.below(3) {
+                    0 => forged[at] = byte,
+                    1 => forged.insert(at, byte),
+                    _ if forged.len() > 1 => drop(forged.remove(at)),
+                    _ => {}
+                }
+            }
+            let forged = String::from_utf8(forged).expect("ASCII");
+            let mut pairs = pairs.clone();
+            pairs.push(("cursor", &forged));
+            let answer = lab.get(&asking("/vms", &pairs), &token).await;
+            match answer.status.as_u16() {
+                200 => assert!(items(&answer.json()).len() <= 2, "{forged}"),
+                410 => drop(answer.problem(410, "CURSOR_EXPIRED")),
+                _ => drop(answer.problem(400, "BAD_PARAMETER")),
+            }
+        }
+    }
+    lab.end().await;
+}
+
+#[tokio::test]
 async fn of_many_orders_the_oldest_goes() {
     let lab = Lab::new().await;
     let token = lab.login().await;
@@ -164,52 +201,63 @@ impl Dice {
 async fn whatever_changes_in_between_what_stays_is_seen_once() {
     let lab = Lab::with(|sim: &mut SimConfig| sim.vms = 20, |_, _| {}).await;
     let token = lab.login().await;
-    for (seed, sort) in
-        [(1, None), (2, Some("name_label")), (3, None), (4, Some("-user_version,name_label"))]
-    {
-        let mut dice = Dice(seed);
-        let before = uuids(&lab.get("/vms", &token).await.ok());
-        let limit = (2 + dice.below(4)).to_string();
-        let mut gone = BTreeSet::new();
-        let (mut seen, mut cursor) = (Vec::new(), None::<String>);
-        loop {
-            let mut pairs = vec![("limit", limit.as_str())];
-            pairs.extend(sort.map(|sort| ("sort", sort)));
-            pairs.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
-            let page = lab.get(&asking("/vms", &pairs), &token).await.ok();
-            seen.extend(uuids(&page));
-            cursor = page["next"].as_str().map(str::to_owned);
-            if cursor.is_none() {
-                break;
-            }
-            let uuid = &before[dice.below(before.len())];
-            let path = format!("/vms/{uuid}");
-            match dice.below(3) {
-                0 if gone.len() < 3 && gone.insert(uuid.clone()) => {
-                    lab.sim.destroy("VM", uuid).expect("destroyed");
-                    lab.until(&path, &token, |answer| answer.status == 404).await;
-                }
-                1 if !gone.contains(uuid) => {
-                    let name = format!("moved-{}", dice.below(1000));
-                    lab.sim
-                        .set_field("VM", uuid, "name_label", SimValue::text(&*name))
-                        .expect("set");
-                    lab.until(&path, &token, |answer| answer.json()["name_label"] == *name).await;
-                }
-                _ => {
-                    let total = lab.get("/vms?limit=1", &token).await.ok()["total"].clone();
-                    let name = [("name_label", SimValue::text("new"))];
-                    lab.sim.create("VM", &name).expect("made");
-                    lab.until("/vms?limit=1", &token, |answer| answer.json()["total"] != total)
-                        .await;
-                }
-            }
-        }
-        let distinct: BTreeSet<_> = seen.iter().cloned().collect();
-        assert_eq!(distinct.len(), seen.len(), "seed {seed}: something is seen twice");
-        for uuid in before.iter().filter(|uuid| !gone.contains(*uuid)) {
-            assert!(distinct.contains(uuid), "seed {seed}: {uuid} is skipped");
-        }
+    let sorts = [
+        None,
+        Some("name_label"),
+        Some("-user_version,name_label"),
+        Some("-metrics.VCPUs_number,-name_label"),
+    ];
+    let known = [(1, sorts[0]), (2, sorts[1]), (3, sorts[0]), (4, sorts[2])];
+    let new = sorts.iter().cycle().take(8).map(|sort| (Uuid::new_v4().as_u64_pair().0, *sort));
+    for (seed, sort) in known.into_iter().chain(new) {
+        println!("seed {seed}, sorted by {sort:?}");
+        what_stays_is_seen_once(&lab, &token, seed, sort).await;
     }
     lab.end().await;
+}
+
+async fn what_stays_is_seen_once(lab: &Lab, token: &str, seed: u64, sort: Option<&str>) {
+    let mut dice = Dice(seed | 1);
+    let total = |list: &Value| list["total"].as_u64().expect("a number");
+    let before = uuids(&lab.get("/vms?limit=10000", token).await.ok());
+    let limit = (2 + dice.below(6)).to_string();
+    let mut gone = BTreeSet::new();
+    let (mut seen, mut cursor) = (Vec::new(), None::<String>);
+    loop {
+        let mut pairs = vec![("limit", limit.as_str())];
+        pairs.extend(sort.map(|sort| ("sort", sort)));
+        pairs.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
+        let page = lab.get(&asking("/vms", &pairs), token).await.ok();
+        seen.extend(uuids(&page));
+        cursor = page["next"].as_str().map(str::to_owned);
+        if cursor.is_none() {
+            break;
+        }
+        let uuid = &before[dice.below(before.len())];
+        let path = format!("/vms/{uuid}");
+        match dice.below(4) {
+            0 if before.len() > 12 && gone.len() < 3 && gone.insert(uuid.clone()) => {
+                lab.sim.destroy("VM", uuid).expect("destroyed");
+                lab.until(&path, token, |answer| answer.status == 404).await;
+            }
+            1 | 2 if !gone.contains(uuid) => {
+                let name = format!("moved-{}", dice.below(1000));
+                let text = SimValue::text(&*name);
+                lab.sim.set_field("VM", uuid, "name_label", text).expect("set");
+                lab.until(&path, token, |answer| answer.json()["name_label"] == *name).await;
+            }
+            3 if seen.len() < 40 => {
+                let count = total(&lab.get("/vms?limit=1", token).await.ok());
+                let name = [("name_label", SimValue::text("new"))];
+                lab.sim.create("VM", &name).expect("made");
+                lab.until("/vms?limit=1", token, |answer| total(&answer.json()) != count).await;
+            }
+            _ => {}
+        }
+    }
+    let distinct: BTreeSet<_> = seen.iter().cloned().collect();
+    assert_eq!(distinct.len(), seen.len(), "seed {seed}: something is seen twice");
+    for uuid in before.iter().filter(|uuid| !gone.contains(*uuid)) {
+        assert!(distinct.contains(uuid), "seed {seed}: {uuid} is skipped");
+    }
 }

@@ -1,7 +1,9 @@
 //! What lists can be asked: `filter`, `fields`, `sort`, `limit`, `cursor`, `expand`.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
-use xengate::sim::Value as SimValue;
+use xengate::sim::{Failure, Fault, Value as SimValue};
 
 use crate::lab::{Answer, Lab};
 
@@ -191,6 +193,31 @@ async fn what_is_expanded_stands_once_and_fields_keep_their_uuids() {
 }
 
 #[tokio::test]
+async fn what_may_come_along_is_bounded() {
+    let lab = Lab::new().await;
+    let token = lab.login().await;
+    let vifs = lab.get("/vifs?fields=network&limit=10000", &token).await.ok();
+    let networks: BTreeSet<&str> =
+        items(&vifs).iter().map(|vif| vif["network"].as_str().expect("a network")).collect();
+    let each = (16 << 20) / networks.len() + 1;
+    for network in &networks {
+        let large = SimValue::pairs([("large", &*"x".repeat(each))]);
+        lab.sim.set_field("network", network, "other_config", large).expect("set");
+        let path = format!("/networks/{network}");
+        lab.until(&path, &token, |answer| answer.body.len() > each).await;
+    }
+    let path = [("fields", "uuid"), ("limit", "1000"), ("expand", "VIFs.network")];
+    let answer = lab.get(&asking("/vms", &path), &token).await;
+    assert_eq!(answer.status, 400, "{} bytes", answer.body.len());
+    let detail = answer.problem(400, "BAD_PARAMETER")["detail"].as_str().expect("text").to_owned();
+    assert!(detail.contains("10000 objects or 16 MiB") && detail.contains("limit"), "{detail}");
+    // Smaller pages have less that comes along.
+    let path = [("fields", "uuid"), ("limit", "1"), ("expand", "VIFs.network")];
+    assert_eq!(items(&lab.get(&asking("/vms", &path), &token).await.ok()).len(), 1);
+    lab.end().await;
+}
+
+#[tokio::test]
 async fn tasks_and_what_is_read_through_are_asked_alike() {
     let lab = Lab::new().await;
     let token = lab.login().await;
@@ -227,6 +254,42 @@ async fn tasks_and_what_is_read_through_are_asked_alike() {
         (&items(&next)[0]["name_label"], &next["next"]),
         (&json!("pool-admin"), &Value::Null)
     );
+    lab.end().await;
+}
+
+#[tokio::test]
+async fn what_the_gateway_tells_of_a_task_is_shown_and_the_pools_word_is_asked_for() {
+    let lab = Lab::new().await;
+    let token = lab.login().await;
+    let vms = lab.get(&asking("/vms", &[("filter", "power_state = Halted")]), &token).await.ok();
+    let failure = Failure::new("NO_HOSTS_AVAILABLE", Vec::<String>::new());
+    lab.sim.fault(Some("VM.start"), Fault::Fail(failure), Some(1));
+    for (vm, status) in uuids(&vms).iter().zip([503, 200]) {
+        let path = format!("/vms/{vm}/actions/start");
+        let request = lab.gate.request(reqwest::Method::POST, &path).bearer_auth(&token);
+        let answer = lab.gate.send(request.header("prefer", "wait=20")).await;
+        assert_eq!(answer.status == 200, status == 200, "{}", answer.json());
+    }
+    let failed = "status = failure and error_info has NO_HOSTS_AVAILABLE";
+    let path = asking("/tasks", &[("filter", failed), ("fields", "error,left_behind,status")]);
+    let list = lab.get(&path, &token).await.ok();
+    assert_eq!(items(&list).len(), 1, "{list}");
+    assert_eq!(items(&list)[0]["error"]["code"], "NO_HOSTS_AVAILABLE");
+    for (name, text, column) in [
+        ("filter", "status = failure and error != null", 22),
+        ("filter", "error.code = NO_HOSTS_AVAILABLE", 1),
+        ("filter", "left_behind = null", 1),
+        ("sort", "-created,error", 10),
+    ] {
+        let detail = refused(&lab, &token, "/tasks", &[(name, text)]).await;
+        let place = format!("column {column}: ");
+        for part in [&*place, "the gateway's own", "error_info"] {
+            assert!(detail.contains(part), "{detail}");
+        }
+    }
+    // Of what is no task they are nothing at all.
+    let detail = refused(&lab, &token, "/vms", &[("sort", "error")]).await;
+    assert!(detail.contains("no field"), "{detail}");
     lab.end().await;
 }
 

@@ -2,7 +2,7 @@
 //! speak something that is not quite HTTP, or make a dead pool look alive.
 
 use reqwest::{Method, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use xengate::config::SecretSource;
@@ -107,6 +107,47 @@ async fn a_request_is_for_one_host_and_its_body_is_plain() {
             assert_eq!(answer.header("accept-encoding"), Some("identity"));
         }
     }
+    lab.end().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_answered_in_words() {
+    let lab = Lab::new().await;
+    let token = lab.login().await;
+    let long = format!("X-Long: {}\r\n", "x".repeat(200_000));
+    for (request, status, code, part) in [
+        ("GET /vms?filter=name_label=\"a\" HTTP/1.1\r\nHost: x\r\n\r\n", 400, "BAD_REQUEST", "%22"),
+        ("GET /vms?filter=a = b HTTP/1.1\r\nHost: x\r\n\r\n", 400, "BAD_REQUEST", "%20"),
+        ("GET /vms?limit=<1> HTTP/1.1\r\nHost: x\r\n\r\n", 400, "BAD_REQUEST", "percent"),
+        ("GET /vms HTTP/1.1\r\nHo st: x\r\n\r\n", 400, "BAD_REQUEST", "cannot be read"),
+        (&format!("GET /vms HTTP/1.1\r\nHost: x\r\n{long}\r\n"), 431, "HEADER_TOO_LARGE", "large"),
+    ] {
+        let mut stream = connection(&lab.gate, request).await;
+        let mut answer = Vec::new();
+        // What is left unread of a request that is too long may end the connection the hard way.
+        let _ = stream.read_to_end(&mut answer).await;
+        let answer = String::from_utf8(answer).expect("text");
+        let last = answer.rsplit_once("HTTP/1.1 ").expect("an answer").1;
+        assert!(last.starts_with(&status.to_string()), "{answer}");
+        for header in ["content-type: application/problem+json", "x-request-id: ", "nosniff"] {
+            assert!(last.contains(header), "{header}: {answer}");
+        }
+        let problem: Value = serde_json::from_str(last.split_once("\r\n\r\n").expect("a body").1)
+            .unwrap_or_else(|error| panic!("{error}: {answer}"));
+        assert_eq!((&problem["code"], &problem["status"]), (&json!(code), &json!(status)));
+        assert!(problem.to_string().contains(part), "{problem}");
+    }
+    // On a connection that has been used.
+    let mut stream = connection(&lab.gate, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"}") {
+        assert!(stream.read_buf(&mut answer).await.expect("an answer") > 0);
+    }
+    stream.write_all(b"GET /\" HTTP/1.1\r\nHost: x\r\n<>\r\n\r\n").await.expect("sent");
+    let mut second = String::new();
+    stream.read_to_string(&mut second).await.expect("an answer");
+    assert!(second.contains("problem+json") && second.ends_with('}'), "{second}");
+    lab.get("/vms", &token).await.ok();
     lab.end().await;
 }
 

@@ -168,7 +168,14 @@ pub(super) async fn keep_up(group: Weak<Group>, metrics: Arc<Metrics>, inventory
         let Some(group) = group.upgrade() else { return };
         let Some(board) = &group.board else { return };
         if around {
-            watched = look(&group.selection, board, &metrics, &inventory, watched);
+            let (group, metrics, inventory) = (group.clone(), metrics.clone(), inventory.clone());
+            let before = std::mem::take(&mut watched);
+            // Thousands of objects take long enough to be in others' way.
+            let work = move || look(&group, &metrics, &inventory, before);
+            match tokio::task::spawn_blocking(work).await {
+                Ok(found) => watched = found,
+                Err(error) => tracing::error!(%error, "no hosts of objects could be found"),
+            }
         }
         for (place, host) in &mut watched {
             let Some(standing) = metrics.standing(&host.mirror, place.1) else { continue };
@@ -187,13 +194,13 @@ pub(super) async fn keep_up(group: Weak<Group>, metrics: Arc<Metrics>, inventory
 
 /// Goes through the objects that were asked for, and has their hosts asked.
 fn look(
-    selection: &Selection,
-    board: &Board,
+    group: &Group,
     metrics: &Metrics,
     inventory: &Inventory,
     mut before: HashMap<Place, Watched>,
 ) -> HashMap<Place, Watched> {
     let mut watched = HashMap::default();
+    let (selection, Some(board)) = (&group.selection, &group.board) else { return watched };
     for backend in selection.backends() {
         let Some(mirror) = inventory.mirror(backend) else { continue };
         let Some(reading) = mirror.reading() else { continue };

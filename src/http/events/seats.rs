@@ -58,6 +58,9 @@ pub enum NoSeat {
     /// The session has as many as it may have.
     #[error("the session has as many event streams as one may have")]
     OfSession,
+    /// The user has as many as one may have, in this session and others.
+    #[error("the user has as many event streams, in all sessions, as one may have")]
+    OfUser,
     /// There are as many different ones as there may be.
     #[error("there are as many different event streams as the gateway takes")]
     Groups,
@@ -70,6 +73,7 @@ pub(super) struct Seats {
     stopping: CancellationToken,
     most: usize,
     most_of_session: usize,
+    most_of_user: usize,
     taken: Mutex<Taken>,
 }
 
@@ -77,6 +81,7 @@ pub(super) struct Seats {
 struct Taken {
     all: usize,
     sessions: HashMap<Uuid, Streams>,
+    users: HashMap<Arc<str>, usize>,
 }
 
 /// The streams of one session.
@@ -115,6 +120,7 @@ impl Seats {
             stopping,
             most: limits.max_event_streams,
             most_of_session: limits.max_event_streams_per_session,
+            most_of_user: limits.max_event_streams_per_user,
             taken: Mutex::default(),
         })
     }
@@ -125,10 +131,18 @@ impl Seats {
         if taken.sessions.get(&session).is_some_and(|one| one.count >= self.most_of_session) {
             return Err(NoSeat::OfSession);
         }
+        let user = caller.session.username();
+        if taken.users.get(user).is_some_and(|count| *count >= self.most_of_user) {
+            return Err(NoSeat::OfUser);
+        }
         if taken.all >= self.most {
             return Err(NoSeat::Full);
         }
         taken.all += 1;
+        match taken.users.get_mut(user) {
+            Some(count) => *count += 1,
+            None => _ = taken.users.insert(user.into(), 1),
+        }
         let streams = taken.sessions.entry(session).or_insert_with(|| self.attend(caller));
         streams.count += 1;
         streams.more.notify_one();
@@ -211,7 +225,14 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut taken = self.seats.taken.lock();
         taken.all -= 1;
-        let session = self.caller.session.id();
+        let session = &self.caller.session;
+        if let Some(count) = taken.users.get_mut(session.username()) {
+            *count -= 1;
+            if *count == 0 {
+                taken.users.remove(session.username());
+            }
+        }
+        let session = session.id();
         if let Some(streams) = taken.sessions.get_mut(&session) {
             streams.count -= 1;
             if streams.count == 0 {

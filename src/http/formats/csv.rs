@@ -4,8 +4,7 @@ use axum::body::Body;
 use csv::{Terminator, WriterBuilder};
 
 use super::{List, columns, stream};
-use crate::http::listing::further;
-use crate::inventory::query::Fields;
+use crate::inventory::query::{Fields, further};
 
 /// What a spreadsheet takes for a formula when a cell begins with it.
 const FORMULA: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];

@@ -4,8 +4,7 @@ use axum::body::Body;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::{List, columns};
-use crate::http::listing::further;
-use crate::inventory::query::Fields;
+use crate::inventory::query::{Fields, further};
 
 /// How wide a column is at most.
 const WIDEST: usize = 60;

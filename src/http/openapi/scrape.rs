@@ -72,8 +72,8 @@ fn fleet(parts: &mut Parts) -> Operation {
     Operation {
         access: Access::FleetScraper,
         description: Some(
-            "VMs, hosts, SRs and pools of every backend that has a service account: `xen_vm_*`, \
-             `xen_host_*`, `xen_sr_*`, `xen_pool_*`, in base units, with the labels `uuid`, `name`, \
+            "VMs, hosts, SRs and pools of every backend that has a service account, or needs none: \
+             `xen_vm_*`, `xen_host_*`, `xen_sr_*`, `xen_pool_*`, in base units, with the labels `uuid`, `name`, \
              `host`, `pool`, `backend`, `power_state` and `tags`. `xen_backend_up` says which \
              backends are there. What hosts measure costs one question to each host and no login."
                 .to_owned(),

@@ -77,7 +77,7 @@ pub enum Code {
     TooManySessions,
     /// The gateway has as many event streams as it may.
     TooManyStreams,
-    /// The session has as many event streams as it may.
+    /// The session, or its user, has as many event streams as one may.
     TooManyOwnStreams,
     /// The session has as many unused tickets as it may.
     TooManyTickets,
@@ -268,7 +268,7 @@ impl Code {
             Self::TooManyOwnStreams => (
                 "TOO_MANY_OWN_STREAMS",
                 StatusCode::TOO_MANY_REQUESTS,
-                "The session has as many event streams as it may",
+                "The session or its user has as many event streams as one may",
             ),
             Self::TooManyTickets => {
                 ("TOO_MANY_TICKETS", StatusCode::TOO_MANY_REQUESTS, "Too many unused tickets")

@@ -198,7 +198,7 @@ impl From<NoSeat> for Problem {
     fn from(no_seat: NoSeat) -> Self {
         let code = match no_seat {
             NoSeat::Full | NoSeat::Groups => Code::TooManyStreams,
-            NoSeat::OfSession => Code::TooManyOwnStreams,
+            NoSeat::OfSession | NoSeat::OfUser => Code::TooManyOwnStreams,
         };
         Self::new(code, no_seat.to_string())
     }

@@ -27,3 +27,4 @@ pub use expand::{Expand, Expanded, MOST_BYTES, MOST_OBJECTS, TooCostly};
 pub use fields::{Fields, Named};
 pub use filter::Filter;
 pub use order::Order;
+pub use path::further;

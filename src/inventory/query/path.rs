@@ -175,7 +175,26 @@ pub(super) fn field(class: &'static Class, part: &Part) -> Result<(Slot, &'stati
         .filter(|_| !is_secret_field(&class.name, &part.text))
         .map(|index| (Slot::of_field(class, index), without_option(&class.fields[index].ty)));
     let backend = (part.text == "backend").then(|| (Slot::of_backend(), &BACKEND));
-    known.or(backend).ok_or_else(|| no_field(class, part.at.0, &part.text))
+    known.or(backend).ok_or_else(|| match further(class).contains(&part.text.as_str()) {
+        true => only_shown(class, part),
+        false => no_field(class, part.at.0, &part.text),
+    })
+}
+
+/// Members that the gateway gives objects of this class beside its fields. They can be shown; asked
+/// for and sorted by are fields.
+pub fn further(class: &Class) -> &'static [&'static str] {
+    if class.name == "task" { &["error", "left_behind"] } else { &[] }
+}
+
+fn only_shown(class: &Class, part: &Part) -> Wrong {
+    let what = format!(
+        "{} is no field of class {} but the gateway's own: it is only shown",
+        echo(&part.text),
+        class.name
+    );
+    let wrong = Wrong::new(part.at.0, what);
+    Wrong { no_field: true, ..wrong.expected("a field, such as status or error_info") }
 }
 
 /// The class has no field of this name.

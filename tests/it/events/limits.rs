@@ -2,6 +2,7 @@
 
 use super::client::Stream;
 use crate::lab::Lab;
+use xengate::sim::User;
 
 const PATH: &str = "/events?classes=pool";
 
@@ -34,6 +35,42 @@ async fn one_stream_more_than_there_may_be_is_refused_with_a_word() {
     // Whoever goes makes room.
     drop(streams.remove(0));
     lab.until(PATH, &one, |answer| answer.status == 200).await;
+    drop(streams);
+    lab.end().await;
+}
+
+#[tokio::test]
+async fn no_user_takes_the_places_of_all_others() {
+    let lab = Lab::with(
+        |_| {},
+        |config, _| {
+            config.limits.max_event_streams = 6;
+            config.limits.max_event_streams_per_session = 3;
+            config.limits.max_event_streams_per_user = 4;
+        },
+    )
+    .await;
+    lab.sim.put_user(User::superuser("other", "secret"));
+    let mut streams = Vec::new();
+    for (taken, free) in [(0, 3), (3, 1), (4, 0)] {
+        // Another session is no other user, and one after another is no way around it.
+        let token = lab.login().await;
+        for _ in 0..free {
+            streams.push(Stream::open(&lab, PATH, &token).await);
+        }
+        let answer = lab.get(PATH, &token).await;
+        let problem = answer.problem(429, "TOO_MANY_OWN_STREAMS");
+        let of = if taken == 0 { "session has" } else { "user has" };
+        assert!(problem["detail"].as_str().expect("text").contains(of), "{problem}");
+        assert!(answer.header("retry-after").is_some());
+    }
+    let other = lab.gate.login("other", "secret").await;
+    for _ in 0..2 {
+        streams.push(Stream::open(&lab, PATH, &other).await);
+    }
+    lab.get(PATH, &other).await.problem(503, "TOO_MANY_STREAMS");
+    drop(streams.remove(0));
+    lab.until(PATH, &other, |answer| answer.status == 200).await;
     drop(streams);
     lab.end().await;
 }

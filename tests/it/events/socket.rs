@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -153,10 +154,38 @@ async fn what_a_client_may_send_is_bounded() {
     assert_eq!(socket.closed().await.0, 1003);
 
     let mut socket = open().await;
+    socket.0.send(Message::binary(vec![0xff; 100])).await.expect("sent");
+    assert_eq!(socket.closed().await.0, 1003);
+
+    let mut socket = open().await;
     // The other end may hang up before all of it is written.
     let _ = socket.0.send(Message::text("x".repeat(1 << 20))).await;
     let gone = async { while socket.0.next().await.is_some_and(|message| message.is_ok()) {} };
     tokio::time::timeout(PATIENCE, gone).await.expect("closed");
+    lab.end().await;
+}
+
+#[tokio::test]
+async fn a_subprotocol_that_is_not_spoken_is_not_promised() {
+    let lab = Lab::new().await;
+    let token = lab.login().await;
+    let text = format!(
+        "GET /events?classes=pool HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         Sec-WebSocket-Protocol: graphql-ws, xengate\r\nAuthorization: Bearer {token}\r\n\r\n"
+    );
+    let mut stream = TcpStream::connect(lab.gate.address()).await.expect("connected");
+    stream.write_all(text.as_bytes()).await.expect("sent");
+    let mut answer = Vec::new();
+    while !answer.windows(7).any(|part| part == b"\"ready\"") {
+        let read = tokio::time::timeout(PATIENCE, stream.read_buf(&mut answer)).await;
+        assert!(read.expect("in time").expect("read") > 0, "it was closed");
+    }
+    let answer = String::from_utf8_lossy(&answer).to_lowercase();
+    let head = answer.split("\r\n\r\n").next().expect("a head");
+    assert!(head.starts_with("http/1.1 101 "), "{head}");
+    assert!(!head.contains("sec-websocket-protocol"), "{head}");
+    drop(stream);
     lab.end().await;
 }
 

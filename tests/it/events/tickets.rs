@@ -1,5 +1,7 @@
 //! Tickets, and the pages that use them.
 
+use std::time::Duration;
+
 use reqwest::Method;
 use serde_json::json;
 
@@ -52,6 +54,21 @@ async fn a_ticket_opens_one_stream_and_nothing_else() {
     for secret in [&good, &second, &token] {
         assert_eq!(around(&logs, secret), None, "a secret was logged");
     }
+    lab.end().await;
+}
+
+#[tokio::test]
+async fn a_ticket_that_is_too_old_opens_nothing() {
+    let lab = Lab::new().await;
+    let token = lab.login().await;
+    lab.get("/vms", &token).await.ok();
+    let (one, two) = (ticket(&lab, &token).await, ticket(&lab, &token).await);
+    let open = |ticket: &str| lab.gate.request(Method::GET, &format!("{PATH}&ticket={ticket}"));
+    lab.passes(Duration::from_secs(20)).await;
+    Stream::of(&lab, open(&one)).await.ready().await;
+    lab.passes(Duration::from_secs(11)).await;
+    lab.gate.send(open(&two)).await.problem(401, "INVALID_TOKEN");
+    lab.get("/vms", &token).await.ok();
     lab.end().await;
 }
 
