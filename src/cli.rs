@@ -155,6 +155,8 @@ enum Failed {
     Sim { address: SocketAddr, source: io::Error },
     #[error("no password was given")]
     NoPassword,
+    #[error("no login takes such a password: at most 1024 bytes, and no control characters")]
+    BadPassword,
     #[error("the two passwords differ")]
     PasswordsDiffer,
     #[error("cannot read the password: {0}")]

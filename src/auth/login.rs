@@ -357,12 +357,16 @@ fn check(username: &str, password: &SecretString) -> Result<(), LoginError> {
     if length == 0 || length > LONGEST_USERNAME || username.chars().any(char::is_control) {
         return Err(LoginError::Username);
     }
-    // XML-RPC cannot carry control characters, so no password that has one can be good everywhere.
-    let password = password.expose_secret();
-    if password.len() > LONGEST_PASSWORD || password.chars().any(|c| c.is_control() && c != '\t') {
-        return Err(LoginError::Password);
+    match may_be_a_password(password.expose_secret()) {
+        true => Ok(()),
+        false => Err(LoginError::Password),
     }
-    Ok(())
+}
+
+/// Whether a login takes such a password, be it good or not.
+pub fn may_be_a_password(password: &str) -> bool {
+    // XML-RPC cannot carry control characters, so no password that has one can be good everywhere.
+    password.len() <= LONGEST_PASSWORD && !password.chars().any(|c| c.is_control() && c != '\t')
 }
 
 fn not_admitted(why: NotAdmitted) -> LoginError {

@@ -29,7 +29,7 @@ mod users;
 pub use authority::{AuthError, Authority, StartError};
 pub use caller::{Caller, SessionHolder};
 pub use key::{KeyError, check_key_file};
-pub use login::{Login, LoginError};
+pub use login::{Login, LoginError, may_be_a_password};
 pub use presence::Over;
 pub use session::{BackendStatus, GatewaySession, NoAccess};
 pub use tickets::{Ticket, TooManyTickets};

@@ -19,8 +19,8 @@ use crate::datamodel::datamodel;
 /// Hashes worked out at once: at the usual 19 MiB each.
 const AT_ONCE: usize = 4;
 
-/// The most memory a hash may ask for, in KiB, and the most passes.
-const MOST_MEMORY: u32 = 1 << 20;
+/// The most memory a hash may ask for, in KiB, and the most passes: with all turns taken, 1 GiB.
+const MOST_MEMORY: u32 = (1 << 20) / AT_ONCE as u32;
 const MOST_PASSES: u32 = 100;
 
 /// Why the users that are configured cannot be used.
@@ -66,6 +66,15 @@ impl Users {
             })
             .collect::<Result<Vec<_>, _>>()?;
         let costliest = users.iter().max_by_key(|user| cost(&user.hash));
+        if let Some(most) = costliest.map(|user| cost(&user.hash))
+            && let Some(user) = users.iter().find(|user| cost(&user.hash) != most)
+        {
+            // How long a refusal takes tells whose name is known.
+            tracing::warn!(
+                user = user.name,
+                "some password hashes cost less than others: make them anew, all alike"
+            );
+        }
         let decoy = costliest.map(|user| user.hash.clone());
         Ok(Self { users, decoy, turns: Arc::new(Semaphore::new(AT_ONCE)) })
     }

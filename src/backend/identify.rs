@@ -5,12 +5,15 @@
 //! close the connection on anything else.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+use tokio::sync::Mutex;
 
 use super::connections::{Endpoint, Use};
 use super::error::{CallError, Phase};
 use super::xapi::{Question, Xapi};
-use super::{Retry, Value};
+use super::{Backend, Retry, Value, Way};
 use crate::config::Kind;
 use crate::wire::Arg;
 use crate::wire::reply::Dialect;
@@ -18,8 +21,78 @@ use crate::wire::reply::Dialect;
 /// How long one question may take.
 const WITHIN: Duration = Duration::from_secs(5);
 
+/// A backend of which nobody has said what it is.
+pub(super) struct Unknown {
+    xapi: Arc<Xapi>,
+    /// What it is taken for while it says nothing: a supporter of XAPI's answers logins only.
+    assumed: Way,
+    /// It has said nothing when it was asked. Whoever looks after it asks again; nobody else waits
+    /// for that.
+    is_silent: AtomicBool,
+    /// One asks at a time.
+    asking: Mutex<()>,
+}
+
+impl Unknown {
+    /// Nothing is known yet but how it is spoken to if it is XAPI.
+    pub(super) fn new(xapi: Arc<Xapi>) -> Self {
+        let assumed = Way::Xapi(Arc::clone(&xapi));
+        Self { xapi, assumed, is_silent: AtomicBool::new(false), asking: Mutex::default() }
+    }
+}
+
+impl Backend {
+    /// How it is spoken to; found out first where nobody said and it is not known yet.
+    pub(super) async fn way(&self) -> Result<&Way, CallError> {
+        if let Some(way) = self.way.get() {
+            return Ok(way);
+        }
+        let unknown = self.unknown.as_ref().expect("a way that is not there is unknown");
+        if unknown.is_silent.load(Ordering::Acquire) {
+            return Ok(&unknown.assumed);
+        }
+        let _asking = unknown.asking.lock().await;
+        match self.way.get() {
+            Some(way) => Ok(way),
+            None if unknown.is_silent.load(Ordering::Acquire) => Ok(&unknown.assumed),
+            None => self.find_out(unknown).await,
+        }
+    }
+
+    /// Asks a backend once more what it is that has said nothing so far. While it is down, or says
+    /// nothing again, it is taken for what it was.
+    pub async fn ask_again(&self) {
+        let Some(unknown) = self.unknown.as_ref().filter(|_| self.way.get().is_none()) else {
+            return;
+        };
+        let _asking = unknown.asking.lock().await;
+        if self.way.get().is_none()
+            && let Err(error) = self.find_out(unknown).await
+        {
+            tracing::debug!(backend = self.name, %error, "it is still not known what listens there");
+        }
+    }
+
+    async fn find_out<'a>(&'a self, unknown: &'a Unknown) -> Result<&'a Way, CallError> {
+        let way = match identify(&unknown.xapi).await? {
+            Identity::Silent => {
+                unknown.is_silent.store(true, Ordering::Release);
+                return Ok(&unknown.assumed);
+            }
+            Identity::Xapi => Way::Xapi(Arc::clone(&unknown.xapi)),
+            Identity::Xend(kind, endpoint) => {
+                // It was set up as XAPI with the same settings, so this cannot fail either.
+                Way::of_xend(kind, &self.config, endpoint)
+                    .map_err(|_| CallError::Timeout(Phase::Queue))?
+            }
+        };
+        tracing::info!(backend = self.name, kind = way.kind(), "it is known what listens there");
+        Ok(self.way.get_or_init(|| way))
+    }
+}
+
 /// What a backend turned out to be.
-pub(super) enum Identity {
+enum Identity {
     /// XAPI.
     Xapi,
     /// It may be XAPI: a supporter takes calls and says nothing.
@@ -29,7 +102,7 @@ pub(super) enum Identity {
 }
 
 /// Finds out what listens at the addresses of `xapi`, whatever it is.
-pub(super) async fn identify(xapi: &Xapi) -> Result<Identity, CallError> {
+async fn identify(xapi: &Xapi) -> Result<Identity, CallError> {
     let (mut first, mut silent) = (None, false);
     for host in xapi.candidates() {
         match identify_at(xapi, &host).await {

@@ -35,24 +35,22 @@ pub use tally::CallCounts;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use secrecy::SecretString;
 use serde_json::value::RawValue;
-use tokio::sync::Mutex;
 
 use crate::config::{BackendConfig, Kind, PasswordCheck};
 use crate::wire::Arg;
 use connections::Endpoint;
-use identify::{Identity, identify};
+use identify::Unknown;
 use legacy::Legacy;
 use tally::Tally;
 use xapi::Xapi;
 use xend::Xend;
 
-pub use polled::{Found, Nature, Pace};
+pub use polled::{Found, Nature, Pace, Records};
 
 /// One Xen pool: its addresses, its connections, its coordinator.
 pub struct Backend {
@@ -62,18 +60,6 @@ pub struct Backend {
     /// For finding out what listens there, if nobody said.
     unknown: Option<Unknown>,
     tally: Tally,
-}
-
-/// A backend of which nobody has said what it is.
-struct Unknown {
-    xapi: Arc<Xapi>,
-    /// What it is taken for while it says nothing: a supporter of XAPI's answers logins only.
-    assumed: Way,
-    /// It has said nothing when it was asked. Whoever looks after it asks again; nobody else waits
-    /// for that.
-    is_silent: AtomicBool,
-    /// One asks at a time.
-    asking: Mutex<()>,
 }
 
 /// How a pool is spoken to.
@@ -180,12 +166,7 @@ impl Backend {
         };
         let unknown = match way {
             Some(_) => None,
-            None => {
-                let xapi = Arc::new(Xapi::new(config)?);
-                let assumed = Way::Xapi(Arc::clone(&xapi));
-                let (is_silent, asking) = (AtomicBool::new(false), Mutex::default());
-                Some(Unknown { xapi, assumed, is_silent, asking })
-            }
+            None => Some(Unknown::new(Arc::new(Xapi::new(config)?))),
         };
         let way = way.map_or_else(OnceLock::new, OnceLock::from);
         let (name, config) = (name.to_owned(), config.clone());
@@ -195,54 +176,6 @@ impl Backend {
     /// The name it is configured under.
     pub fn name(&self) -> &str {
         &self.name
-    }
-
-    /// How it is spoken to; found out first where nobody said and it is not known yet.
-    async fn way(&self) -> Result<&Way, CallError> {
-        if let Some(way) = self.way.get() {
-            return Ok(way);
-        }
-        let unknown = self.unknown.as_ref().expect("a way that is not there is unknown");
-        if unknown.is_silent.load(Ordering::Acquire) {
-            return Ok(&unknown.assumed);
-        }
-        let _asking = unknown.asking.lock().await;
-        match self.way.get() {
-            Some(way) => Ok(way),
-            None if unknown.is_silent.load(Ordering::Acquire) => Ok(&unknown.assumed),
-            None => self.find_out(unknown).await,
-        }
-    }
-
-    /// Asks a backend once more what it is that has said nothing so far. While it is down, or says
-    /// nothing again, it is taken for what it was.
-    pub async fn ask_again(&self) {
-        let Some(unknown) = self.unknown.as_ref().filter(|_| self.way.get().is_none()) else {
-            return;
-        };
-        let _asking = unknown.asking.lock().await;
-        if self.way.get().is_none()
-            && let Err(error) = self.find_out(unknown).await
-        {
-            tracing::debug!(backend = self.name, %error, "it is still not known what listens there");
-        }
-    }
-
-    async fn find_out<'a>(&'a self, unknown: &'a Unknown) -> Result<&'a Way, CallError> {
-        let way = match identify(&unknown.xapi).await? {
-            Identity::Silent => {
-                unknown.is_silent.store(true, Ordering::Release);
-                return Ok(&unknown.assumed);
-            }
-            Identity::Xapi => Way::Xapi(Arc::clone(&unknown.xapi)),
-            Identity::Xend(kind, endpoint) => {
-                // It was set up as XAPI with the same settings, so this cannot fail either.
-                Way::of_xend(kind, &self.config, endpoint)
-                    .map_err(|_| CallError::Timeout(Phase::Queue))?
-            }
-        };
-        tracing::info!(backend = self.name, kind = way.kind(), "it is known what listens there");
-        Ok(self.way.get_or_init(|| way))
     }
 
     /// Who checks the passwords of those who log in to it.

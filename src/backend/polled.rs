@@ -37,6 +37,15 @@ pub struct Found {
     pub raw: Option<String>,
 }
 
+/// What one poll found.
+#[derive(Debug, Default)]
+pub struct Records {
+    /// The objects.
+    pub found: Vec<Found>,
+    /// The classes that were read: an object of theirs that was not found is not there.
+    pub classes: Vec<&'static str>,
+}
+
 impl Backend {
     /// What sort of backend it is; found out first where that is not known yet.
     pub async fn nature(&self) -> Result<Nature, CallError> {
@@ -89,22 +98,36 @@ impl Backend {
         }
     }
 
-    /// Every object of the classes of this pace.
-    pub async fn records(&self, session: &Session, pace: Pace) -> Result<Vec<Found>, CallError> {
+    /// Every object of the classes of this pace. A class that the backend fails to tell of is left
+    /// out, unless there is nothing without it.
+    pub async fn records(&self, session: &Session, pace: Pace) -> Result<Records, CallError> {
         self.own(session)?;
         match self.way().await? {
-            Way::Xapi(_) => Ok(Vec::new()),
+            Way::Xapi(_) => Ok(Records::default()),
             Way::Legacy(legacy) => {
                 let calling = self.tally.begin(Legacy::polls(pace));
-                calling.end(legacy.records(pace).await)
+                let found = calling.end(legacy.records(pace).await)?;
+                Ok(Records { found, classes: Legacy::classes(pace).to_vec() })
             }
             Way::Xend(xend) => {
-                let mut found = Vec::new();
+                let mut records = Records::default();
                 for class in Xend::classes(pace) {
                     let calling = self.tally.begin(&format!("{class}.get_all_records"));
-                    found.append(&mut calling.end(xend.records(session, class).await)?);
+                    match calling.end(xend.records(session, class).await) {
+                        Ok(mut found) => {
+                            records.found.append(&mut found);
+                            records.classes.push(class);
+                        }
+                        Err(CallError::Failure(failure))
+                            if *class != "VM" && !failure.code.starts_with("SESSION") =>
+                        {
+                            let (backend, code) = (self.name(), failure.code);
+                            tracing::warn!(backend, class, code, "a class could not be read");
+                        }
+                        Err(error) => return Err(error),
+                    }
                 }
-                Ok(found)
+                Ok(records)
             }
         }
     }

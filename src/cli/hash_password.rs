@@ -7,13 +7,16 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{Failed, say};
 use crate::auth;
 
-/// The longest password that a login takes, in bytes, and room for the end of its line.
-const LONGEST_LINE: u64 = 1024 + 2;
+/// More than the longest password that a login takes, and the end of its line.
+const LONGEST_LINE: u64 = 4096;
 
 pub(super) fn run() -> Result<(), Failed> {
     let password = if io::stdin().is_terminal() { ask()? } else { first_line(io::stdin().lock())? };
     if password.expose_secret().is_empty() {
         return Err(Failed::NoPassword);
+    }
+    if !auth::may_be_a_password(password.expose_secret()) {
+        return Err(Failed::BadPassword);
     }
     say(auth::hash(&password)?);
     Ok(())

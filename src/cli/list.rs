@@ -202,7 +202,9 @@ struct Gateway {
 
 impl Gateway {
     fn new(url: &str, ca_file: Option<PathBuf>) -> Result<Self, ListError> {
-        let wrong = |why: &str| ListError::Url { url: url.to_owned(), why: why.to_owned() };
+        // An address that somebody has put a password into is not said back.
+        let shown = if url.contains('@') { "the gateway's address" } else { url };
+        let wrong = |why: &str| ListError::Url { url: shown.to_owned(), why: why.to_owned() };
         let uri: Uri = url.parse().map_err(|_| wrong("not an address"))?;
         if uri.query().is_some() {
             return Err(wrong("an address has no query"));
@@ -213,11 +215,8 @@ impl Gateway {
         let trust = ca_file.map_or(BackendTls::System, BackendTls::CaFile);
         let server = Server::new(&format!("{scheme}://{authority}"), &trust);
         let server = server.map_err(|error| match error {
-            // The address may hold a password.
-            BackendError::Uri { why, .. } => {
-                ListError::Url { url: "the gateway's address".to_owned(), why: why.to_owned() }
-            }
-            error => ListError::Url { url: url.to_owned(), why: error.to_string() },
+            BackendError::Uri { why, .. } => wrong(why),
+            error => wrong(&error.to_string()),
         })?;
         Ok(Self { server, prefix: uri.path().trim_end_matches('/').to_owned() })
     }
@@ -388,7 +387,17 @@ mod tests {
         {
             assert_eq!(Gateway::new(url, None).expect("an address").prefix, prefix, "{url}");
         }
-        for url in ["", "a", "a:80", "ftp://a", "http://a?b", "http://", "http://u:secret@a"] {
+        for url in [
+            "",
+            "a",
+            "a:80",
+            "ftp://a",
+            "http://a?b",
+            "http://",
+            "http://u:secret@a",
+            "http://u:secret@a?b",
+            "u:secret@a",
+        ] {
             let wrong = Gateway::new(url, None).err().expect(url).to_string();
             assert!(!wrong.contains("secret"), "{wrong}");
         }

@@ -21,7 +21,7 @@ use super::draft::{Draft, is_mirrored};
 use super::encode::Encoder;
 use super::mirror::{Loss, Mirror};
 use super::store::Snapshot;
-use crate::backend::{Access, CallError, Found, Pace, Session};
+use crate::backend::{Access, CallError, Found, Pace, Records, Session};
 use crate::config::PasswordCheck;
 use crate::datamodel::datamodel;
 
@@ -45,9 +45,26 @@ const REREAD_WITHIN: Duration = Duration::from_secs(10);
 const ORIGINATOR: &str = "xengate-sync";
 
 /// What a poll brought.
-type Polled = Result<Vec<Found>, CallError>;
-type Polling = BoxFuture<'static, (Pace, Polled)>;
-type Rereading = BoxFuture<'static, (Reread, Polled)>;
+type Polled = Result<Records, CallError>;
+type Polling = BoxFuture<'static, Ended>;
+type Rereading = BoxFuture<'static, (Reread, Result<Vec<Found>, CallError>)>;
+type Probing = BoxFuture<'static, Result<(), CallError>>;
+
+/// How a poll has ended.
+enum Ended {
+    /// There was no session for it.
+    Lost(Loss),
+    /// It was made in this session.
+    Polled(Pace, Reader, Polled),
+}
+
+/// A session to read in.
+enum Reader {
+    /// The gateway's own.
+    Own(Arc<Session>),
+    /// A caller lends it.
+    Borrowed(Arc<Session>),
+}
 
 pub(super) struct Poll {
     mirror: Arc<Mirror>,
@@ -97,6 +114,7 @@ impl Poll {
     async fn work(&mut self, inbox: &mut mpsc::Receiver<Reread>) {
         let mut polling: Option<Polling> = None;
         let mut rereading: FuturesUnordered<Rereading> = FuturesUnordered::new();
+        let mut probing: Option<Probing> = None;
         let mut probe_at = Instant::now();
         loop {
             let wanted = self.mirror.is_wanted();
@@ -119,9 +137,21 @@ impl Poll {
                 _ => probe_at,
             };
             tokio::select! {
-                Some((pace, polled)) = OptionFuture(&mut polling) => {
-                    polling = self.after(pace, polled).await;
+                Some(ended) = OptionFuture(&mut polling) => {
+                    polling = match ended {
+                        Ended::Lost(loss) => {
+                            self.lost(loss);
+                            None
+                        }
+                        Ended::Polled(pace, reader, polled) => {
+                            if let Reader::Own(session) = reader {
+                                self.own = Some(session);
+                            }
+                            self.after(pace, polled).await
+                        }
+                    };
                 }
+                Some(probed) = OptionFuture(&mut probing) => self.probed(probed),
                 Some((reread, polled)) = rereading.next(), if !rereading.is_empty() => {
                     self.after_reread(reread, polled).await;
                 }
@@ -130,9 +160,10 @@ impl Poll {
                 () = sleep_until(next), if idle => {
                     // It may have been a long sleep.
                     if self.mirror.is_wanted() {
-                        polling = self.begin().await;
+                        polling = Some(self.begin());
                     } else {
-                        self.probe().await;
+                        let backend = self.mirror.backend.clone();
+                        probing = Some(async move { backend.probe().await }.boxed());
                         probe_at = Instant::now() + PROBE_EVERY;
                     }
                 }
@@ -140,31 +171,32 @@ impl Poll {
         }
     }
 
-    /// Begins a poll, if there is a session for it.
-    async fn begin(&mut self) -> Option<Polling> {
+    /// Begins a poll.
+    fn begin(&mut self) -> Polling {
         self.began = Instant::now();
         self.reread.clear();
-        match self.session().await {
-            Ok(session) => {
-                self.mirror.syncing();
-                Some(self.poll(session, Pace::Quick))
-            }
-            Err(loss) => {
-                self.lost(loss);
-                None
-            }
-        }
+        self.poll(Pace::Quick)
     }
 
-    fn poll(&self, session: Arc<Session>, pace: Pace) -> Polling {
-        let backend = self.mirror.backend.clone();
-        async move { (pace, backend.records(&session, pace).await) }.boxed()
+    fn poll(&self, pace: Pace) -> Polling {
+        let (mirror, own) = (self.mirror.clone(), self.own.clone());
+        async move {
+            let reader = match reader(&mirror, own).await {
+                Ok(reader) => reader,
+                Err(loss) => return Ended::Lost(loss),
+            };
+            mirror.syncing();
+            let (Reader::Own(session) | Reader::Borrowed(session)) = &reader;
+            let polled = mirror.backend.records(session, pace).await;
+            Ended::Polled(pace, reader, polled)
+        }
+        .boxed()
     }
 
     /// Takes what a poll brought, and says what is to be read next, if anything.
     async fn after(&mut self, pace: Pace, polled: Polled) -> Option<Polling> {
-        let found = match polled {
-            Ok(found) => found,
+        let Records { found, classes } = match polled {
+            Ok(records) => records,
             Err(error) => {
                 self.failed(&error);
                 return None;
@@ -173,29 +205,23 @@ impl Poll {
         self.contact = Some(Instant::now());
         let everything = pace == Pace::Quick && self.slow_due <= Instant::now();
         let at = self.began;
-        let devices = self.apply(found, self.mirror.backend.classes(pace), at).await;
+        let devices = self.apply(found, classes, at).await;
         let again = pace == Pace::Quick && (everything || devices);
-        if again && let Ok(session) = self.session().await {
+        if again {
             // Whoever waits sees what there is rather than wait for the rest, if that takes long.
             if self.began.elapsed() > PATIENCE {
                 self.mirror.demand.polled();
             }
             self.slow_due = Instant::now() + SLOW_EVERY;
-            return Some(self.poll(session, Pace::Slow));
+            return Some(self.poll(Pace::Slow));
         }
-        let took = self.began.elapsed();
-        self.due = Instant::now() + (took * SHARE).max(LEAST_PAUSE);
+        self.due = Instant::now() + pause_after(self.began.elapsed());
         self.mirror.demand.polled();
         None
     }
 
     /// Shows the readers what was found. Whether a VM has devices that are not known yet.
-    async fn apply(
-        &mut self,
-        found: Vec<Found>,
-        classes: &'static [&'static str],
-        at: Instant,
-    ) -> bool {
+    async fn apply(&mut self, found: Vec<Found>, classes: Vec<&'static str>, at: Instant) -> bool {
         let Some(mut encoder) = self.encoder.take() else { return false };
         let (mirror, reread, now) = (self.mirror.clone(), self.reread.clone(), Instant::now());
         let old = mirror.reading().map(|reading| reading.snapshot.clone());
@@ -233,6 +259,9 @@ impl Poll {
         };
         let Ok((finished, encoder, vanished)) = tokio::task::spawn_blocking(work).await else {
             self.encoder = Some(Encoder::new(self.mirror.name()));
+            tracing::error!(backend = self.mirror.name(), "what a poll brought was not taken in");
+            let why = "what the backend answered could not be taken in".to_owned();
+            self.mirror.lost(Loss::Nonsense(why), self.contact);
             return false;
         };
         self.encoder = Some(encoder);
@@ -267,8 +296,8 @@ impl Poll {
         .boxed()
     }
 
-    async fn after_reread(&mut self, reread: Reread, polled: Polled) {
-        let found = match polled {
+    async fn after_reread(&mut self, reread: Reread, read: Result<Vec<Found>, CallError>) {
+        let found = match read {
             Ok(found) if !found.is_empty() => found,
             Ok(_) => return,
             Err(error) => {
@@ -296,35 +325,11 @@ impl Poll {
         let _ = reread.done.send(());
     }
 
-    /// A session to read in: the gateway's own, or one that a caller lends.
-    async fn session(&mut self) -> Result<Arc<Session>, Loss> {
-        let backend = self.mirror.backend.clone();
-        if let Some(own) = self.own.clone().filter(|own| !own.ended().is_cancelled()) {
-            return Ok(own);
-        }
-        let everything = Access { is_local_superuser: true, ..Access::default() };
-        let opened = match (backend.password_check().await, &self.mirror.service) {
-            (Err(error), _) => Err(error),
-            (Ok(PasswordCheck::Users), _) => backend.admit(ORIGINATOR, everything).await,
-            (Ok(PasswordCheck::Backend), Some(account)) => match account.password.read() {
-                Ok(password) => backend.login(&account.username, &password, ORIGINATOR).await,
-                Err(error) => return Err(Loss::Refused(format!("service account: {error}"))),
-            },
-            (Ok(PasswordCheck::Backend), None) => {
-                return self.mirror.borrow_session().ok_or(Loss::NoSession);
-            }
-        };
-        match opened {
-            Ok(session) => Ok(self.own.insert(session).clone()),
-            Err(error) => match self.mirror.borrow_session() {
-                Some(session) => Ok(session),
-                None => Err(Loss::of(&error)),
-            },
-        }
-    }
-
-    async fn probe(&mut self) {
-        match self.mirror.backend.probe().await {
+    /// Takes note of whether the backend is there, while nobody reads.
+    fn probed(&mut self, probed: Result<(), CallError>) {
+        match probed {
+            // Whoever reads now will know more.
+            _ if self.mirror.is_wanted() => {}
             // What there is may be old, which its age tells, and not stale.
             Ok(()) => self.mirror.at_rest(),
             Err(error) => self.mirror.lost(Loss::of(&error), self.contact),
@@ -341,8 +346,7 @@ impl Poll {
 
     fn lost(&mut self, loss: Loss) {
         self.mirror.lost(loss, self.contact);
-        let took = self.began.elapsed();
-        self.due = Instant::now() + (took * SHARE).clamp(PAUSE, Duration::from_secs(60));
+        self.due = Instant::now() + pause_after_failure(self.began.elapsed());
         self.mirror.demand.polled();
     }
 
@@ -356,23 +360,59 @@ impl Poll {
     }
 }
 
-/// A future that may not be there; then it never ends.
-struct OptionFuture<'a>(&'a mut Option<Polling>);
+/// A session to read in: the gateway's own, or one that a caller lends.
+async fn reader(mirror: &Mirror, own: Option<Arc<Session>>) -> Result<Reader, Loss> {
+    let backend = &mirror.backend;
+    if let Some(own) = own.filter(|own| !own.ended().is_cancelled()) {
+        return Ok(Reader::Own(own));
+    }
+    let everything = Access { is_local_superuser: true, ..Access::default() };
+    let borrowed = || mirror.borrow_session().map(Reader::Borrowed);
+    let opened = match (backend.password_check().await, &mirror.service) {
+        (Err(error), _) => Err(error),
+        (Ok(PasswordCheck::Users), _) => backend.admit(ORIGINATOR, everything).await,
+        (Ok(PasswordCheck::Backend), Some(account)) => match account.password.read() {
+            Ok(password) => backend.login(&account.username, &password, ORIGINATOR).await,
+            Err(error) => return Err(Loss::Refused(format!("service account: {error}"))),
+        },
+        (Ok(PasswordCheck::Backend), None) => return borrowed().ok_or(Loss::NoSession),
+    };
+    match opened {
+        Ok(session) => Ok(Reader::Own(session)),
+        Err(error) => borrowed().ok_or_else(|| Loss::of(&error)),
+    }
+}
 
-impl Future for OptionFuture<'_> {
-    type Output = Option<(Pace, Polled)>;
+/// How long a backend is left alone that has taken so long to answer.
+fn pause_after(took: Duration) -> Duration {
+    took.saturating_mul(SHARE).max(LEAST_PAUSE)
+}
+
+/// The same after a poll that came to nothing: one that was given up may still be at work.
+fn pause_after_failure(took: Duration) -> Duration {
+    took.saturating_mul(SHARE).max(PAUSE)
+}
+
+/// A future that may not be there; then it never ends.
+struct OptionFuture<'a, T>(&'a mut Option<BoxFuture<'static, T>>);
+
+impl<T> Future for OptionFuture<'_, T> {
+    type Output = Option<T>;
 
     fn poll(
         mut self: std::pin::Pin<&mut Self>,
         cx: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Self::Output> {
         match &mut *self.0 {
-            Some(polling) => {
-                let polled = std::task::ready!(polling.as_mut().poll(cx));
+            Some(future) => {
+                let output = std::task::ready!(future.as_mut().poll(cx));
                 *self.0 = None;
-                std::task::Poll::Ready(Some(polled))
+                std::task::Poll::Ready(Some(output))
             }
             None => std::task::Poll::Pending,
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

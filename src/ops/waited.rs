@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::arguments::Arguments;
 use super::error::{Failure, OpError};
-use super::reach::{Reach, Touched};
+use super::reach::{Reach, Settled, Touched};
 use super::tasks::{Broken, Flow, Tasks};
 use super::typed;
 use crate::datamodel::{Call, Class, datamodel};
@@ -57,7 +57,10 @@ async fn carry_out(
 ) -> Result<Value, OpError> {
     let reach = &flow.reach;
     let own = own(call, arguments);
-    let before = own.as_ref().and_then(|(class, reference)| life(reach, class, reference));
+    let before = match (Awaited::of(call), &own) {
+        (Some(_), Some((class, reference))) => fresh_life(reach, class, reference).await,
+        _ => None,
+    };
     let value = reach.send(call, &call.wire_name, arguments).await;
     // What was done shows to whoever learns that it is done; what failed may have done half.
     if let Some((class, reference)) = &own {
@@ -82,6 +85,15 @@ fn own(call: &Call, arguments: &Arguments) -> Option<(&'static Class, String)> {
     match arguments.values.first()? {
         Arg::String(reference) => Some((class, reference.clone())),
         _ => None,
+    }
+}
+
+/// How the VM of this ref stands now, and not when it was last polled: the guest may have begun anew
+/// since. `None` when nobody can say.
+async fn fresh_life(reach: &Reach, class: &Class, reference: &str) -> Option<Life> {
+    match reach.settle(Touched::Object(class, reference)).await {
+        Settled::Seen => life(reach, class, reference),
+        Settled::Pending => None,
     }
 }
 
@@ -123,12 +135,14 @@ impl Awaited {
         flow: &Flow,
         class: &Class,
         reference: &str,
-        before: Option<Life>,
+        mut before: Option<Life>,
     ) -> Result<(), OpError> {
         let reach = &flow.reach;
         let patience = reach.mirror.backend().guest_timeout();
         let until = Instant::now() + patience;
         while !self.has_come(before.as_ref(), life(reach, class, reference).as_ref()) {
+            // What nobody could say before the call is what is seen first after it.
+            before = before.or_else(|| life(reach, class, reference));
             if flow.check().is_err() {
                 return Err(OpError::Cancelled);
             }

@@ -48,7 +48,7 @@ impl Domain {
             name: text("name", "??"),
             id: text("domid", ""),
             uuid: text("uuid", ""),
-            power_state: power_state(&sxp).to_owned(),
+            power_state: sxp.power_state().to_owned(),
             memory: digits(&sxp, "memory").unwrap_or_else(zero),
             // Those online when it is up, or those configured.
             vcpus: digits(&sxp, "online_vcpus")
@@ -105,23 +105,5 @@ pub(super) fn digits(sxp: &Sxp, name: &str) -> Option<String> {
             is_int.then(|| format!("{sign}{}", digits.trim_start_matches('0')))
         }
         _ => None,
-    }
-}
-
-/// The power state by xend's number for it, or by what else tells of it in older versions.
-fn power_state(sxp: &Sxp) -> &'static str {
-    const STATES: [&str; 7] =
-        ["Halted", "Paused", "Running", "Suspended", "Halted", "Crashed", "Unknown"];
-    if let Some(status) = sxp.int("status") {
-        let index = usize::try_from(status).unwrap_or(usize::MAX);
-        return STATES.get(index).copied().unwrap_or("Unknown");
-    }
-    let flags = sxp.text("state").unwrap_or_default();
-    match () {
-        () if sxp.value("domid").is_none() => "Halted",
-        () if flags.contains('c') => "Crashed",
-        () if flags.contains('s') => "Halted",
-        () if flags.contains('p') => "Paused",
-        () => "Running",
     }
 }

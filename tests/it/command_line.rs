@@ -320,6 +320,13 @@ fn a_password_is_hashed_and_the_hash_makes_a_user() {
     assert!(hash.starts_with("$argon2id$") && !hash.contains('\n'), "{hash}");
     assert!(!text(&output.stderr).contains("correct"), "{}", text(&output.stderr));
     assert_eq!(run_with_input(&["hash-password"], "\n").status.code(), Some(1), "no password");
+    // What no login takes is no password.
+    for wrong in ["a".repeat(1025), "a".repeat(9999), "bell\x07".to_owned()] {
+        let output = run_with_input(&["hash-password"], &format!("{wrong}\n"));
+        assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), ""));
+    }
+    let longest = "a".repeat(1024);
+    assert_eq!(run_with_input(&["hash-password"], &longest).status.code(), Some(0));
 
     let directory = tempfile::tempdir().expect("dir");
     let file = directory.path().join("xengate.toml");

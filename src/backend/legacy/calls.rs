@@ -86,7 +86,15 @@ pub(super) fn steps(
         ("VM.clean_shutdown", _) => on("xend.domain.shutdown", vec!["poweroff".into()]),
         ("VM.clean_reboot", _) => on("xend.domain.shutdown", vec!["reboot".into()]),
         // As in the other dialect, there is nothing to do for a domain that does not run.
-        ("VM.hard_shutdown", _) if domain.int("domid").is_none() => Ok(Vec::new()),
+        ("VM.hard_shutdown", _) if domain.int("domid").is_none() => match domain.power_state() {
+            // xend has no word for throwing away what was saved of it.
+            "Suspended" => {
+                let params = [uuid, "Running", "Suspended"].map(str::to_owned).to_vec();
+                let code = "VM_BAD_POWER_STATE".to_owned();
+                Err(CallError::Failure(Failure { code, params }))
+            }
+            _ => Ok(Vec::new()),
+        },
         ("VM.hard_shutdown", _) => on("xend.domain.destroy", vec![]),
         ("VM.hard_reboot", _) => on("xend.domain.reset", vec![]),
         ("VM.destroy", _) => on("xend.domain.delete", vec![]),
@@ -199,5 +207,10 @@ mod tests {
     fn what_does_not_run_need_not_be_shut_down() {
         let domain = super::super::sxp::domain(r#"["domain",["status",0]]"#).expect("a domain");
         assert!(steps("VM.hard_shutdown", "u", &[], &domain).expect("steps").is_empty());
+        let saved = super::super::sxp::domain(r#"["domain",["status",3]]"#).expect("a domain");
+        let refused = steps("VM.hard_shutdown", "u", &[], &saved);
+        assert!(
+            matches!(refused, Err(CallError::Failure(failure)) if failure.params[2] == "Suspended")
+        );
     }
 }

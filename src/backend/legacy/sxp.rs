@@ -10,15 +10,7 @@ pub(super) fn domain(json: &str) -> Option<Sxp> {
 
 /// The Xen-API's word for a domain's state.
 pub(super) fn power_state(domain: &Sxp) -> &'static str {
-    match domain.int("status") {
-        // A domain that was shut down and is kept is halted, as xend's own Xen-API has it.
-        Some(0 | 4) => "Halted",
-        Some(1) => "Paused",
-        Some(2) => "Running",
-        Some(3) => "Suspended",
-        Some(5) => "Crashed",
-        _ => "Unknown",
-    }
+    domain.power_state()
 }
 
 #[cfg(test)]
@@ -32,7 +24,8 @@ mod tests {
             (r#"["domain",["status","2"]]"#, "Running"),
             (r#"["domain",["status",5]]"#, "Crashed"),
             (r#"["domain",["status",6]]"#, "Unknown"),
-            (r#"["domain"]"#, "Unknown"),
+            (r#"["domain"]"#, "Halted"),
+            (r#"["domain",["domid",3],["state","-b----"]]"#, "Running"),
         ] {
             assert_eq!(power_state(&domain(json).expect(json)), want);
         }

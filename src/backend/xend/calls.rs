@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::OnceLock;
 
 use super::memory;
+use crate::datamodel::{Type, datamodel};
 use crate::wire::Arg;
 
 /// The calls of the datamodel that a xend 4.4 has, as it lists them itself, without those that it
@@ -33,17 +34,38 @@ pub(super) fn takes_long(call: &str) -> bool {
     )
 }
 
-/// An argument as xend takes it: ints as strings, null refs empty, refs as it knows them.
-pub(super) fn plain(arg: &Arg) -> Arg {
-    match arg {
-        Arg::Int(int) => Arg::String(int.to_string()),
-        Arg::String(text) if text == "OpaqueRef:NULL" => Arg::String(String::new()),
-        Arg::String(text) => Arg::from(super::records::bare(text)),
-        Arg::Array(items) => Arg::Array(items.iter().map(plain).collect()),
-        Arg::Struct(members) => {
-            Arg::Struct(members.iter().map(|(name, arg)| (name.clone(), plain(arg))).collect())
+/// The arguments of a call as xend takes them: ints as strings, null refs empty, refs as it knows
+/// them. What is the user's own text stays as it is.
+pub(super) fn plain(call: &str, args: &[Arg]) -> Vec<Arg> {
+    let params = datamodel().call(call).map(|(_, call)| &call.params[..]).unwrap_or_default();
+    let types = params.iter().map(|param| Some(&param.ty)).chain(std::iter::repeat(None));
+    args.iter().zip(types).map(|(arg, ty)| plainly(arg, ty)).collect()
+}
+
+fn plainly(arg: &Arg, ty: Option<&Type>) -> Arg {
+    match (arg, ty) {
+        (_, Some(Type::Option(ty))) => plainly(arg, Some(ty)),
+        (Arg::Int(int), _) => Arg::String(int.to_string()),
+        (Arg::String(text), Some(Type::Ref(_))) if text == "OpaqueRef:NULL" => {
+            Arg::String(String::new())
         }
-        other => other.clone(),
+        (Arg::String(text), Some(Type::Ref(_))) => Arg::from(super::records::bare(text)),
+        (Arg::Array(items), ty) => {
+            let ty = match ty {
+                Some(Type::Set(ty)) => Some(&**ty),
+                _ => None,
+            };
+            Arg::Array(items.iter().map(|item| plainly(item, ty)).collect())
+        }
+        (Arg::Struct(members), ty) => {
+            let ty = match ty {
+                Some(Type::Map(_, ty)) => Some(&**ty),
+                _ => None,
+            };
+            let member = |(name, arg): &(String, Arg)| (name.clone(), plainly(arg, ty));
+            Arg::Struct(members.iter().map(member).collect())
+        }
+        (other, _) => other.clone(),
     }
 }
 
@@ -67,7 +89,7 @@ pub(super) fn reference(args: &[Arg]) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::datamodel::{CallKind, datamodel};
+    use crate::datamodel::CallKind;
 
     #[test]
     fn only_calls_of_the_datamodel_are_there() {
@@ -98,12 +120,22 @@ mod tests {
         let args = [Arg::from("vm"), Arg::Bool(true), Arg::Bool(true)];
         assert_eq!(shaped("VM.start", args.to_vec()).len(), 2);
         assert_eq!(shaped("VM.clone", args.to_vec()).len(), 3);
-        let text = |arg: &Arg| match plain(arg) {
-            Arg::String(text) => text,
-            _ => panic!("no text"),
+        let text = |call: &str, args: &[Arg]| match plain(call, args).pop() {
+            Some(Arg::String(text)) => text,
+            other => panic!("{:?}", other.is_some()),
         };
-        assert_eq!(text(&Arg::Int(-7)), "-7");
-        assert_eq!(text(&Arg::from("OpaqueRef:NULL")), "");
-        assert_eq!(text(&Arg::from("VIF_metrics/u")), "u");
+        let vm = || Arg::from("vm");
+        assert_eq!(text("VM.set_VCPUs_number_live", &[vm(), Arg::Int(-7)]), "-7");
+        assert_eq!(text("VM.get_record", &[Arg::from("OpaqueRef:NULL")]), "");
+        assert_eq!(text("VIF_metrics.get_record", &[Arg::from("VIF_metrics/u")]), "u");
+        // A name is nobody's ref.
+        for name in ["VBD_metrics/foo", "OpaqueRef:NULL", "7"] {
+            assert_eq!(text("VM.set_name_label", &[vm(), Arg::from(name)]), name);
+            let map = Arg::Struct(vec![(name.to_owned(), Arg::from(name))]);
+            let sent = plain("VM.set_other_config", &[vm(), map]).pop();
+            let Some(Arg::Struct(members)) = sent else { panic!("a map") };
+            assert_eq!(members[0].0, name);
+            assert!(matches!(&members[0].1, Arg::String(text) if text == name));
+        }
     }
 }

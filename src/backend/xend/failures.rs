@@ -34,14 +34,22 @@ fn by_text(call: &str, reference: &str, text: &str) -> Failure {
         made(BAD_POWER_STATE, [reference, wanted(call), ""])
     } else if any(&["does not exist", "Invalid VM handle"]) {
         made("HANDLE_INVALID", ["VM", reference])
-    } else if any(&["already exists", "not managed by Xend", "not supported", "cannot be"]) {
+    } else if says("HVM guest support is unavailable") {
+        made("VM_HVM_REQUIRED", [reference])
+    } else if any(&FORBIDDEN) {
         made("OPERATION_NOT_ALLOWED", [text])
-    } else if any(&["must be less than or equal to", "must be greater than or equal to"]) {
+    } else if any(&[
+        "must be less than or equal to",
+        "must be greater than or equal to",
+        "memory_dynamic_max too small",
+    ]) {
         made("MEMORY_CONSTRAINT_VIOLATION", [text])
     } else if any(&["Not enough memory", "not enough memory", "not enough free memory", "I need "])
     {
         made("HOST_NOT_ENOUGH_FREE_MEMORY", [])
-    } else if any(&["Invalid", "invalid"]) && !says("Invalid result") {
+    } else if any(&["Invalid", "invalid", "out of range", "greater than max vcpus", "Missing VM"])
+        && !says("Invalid result")
+    {
         made("INVALID_VALUE", [argument(call), text])
     } else {
         made("INTERNAL_ERROR", [text])
@@ -49,16 +57,29 @@ fn by_text(call: &str, reference: &str, text: &str) -> Failure {
 }
 
 /// What xend says of a domain in a state that does not permit a call.
-const STATES: [&str; 9] = [
+const STATES: [&str; 11] = [
+    "is not halted",
+    "was not suspended by",
     "is not started",
     "is not running",
     "is not paused",
     "is not suspended",
     "is not in suspended state",
-    "is already running",
+    "already running",
     "is already started",
     "is running",
     "Domain cannot be shutdown",
+];
+
+/// What xend does to no domain, or not to this one.
+const FORBIDDEN: [&str; 7] = [
+    "already exists",
+    "not managed by Xend",
+    "not a managed domain",
+    "not supported",
+    "not authorized to run",
+    "refuses migration",
+    "cannot be",
 ];
 
 /// The state that a call wants.
@@ -127,6 +148,36 @@ mod tests {
                 "VM.add_to_other_config",
                 "Failed to save configuration file to: /x",
                 "INTERNAL_ERROR",
+            ),
+            // What the source of xend 4.4 says beside.
+            ("VM.start", "VM already running", BAD_POWER_STATE),
+            ("VM.start", "Domain is already running", BAD_POWER_STATE),
+            ("VM.destroy", "Domain is not halted.", BAD_POWER_STATE),
+            ("VM.resume", "VM is not suspended; it is Running", BAD_POWER_STATE),
+            ("VM.resume", "Domain was not suspended by Xend", BAD_POWER_STATE),
+            ("VM.resume", "Cannot resume privileged domain Domain-0", "OPERATION_NOT_ALLOWED"),
+            ("VM.resume", "Cannot resume domain that is not suspended.", BAD_POWER_STATE),
+            (
+                "VM.set_memory_target_live",
+                "memory_dynamic_max too small",
+                "MEMORY_CONSTRAINT_VIOLATION",
+            ),
+            ("VM.set_VCPUs_number_live", "Zero or less VCPUs is invalid", "INVALID_VALUE"),
+            (
+                "VM.set_VCPUs_number_live",
+                "Cannot set vcpus greater than max vcpus on running domain",
+                "INVALID_VALUE",
+            ),
+            (
+                "VM.start",
+                "HVM guest support is unavailable: is VT/AMD-V supported by your CPU and enabled \
+                 in your BIOS?",
+                "VM_HVM_REQUIRED",
+            ),
+            (
+                "VM.add_to_VCPUs_params",
+                "Cpu weight out of range, valid values are within range from 1 to 65535",
+                "INVALID_VALUE",
             ),
             ("VM.x", "Invalid result None handling VM.x", "INTERNAL_ERROR"),
             ("VM.x", "", "INTERNAL_ERROR"),

@@ -3,11 +3,13 @@
 //! A Xen-API listener of xend's may accept anything, and nothing but trying tells. So a made-up
 //! password is tried, and nobody is let in unless xend has refused it. xend may be restarted with
 //! another configuration at any time; its sessions die with it. So what was found out holds for as
-//! long as a session that was opened since is known to xend, and is found out anew otherwise.
+//! long as a session that was opened since is known to xend, and is found out anew otherwise. That
+//! session is kept when its user logs out: else every login after that would try a password that is
+//! refused, which takes PAM its time and looks like an attack.
 
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 
 use super::line::Line;
@@ -69,11 +71,23 @@ impl Guard {
         self.0.lock().await.is_some()
     }
 
-    /// Remembers a session that was opened after [`Guard::pass`].
+    /// Remembers a session that was opened after [`Guard::pass`], unless there is one already.
     pub(super) async fn saw(&self, session: &SecretString) {
         if let Some(verdict) = &mut *self.0.lock().await {
-            verdict.witness = Some(session.clone());
+            verdict.witness.get_or_insert_with(|| session.clone());
         }
+    }
+
+    /// Whether a session is the one by which xend is known, and so outlives its user.
+    pub(super) async fn keeps(&self, session: &SecretString) -> bool {
+        let verdict = self.0.lock().await;
+        let witness = verdict.as_ref().and_then(|verdict| verdict.witness.as_ref());
+        witness.is_some_and(|witness| witness.expose_secret() == session.expose_secret())
+    }
+
+    /// The session by which xend is known, to be closed.
+    pub(super) async fn give_up(&self) -> Option<SecretString> {
+        self.0.lock().await.take().and_then(|verdict| verdict.witness)
     }
 }
 

@@ -61,7 +61,7 @@ pub(super) async fn set(
         amount(&record.memory_dynamic_max),
         amount(&record.memory_static_max),
     ];
-    let given: Vec<i64> = args[1..].iter().filter_map(int).collect();
+    let given: Vec<i64> = args.iter().skip(1).filter_map(int).collect();
     let running = matches!(record.power_state.as_str(), "Running" | "Paused");
     for (place, value) in steps(old, wanted(call, old, &given)) {
         let name = AMOUNTS[place];

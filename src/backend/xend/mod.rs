@@ -9,6 +9,7 @@ mod guard;
 mod line;
 mod memory;
 mod records;
+mod sessions;
 
 pub(super) use failures::{BAD_POWER_STATE, proper};
 pub(super) use line::{Envelope, Line, unfit};
@@ -22,16 +23,15 @@ use serde_json::value::RawValue;
 use tokio::sync::Mutex;
 
 use super::connections::{Endpoint, LaneUse, Use};
-use super::error::{BackendError, CallError, Misconfigured};
-use super::session::{Access, Session};
-use super::xapi::redact::{ends_session, redact};
+use super::error::{BackendError, CallError};
+use super::session::Session;
 use super::{Description, Failure, Found, Pace, Retry, Value};
 use crate::config::{BackendConfig, PasswordCheck, SecretSource};
 use crate::wire::Arg;
 use guard::Guard;
+use sessions::{Lost, Own, with_session};
 
-/// How long it may take to log in, out, or to say whether a session is good.
-const LOGIN_WITHIN: Duration = Duration::from_secs(20);
+/// How long it may take to say whether it is there.
 const CHECK_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long a call may take that saves or restores a guest's memory.
@@ -66,7 +66,7 @@ pub(super) struct Xend {
     check: PasswordCheck,
     account: Option<(String, SecretSource)>,
     /// The gateway's own session, for whoever the gateway has let in.
-    own: Mutex<Option<SecretString>>,
+    own: Mutex<Own>,
     guard: Guard,
 }
 
@@ -107,69 +107,6 @@ impl Xend {
         }
     }
 
-    /// Logs a user in whose password xend is to check.
-    pub(super) async fn login(
-        &self,
-        username: &str,
-        password: &SecretString,
-    ) -> Result<(SecretString, Access), CallError> {
-        self.guard.pass(&self.line).await?;
-        let session = self.open(username, password).await?;
-        self.guard.saw(&session).await;
-        // xend knows no roles: whoever is let in may do everything.
-        Ok((session, Access { is_local_superuser: true, ..Access::default() }))
-    }
-
-    /// Makes sure that there is a session for users whom the gateway has let in.
-    pub(super) async fn admit(&self) -> Result<(), CallError> {
-        self.own_session().await.map(drop)
-    }
-
-    async fn open(&self, name: &str, password: &SecretString) -> Result<SecretString, CallError> {
-        let args = [Arg::from(name), Arg::Secret(password.clone())];
-        let within = LOGIN_WITHIN.min(self.line.call_timeout);
-        let login = "session.login_with_password";
-        let opened = self.line.ask(Use::Login, login, &args, Retry::Write, within).await;
-        let value = opened.map_err(|error| hidden(error, None))?;
-        match serde_json::from_str::<String>(value.get()) {
-            Ok(session) if !session.is_empty() => Ok(session.into()),
-            _ => Err(unfit("a login's result is no session ref", value.get().len())),
-        }
-    }
-
-    async fn own_session(&self) -> Result<SecretString, CallError> {
-        let mut own = self.own.lock().await;
-        if let Some(session) = &*own {
-            return Ok(session.clone());
-        }
-        let (name, password) = match &self.account {
-            Some((name, password)) => {
-                let password = password.read().map_err(|error| {
-                    tracing::warn!(%error, "the service account has no password");
-                    CallError::from(Misconfigured::NeedsAccount)
-                })?;
-                (name.as_str(), password)
-            }
-            None => (NOBODY, SecretString::default()),
-        };
-        let session = self.open(name, &password).await.map_err(|error| match error {
-            CallError::Failure(failure) if failure.code == guard::REFUSED => {
-                Misconfigured::NeedsAccount.into()
-            }
-            other => other,
-        })?;
-        Ok(own.insert(session).clone())
-    }
-
-    /// Forgets the gateway's own session, unless there is another by now.
-    async fn drop_own(&self, dead: &SecretString) {
-        use secrecy::ExposeSecret;
-        let mut own = self.own.lock().await;
-        if own.as_ref().is_some_and(|own| own.expose_secret() == dead.expose_secret()) {
-            *own = None;
-        }
-    }
-
     /// Makes a call on behalf of a session.
     pub(super) async fn call(
         &self,
@@ -183,7 +120,7 @@ impl Xend {
             let code = "MESSAGE_METHOD_UNKNOWN".to_owned();
             return Err(CallError::Failure(Failure { code, params }));
         }
-        let args: Vec<Arg> = args.iter().map(calls::plain).collect();
+        let args = calls::plain(call, args);
         if memory::is_of_memory(call) {
             return memory::set(self, session, call, &args).await;
         }
@@ -209,7 +146,7 @@ impl Xend {
         if failure.code == BAD_POWER_STATE
             && let Some(actual) = failure.params.get_mut(2)
             && actual.is_empty()
-            && let Ok(state) = self.power_state(session, &args[..1]).await
+            && let Ok(state) = self.power_state(session, args.get(..1).unwrap_or_default()).await
         {
             *actual = state;
         }
@@ -236,81 +173,6 @@ impl Xend {
         let value = self.send(session, call, args, Retry::Read, self.line.call_timeout).await?;
         serde_json::from_str(value.get())
             .map_err(|_| unfit("a power state is no text", value.get().len()))
-    }
-
-    /// Sends a call with the session that it is to be made in. Failures come as xend gave them, but
-    /// for the session's ref.
-    async fn send(
-        &self,
-        session: &Session,
-        call: &str,
-        args: &[Arg],
-        retry: Retry,
-        within: Duration,
-    ) -> Result<Value, CallError> {
-        let once = async |reference: SecretString| {
-            let args = with_session(&reference, args);
-            let result = self.line.ask(Use::Calls, call, &args, retry, within).await;
-            self.settled(session, &reference, result).await
-        };
-        match once(self.reference(session).await?).await {
-            // Its session was gone, so nothing has been done: xend has been restarted.
-            Err(Lost::Session) => {
-                once(self.own_session().await?).await.map_err(|error| error.into_call_error())
-            }
-            result => result.map_err(|error| error.into_call_error()),
-        }
-    }
-
-    /// The ref of the session in which a call is made.
-    async fn reference(&self, session: &Session) -> Result<SecretString, CallError> {
-        match self.check {
-            PasswordCheck::Users => self.own_session().await,
-            PasswordCheck::Backend if session.ended().is_cancelled() => {
-                Err(super::xapi::session_invalid())
-            }
-            PasswordCheck::Backend => Ok(session.reference().clone()),
-        }
-    }
-
-    async fn settled<T>(
-        &self,
-        session: &Session,
-        reference: &SecretString,
-        result: Result<T, CallError>,
-    ) -> Result<T, Lost> {
-        match result {
-            Err(CallError::Failure(failure)) if ends_session(&failure, reference) => {
-                match self.check {
-                    PasswordCheck::Users => {
-                        self.drop_own(reference).await;
-                        Err(Lost::Session)
-                    }
-                    PasswordCheck::Backend => {
-                        session.lose();
-                        let failure = redact(failure, Some(reference));
-                        Err(Lost::Other(CallError::Failure(failure)))
-                    }
-                }
-            }
-            Err(error) => Err(Lost::Other(hidden(error, Some(reference)))),
-            Ok(value) => Ok(value),
-        }
-    }
-
-    /// Whether the session is still good.
-    pub(super) async fn check(&self, session: &Session) -> Result<(), CallError> {
-        let reference = self.reference(session).await?;
-        let args = with_session(&reference, &[Arg::Secret(reference.clone())]);
-        let within = CHECK_WITHIN.min(self.line.call_timeout);
-        let call = "session.get_uuid";
-        let result = self.line.ask(Use::Calls, call, &args, Retry::Read, within).await;
-        match self.settled(session, &reference, result).await {
-            Ok(_) => Ok(()),
-            // The gateway's own: those whom it has let in lose nothing.
-            Err(Lost::Session) => self.own_session().await.map(drop),
-            Err(error) => Err(error.into_call_error()),
-        }
     }
 
     /// Asks whether xend is there, and whether it checks passwords if it is to.
@@ -378,29 +240,6 @@ impl Xend {
         Ok(records::found(class, bare, &value.0))
     }
 
-    pub(super) async fn logout(&self, session: &SecretString) {
-        if self.check == PasswordCheck::Backend {
-            self.close(session).await;
-        }
-    }
-
-    async fn close(&self, session: &SecretString) {
-        let args = [Arg::Secret(session.clone())];
-        let within = CHECK_WITHIN.min(self.line.call_timeout);
-        let logout = self.line.ask(Use::Login, "session.logout", &args, Retry::Read, within);
-        if let Err(error) = logout.await {
-            tracing::debug!(error = %hidden(error, Some(session)), "a session is left behind");
-        }
-    }
-
-    /// Logs the gateway itself out.
-    pub(super) async fn leave(&self) {
-        let own = self.own.lock().await.take();
-        if let Some(session) = own {
-            self.close(&session).await;
-        }
-    }
-
     pub(super) fn connections(&self) -> Vec<LaneUse> {
         self.line.used()
     }
@@ -414,34 +253,5 @@ impl Xend {
             address: Some(self.line.address()),
             last_error: self.line.last_error(),
         }
-    }
-}
-
-/// Why a call that was sent has no result.
-enum Lost {
-    /// The gateway's own session is no more.
-    Session,
-    Other(CallError),
-}
-
-impl Lost {
-    fn into_call_error(self) -> CallError {
-        match self {
-            Self::Session => super::xapi::session_invalid(),
-            Self::Other(error) => error,
-        }
-    }
-}
-
-fn with_session(session: &SecretString, args: &[Arg]) -> Vec<Arg> {
-    let session = [Arg::Secret(session.clone())];
-    session.into_iter().chain(args.iter().cloned()).collect()
-}
-
-/// The error without any session's ref.
-fn hidden(error: CallError, session: Option<&SecretString>) -> CallError {
-    match error {
-        CallError::Failure(failure) => CallError::Failure(redact(failure, session)),
-        other => other,
     }
 }

@@ -7,7 +7,29 @@ use super::{Sxp, text_of_float};
 /// What stands before an element's attributes, which are no children of it.
 const ATTRIBUTES: &str = "@";
 
+/// The Xen-API's words for xend's numbers of states. A domain that was shut down and is kept is
+/// halted, as xend's own Xen-API has it.
+const STATES: [&str; 7] =
+    ["Halted", "Paused", "Running", "Suspended", "Halted", "Crashed", "Unknown"];
+
 impl Sxp {
+    /// The power state that a domain's SXP tells, in the Xen-API's words: by xend's number for it,
+    /// or by what else tells of it in older versions.
+    pub fn power_state(&self) -> &'static str {
+        if let Some(status) = self.int("status") {
+            let index = usize::try_from(status).unwrap_or(usize::MAX);
+            return STATES.get(index).copied().unwrap_or("Unknown");
+        }
+        let flags = self.text("state").unwrap_or_default();
+        match () {
+            () if self.value("domid").is_none() => "Halted",
+            () if flags.contains('c') => "Crashed",
+            () if flags.contains('s') => "Halted",
+            () if flags.contains('p') => "Paused",
+            () => "Running",
+        }
+    }
+
     /// The items, if this is a list.
     pub fn items(&self) -> Option<&[Sxp]> {
         match self {

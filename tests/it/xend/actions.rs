@@ -194,6 +194,28 @@ async fn a_shutdown_ends_when_the_guest_has_ended() {
 }
 
 #[tokio::test]
+async fn a_users_text_is_sent_as_it_is() {
+    let server = Server::xen_api().await;
+    let gate = gate(&server.url, Kind::Xend, |_| {}).await;
+    let token = gate.login(USER, USERS_PASSWORD).await;
+    gate.get("/vms", &token).await.ok();
+    for call in ["VM.set_name_label", "VM.set_PV_args"] {
+        server.says(call, success(""));
+    }
+    server.says("VM.get_record", recorded("012-api-VM-get_record-web01"));
+    // However much it looks like a ref.
+    for text in ["VBD_metrics/foo", "OpaqueRef:NULL"] {
+        let body = json!({"name_label": text, "PV_args": text});
+        assert_eq!(patch(&gate, &token, WEB01, body).await.status, 200, "{text}");
+        for call in ["VM.set_name_label", "VM.set_PV_args"] {
+            let sent = server.last(call).expect("it was sent");
+            assert!(sent.contains(&format!("<string>{text}</string>")), "{sent}");
+        }
+    }
+    gate.end(&[]).await;
+}
+
+#[tokio::test]
 async fn a_guest_that_does_not_end_is_told_of() {
     let server = Server::xen_api().await;
     let short = |config: &mut xengate::config::BackendConfig| {

@@ -101,6 +101,30 @@ async fn a_listener_that_checks_decides_until_it_does_so_no_more() {
 }
 
 #[tokio::test]
+async fn a_logout_makes_no_login_try_a_made_up_password_again() {
+    let server = Server::xen_api().await;
+    server.says("session.login_with_password", failure(&["SESSION_AUTHENTICATION_FAILED"]));
+    server.says_if("session.login_with_password", "good", success(SESSION));
+    let backend = |config: &mut xengate::config::BackendConfig| {
+        config.auth = Some(PasswordCheck::Backend);
+    };
+    let gate = gate(&server.url, Kind::Xend, backend).await;
+    for _ in 0..3 {
+        let token = gate.login("root", "good").await;
+        gate.get("/vms", &token).await.ok();
+        let logout = gate.request(reqwest::Method::DELETE, "/sessions/current");
+        assert_eq!(gate.send(logout.bearer_auth(&token)).await.status, 204);
+        gate.get("/vms", &token).await.problem(401, "INVALID_TOKEN");
+    }
+    let tried = server.count("session.login_with_password");
+    assert_eq!(tried, 4, "three logins, and one that was made up");
+    assert_eq!(server.count("session.logout"), 0, "the gateway keeps it for the next ones");
+    let server_after = server;
+    gate.end(&[SESSION.to_owned()]).await;
+    assert_eq!(server_after.count("session.logout"), 1, "until it ends itself");
+}
+
+#[tokio::test]
 async fn until_it_could_be_tried_nobody_gets_in() {
     let server = Server::xen_api().await;
     server.says("session.login_with_password", bare("<nil/>"));

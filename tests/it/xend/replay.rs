@@ -1,13 +1,19 @@
 //! Every VM that was recorded appears, typed, and nothing of it is lost.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use reqwest::Method;
 use serde_json::{Value, json};
 use xengate::config::Kind;
 
-use super::server::{Server, recorded};
+use super::server::{Server, recorded, success};
 use super::{USER, USERS_PASSWORD, gate};
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/xend/recorded").join(name)
+}
 
 /// The uuids and names of the VMs in a recorded reply, read by other means than the gateway's.
 fn vms_in(name: &str, uuid_before: &str, name_before: &str) -> BTreeSet<(String, String)> {
@@ -145,6 +151,23 @@ async fn what_vanishes_while_it_is_read_fails_nothing() {
 }
 
 #[tokio::test]
+async fn a_class_that_cannot_be_read_costs_the_others_nothing() {
+    let server = Server::xen_api().await;
+    // The first of the slow classes, and one in their midst.
+    server.says("host.get_all_records", recorded("051-api-host-get_logging-TODO"));
+    server.says("network.get_all_records", recorded("032-api-VM-get_tools_version"));
+    let gate = gate(&server.url, Kind::Xend, |_| {}).await;
+    let token = gate.login(USER, USERS_PASSWORD).await;
+    assert_eq!(gate.get("/vms", &token).await.ok()["total"], 10);
+    for (path, total) in [("/vifs", 9), ("/tasks", 10), ("/networks", 0)] {
+        gate.until(path, &token, |answer| answer.json()["total"] == total).await;
+    }
+    let backends = gate.get("/backends", &token).await.ok();
+    assert_eq!(backends["items"][0]["state"], "live", "{backends}");
+    gate.end(&[]).await;
+}
+
+#[tokio::test]
 async fn sloppy_bytes_are_kept() {
     let server = Server::xen_api().await;
     let mut reply = recorded("502-st-recs");
@@ -207,6 +230,102 @@ async fn every_domain_of_the_legacy_dialect_is_a_vm() {
     let request = gate.request(Method::GET, &host).bearer_auth(&token);
     gate.send(request.header("accept", "application/sxp")).await.problem(406, "NOT_ACCEPTABLE");
     gate.end(&[]).await;
+}
+
+/// The actions that a xend can be asked for in either dialect, and a body for each.
+fn action(method: &str) -> Option<(&'static str, Value)> {
+    Some(match method {
+        "VM.pause" | "xend.domain.pause" => ("pause", json!({})),
+        "VM.start" => ("start", json!({})),
+        "VM.suspend" => ("suspend", json!({})),
+        "VM.clean_shutdown" | "xend.domain.shutdown" => ("clean_shutdown", json!({})),
+        "VM.hard_reboot" => ("hard_reboot", json!({})),
+        "VM.set_VCPUs_number_live" => ("set_VCPUs_number_live", json!({"nvcpu": 9})),
+        "xend.domain.destroy" => ("hard_shutdown", json!({})),
+        "xend.domain.setMemoryTarget" => ("set_memory_target_live", json!({"target": 1_i64 << 40})),
+        _ => return None,
+    })
+}
+
+#[tokio::test]
+async fn every_recorded_failure_of_what_is_asked_of_a_vm_is_a_problem_of_its_own() {
+    let mut names: Vec<String> = fs::read_dir(fixture(""))
+        .expect("the recordings")
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+        .filter_map(|name| name.strip_suffix(".resp").map(str::to_owned))
+        // A method that the gateway never sends to such a listener.
+        .filter(|name| !name.ends_with("NO-SESSION"))
+        .collect();
+    names.sort();
+    let (api, legacy) = (Server::xen_api().await, Server::legacy().await);
+    let gates =
+        [gate(&api.url, Kind::Xend, |_| {}).await, gate(&legacy.url, Kind::Legacy, |_| {}).await];
+    let mut tokens = Vec::new();
+    for gate in &gates {
+        tokens.push(gate.login(USER, USERS_PASSWORD).await);
+        gate.get("/vms", &tokens[tokens.len() - 1]).await.ok();
+    }
+    let web01 = "02e009d1-f691-2bde-f9b4-82605834ac6e";
+    legacy.says("xend.domain", recorded("171-leg-domain-name-0"));
+    api.says("VM.get_power_state", success("Halted"));
+    let mut seen = 0;
+    for name in names {
+        let reply = recorded(&name);
+        let text = String::from_utf8_lossy(&reply).into_owned();
+        let failed = text.contains("ErrorDescription") || text.contains("<fault>");
+        let request = fs::read(fixture(&format!("{name}.req"))).unwrap_or_default();
+        let request = String::from_utf8_lossy(&request).into_owned();
+        let method = request.split_once("<methodName>").and_then(|it| it.1.split_once('<'));
+        let Some((method, (action, body))) =
+            method.and_then(|(method, _)| Some((method, action(method)?))).filter(|_| failed)
+        else {
+            continue;
+        };
+        seen += 1;
+        let old = usize::from(method.starts_with("xend."));
+        let server = [&api, &legacy][old];
+        server.says(method, reply);
+        let path = format!("/vms/{web01}/actions/{action}");
+        let asked = gates[old].request(Method::POST, &path).bearer_auth(&tokens[old]);
+        let answer = gates[old].send(asked.header("prefer", "wait=20").json(&body)).await;
+        let problem = answer.json();
+        let (status, code) = (answer.status.as_u16(), problem["code"].as_str().expect("a code"));
+        let wanted = match () {
+            () if text.contains("HANDLE_INVALID") || text.contains("<int>3</int>") => 404,
+            () if ["MISMATCH", "Invalid reason", "less than or"]
+                .iter()
+                .any(|it| text.contains(it)) =>
+            {
+                422
+            }
+            () => 409,
+        };
+        assert_eq!(status, wanted, "{name}: {problem}");
+        assert_eq!(problem["task"]["status"], "failure", "{name}");
+        assert_ne!(code, "INTERNAL_ERROR", "{name}");
+    }
+    assert!(seen >= 16, "{seen} of them");
+    // xend's tasks cannot be cancelled, and are never removed.
+    let its_own = recorded("149-api-task-get_all_records");
+    let its_own = String::from_utf8_lossy(&its_own).into_owned();
+    let listed = gates[0].until("/tasks?limit=100", &tokens[0], |tasks| {
+        tasks.json()["items"].as_array().is_some_and(|all| {
+            all.iter().any(|task| task["uuid"].as_str().is_some_and(|uuid| its_own.contains(uuid)))
+        })
+    });
+    let listed = listed.await.ok();
+    let mut uuids = listed["items"].as_array().into_iter().flatten();
+    let task = uuids.find_map(|task| task["uuid"].as_str().filter(|uuid| its_own.contains(*uuid)));
+    let path = format!("/tasks/{}", task.expect("one of xend's"));
+    api.says("task.cancel", recorded("135-api-task-cancel"));
+    let cancel = format!("{path}/actions/cancel");
+    let cancelled = gates[0].post(&cancel, Some(&tokens[0]), &json!({})).await;
+    cancelled.problem(409, "OPERATION_NOT_ALLOWED");
+    let remove = gates[0].request(Method::DELETE, &path).bearer_auth(&tokens[0]);
+    gates[0].send(remove).await.problem(501, "NOT_SUPPORTED");
+    for gate in gates {
+        gate.end(&[]).await;
+    }
 }
 
 fn uuids_in(name: &str, before: &str) -> BTreeSet<String> {

@@ -269,6 +269,31 @@ async fn tasks_are_the_gateways_own() {
 }
 
 #[tokio::test]
+async fn a_guest_that_began_anew_unnoticed_has_not_shut_down() {
+    for kind in KINDS {
+        let house = House::new(kind, Over::Tcp).await;
+        // The next poll is far away.
+        let all =
+            if kind == Kind::Legacy { "xend.domains_with_state" } else { "VM.get_all_records" };
+        house.xend.set_delay(Some(all), Duration::from_millis(1500));
+        let token = house.gate.login(USER, USERS_PASSWORD).await;
+        house.get("/vms", &token).await;
+        house.xend.set_guest_delay(Duration::from_secs(600));
+        let vm = house.xend.vm_that_is(Power::Running).expect("a VM").uuid;
+        house.xend.set_power(&vm, Power::Halted);
+        house.xend.set_power(&vm, Power::Running);
+        for action in ["clean_shutdown", "clean_reboot"] {
+            let path = format!("/vms/{vm}/actions/{action}");
+            let request = house.gate.request(Method::POST, &path).bearer_auth(&token);
+            let begun = house.gate.send(request.header("prefer", "wait=3").json(&json!({}))).await;
+            assert_eq!(begun.status, StatusCode::ACCEPTED, "{action}: {}", begun.json());
+        }
+        assert_eq!(house.xend.vm(&vm).expect("a VM").power, Power::Running);
+        house.end().await;
+    }
+}
+
+#[tokio::test]
 async fn what_changes_by_itself_is_told_as_it_is_polled() {
     for kind in KINDS {
         let house = House::new(kind, Over::Tcp).await;

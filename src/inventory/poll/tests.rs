@@ -1,0 +1,108 @@
+//! When a backend is polled next, with a clock that the tests hold.
+
+use super::super::feed::Feed;
+use super::super::revision::Revisions;
+use super::*;
+use crate::backend::Backend;
+use crate::config::{BackendConfig, Kind};
+
+/// The poll of a xend that nobody listens for: its replies are the test's.
+fn poll() -> Poll {
+    let mut config = BackendConfig::new(vec!["http://127.0.0.1:9".to_owned()]);
+    config.kind = Kind::Xend;
+    let backend = Backend::new("lab", &config).expect("a backend");
+    let feed = Arc::new(Feed::new(1 << 20));
+    Poll::new(Arc::new(Mirror::new(backend, None, Arc::new(Revisions::default()), feed)))
+}
+
+fn vm(name: &str) -> Found {
+    let uuid = "02e009d1-f691-2bde-f9b4-82605834ac6e";
+    let record = format!(
+        r#"{{"uuid":"{uuid}","name_label":"{name}","power_state":"Running","is_a_template":false}}"#
+    );
+    Found { class: "VM", reference: uuid.to_owned(), record: Some(record), raw: None }
+}
+
+fn brought(found: Vec<Found>) -> Polled {
+    Ok(Records { found, classes: vec!["VM"] })
+}
+
+/// A poll that takes so long and finds this; how long the backend is left alone then.
+async fn after(poll: &mut Poll, took: Duration, polled: Polled) -> Duration {
+    poll.began = Instant::now();
+    // What hardly ever changes is not due.
+    poll.slow_due = Instant::now() + Duration::from_secs(100_000);
+    tokio::time::advance(took).await;
+    assert!(poll.after(Pace::Quick, polled).await.is_none());
+    poll.due.duration_since(Instant::now())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tenth_of_the_time_is_spent_on_polls_at_most() {
+    let mut poll = poll();
+    // A first one finds new devices, so it is followed by another: let the VM be known.
+    let found = || brought(vec![vm("web01")]);
+    poll.apply(vec![vm("web01")], vec!["VM"], Instant::now()).await;
+    for (took, pause) in [
+        (Duration::from_millis(1), LEAST_PAUSE),
+        (Duration::from_millis(222), LEAST_PAUSE),
+        (Duration::from_millis(300), Duration::from_millis(2700)),
+        (Duration::from_secs(2), Duration::from_secs(18)),
+        (Duration::from_secs(60), Duration::from_secs(540)),
+        (Duration::from_millis(50), LEAST_PAUSE),
+    ] {
+        assert_eq!(after(&mut poll, took, found()).await, pause, "{took:?}");
+        assert!(took * 9 <= pause, "{took:?}");
+    }
+    let refused = || Err(CallError::Timeout(crate::backend::Phase::Reply));
+    for (took, pause) in
+        [(0, PAUSE), (5, Duration::from_secs(45)), (300, Duration::from_secs(2700))]
+    {
+        assert_eq!(after(&mut poll, Duration::from_secs(took), refused()).await, pause, "{took}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_again_meanwhile_is_newer_than_the_poll() {
+    let mut poll = poll();
+    poll.apply(vec![vm("before")], vec!["VM"], Instant::now()).await;
+    let (done, seen) = tokio::sync::oneshot::channel();
+    poll.began = Instant::now();
+    let reread = Reread { class: "VM", reference: vm("").reference, done };
+    poll.after_reread(reread, Ok(vec![vm("renamed")])).await;
+    seen.await.expect("readers can see it");
+    let name = |poll: &Poll| {
+        let reading = poll.mirror.reading().expect("a reading");
+        let class = datamodel().class("VM").expect("a class");
+        let vm = reading.snapshot.class(class.id).iter().next().expect("a VM").clone();
+        vm.record().text(class, "name_label").expect("a name").to_owned()
+    };
+    assert_eq!(name(&poll), "renamed");
+    // The poll that began before brings what was then.
+    after(&mut poll, Duration::from_millis(10), brought(vec![vm("before")])).await;
+    assert_eq!(name(&poll), "renamed");
+    // It may even have missed the VM.
+    after(&mut poll, Duration::from_millis(10), brought(Vec::new())).await;
+    assert_eq!(name(&poll), "renamed");
+    // The next one knows better.
+    poll.reread.clear();
+    after(&mut poll, Duration::from_millis(10), brought(vec![vm("again")])).await;
+    assert_eq!(name(&poll), "again");
+    // A class that could not be read is as it was.
+    poll.apply(Vec::new(), Vec::new(), Instant::now()).await;
+    assert_eq!(name(&poll), "again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_asked_while_nobody_reads() {
+    let mirror = poll().mirror;
+    assert!(!mirror.is_wanted());
+    mirror.demand.note();
+    assert!(mirror.is_wanted());
+    tokio::time::advance(Duration::from_secs(61)).await;
+    assert!(!mirror.is_wanted(), "a minute after the last reader");
+    let watched = mirror.changes();
+    assert!(mirror.is_wanted(), "whoever waits for changes reads, too");
+    drop(watched);
+    assert!(!mirror.is_wanted());
+}
