@@ -20,7 +20,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, Method, Request, Version, header};
+use http::{HeaderValue, Method, Request, Uri, Version, header};
 use http_body_util::Limited;
 use ipnet::IpNet;
 use tokio::sync::Semaphore;
@@ -253,9 +253,10 @@ impl Shared {
         let mut routes = self.routes.clone();
         let answer = async {
             if takes_no_body(request.method()) && !request.body().is_end_stream() {
+                let (method, uri) = (request.method().clone(), request.uri().clone());
                 request = match without_body(request).await {
                     Ok(request) => request,
-                    Err(problem) => return Ok(problem.into_response()),
+                    Err(problem) => return refused(&mut routes, method, uri, problem).await,
                 };
             }
             let response = Service::call(&mut routes, request).await?;
@@ -292,6 +293,28 @@ impl Shared {
         let detail = format!("the body is over {} bytes", self.max_body);
         Problem::new(Code::BodyTooLarge, detail)
     }
+}
+
+/// What refuses a request for its body: that there is no such path, or that it does not have the
+/// method, comes first.
+async fn refused(
+    routes: &mut Router,
+    method: Method,
+    uri: Uri,
+    problem: Problem,
+) -> Result<Response, Infallible> {
+    let ask = |method| {
+        let mut request = Request::new(Body::empty());
+        (*request.method_mut(), *request.uri_mut()) = (method, uri.clone());
+        request
+    };
+    // No path has this method, so all that it does is to say what there is.
+    let there = Service::call(routes, ask(Method::OPTIONS)).await?;
+    let has = there.headers().get_all(header::ALLOW).iter().any(|allowed| {
+        let allowed = allowed.to_str().unwrap_or_default();
+        allowed.split(',').any(|allowed| allowed.trim() == method.as_str())
+    });
+    if has { Ok(problem.into_response()) } else { Service::call(routes, ask(method)).await }
 }
 
 /// Whether no path takes a body with this method; those that take none with another say so

@@ -184,6 +184,15 @@ async fn a_body_where_none_is_taken_is_refused_before_anything_is_done() {
         }
     }
     assert!(refused > 1000, "only {refused} requests were refused");
+    // That there is no such thing comes first.
+    for (method, path, status, code) in [
+        (Method::DELETE, "/vms", 405, "METHOD_NOT_ALLOWED"),
+        (Method::GET, "/vms/actions/create", 405, "METHOD_NOT_ALLOWED"),
+        (Method::GET, "/nowhere", 404, "NOT_FOUND"),
+    ] {
+        let request = lab.gate.request(method, path).bearer_auth(&token);
+        lab.gate.send(request.json(&json!({"force": true}))).await.problem(status, code);
+    }
     lab.get("/sessions/current", &token).await.ok();
     // Some clients send an empty object, or say that they send nothing.
     let tickets = || lab.gate.request(Method::POST, "/events/tickets").bearer_auth(&token);

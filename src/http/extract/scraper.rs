@@ -62,6 +62,11 @@ impl FromRequestParts<Arc<Gateway>> for FleetScraper {
         parts: &mut Parts,
         gateway: &Arc<Gateway>,
     ) -> Result<Self, Problem> {
+        // Strangers are not told how the gateway is set up.
+        bearer_or(
+            &parts.headers,
+            "send the token of metrics.xen_token_file as Authorization: Bearer",
+        )?;
         let Some(file) = &gateway.config.metrics.xen_token_file else {
             let detail = "the pools' metrics need a token of their own: set metrics.xen_token_file";
             return Err(Problem::new(Code::NotConfigured, detail));
