@@ -61,7 +61,11 @@ pub struct CallCounts {
 impl Tally {
     /// Begins to count a call. One that is dropped without an end counts as abandoned.
     pub(super) fn begin(&self, call: &str) -> Calling {
-        let known = self.0.read().get(call).cloned();
+        let known = {
+            let all = self.0.read();
+            let other = || all.get(OTHER).filter(|_| all.len() > MOST);
+            all.get(call).or_else(other).cloned()
+        };
         let counts = known.unwrap_or_else(|| {
             let mut all = self.0.write();
             let call = if all.len() < MOST { call } else { OTHER };

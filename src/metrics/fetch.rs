@@ -54,7 +54,7 @@ pub(super) async fn fetch(
         within: ANSWER_WITHIN,
     };
     mirror.backend().rrd(session, &request).await.map_err(|error| match error {
-        CallError::Failure(_) => Fetch::Refused,
+        CallError::Failure(failure) if failure.code != "MESSAGE_METHOD_UNKNOWN" => Fetch::Refused,
         error => Fetch::Failed(Trouble::from(&error)),
     })
 }

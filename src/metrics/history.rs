@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::HashMap;
+use futures_util::future::join_all;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use tokio::time::Instant;
@@ -72,6 +74,8 @@ struct Which {
 enum Fetched {
     Table(Arc<Table>),
     Whole(Arc<Archive>),
+    /// Nothing, which is for those who were waiting.
+    Failed(Trouble),
 }
 
 #[derive(Debug, Clone)]
@@ -82,6 +86,7 @@ impl Weighter<Which, Fetched> for Bytes {
         let size = match fetched {
             Fetched::Table(table) => table.size(),
             Fetched::Whole(archive) => archive.size(),
+            Fetched::Failed(..) => size_of::<Trouble>(),
         };
         (size + size_of::<Which>()) as u64
     }
@@ -200,16 +205,51 @@ impl Histories {
         step: i64,
     ) -> Result<Arc<Table>, Trouble> {
         let home = subject.home.ok_or(Trouble::NoHost)?;
-        let own = self.live(by, subject.key, home, cf, step).await;
-        let mut tables = Vec::new();
-        for host in &subject.hosts {
-            let key = Key { owner: Owner::Host, uuid: *host };
-            tables.push(self.live(by, key, *host, cf, step).await?);
+        let which = self.which(by, subject.key, None, Some((cf, step)));
+        if let Some(Fetched::Table(table)) = self.kept.get(&which) {
+            return Ok(table);
         }
-        let joined = join(subject.key.uuid, own.as_deref().ok(), &tables);
-        match (joined, own) {
-            (Some(table), _) => Ok(Arc::new(table)),
-            (None, own) => own,
+        let hosts = subject.hosts.iter().map(|host| {
+            let key = Key { owner: Owner::Host, uuid: *host };
+            self.live(by, key, *host, cf, step)
+        });
+        let own = self.live(by, subject.key, home, cf, step);
+        let (own, hosts) = tokio::join!(own, join_all(hosts));
+        let lost = hosts.iter().find_map(|table| table.as_ref().err().cloned());
+        let tables: Vec<Arc<Table>> = hosts.into_iter().flatten().collect();
+        let joined = join(subject.key.uuid, own.as_deref().ok(), &tables, lost.is_none());
+        match (joined.map(Arc::new), own, lost) {
+            (Some(table), _, None) => {
+                self.kept.insert(which, Fetched::Table(table.clone()));
+                Ok(table)
+            }
+            (Some(table), _, Some(_)) => Ok(table),
+            (None, Err(trouble), None) | (None, _, Some(trouble)) => Err(trouble),
+            (None, Ok(own), None) => Ok(own),
+        }
+    }
+
+    /// What `fetched` brings, once for all who want the same; a failure is for those who wait for it.
+    async fn shared(
+        &self,
+        which: &Which,
+        fetched: impl Future<Output = Result<Fetched, Trouble>>,
+    ) -> Result<Fetched, Trouble> {
+        // One of before: nobody who asks now has seen it.
+        if let Some(Fetched::Failed(..)) = self.kept.get(which) {
+            self.kept.remove(which);
+        }
+        let kept = self.kept.get_or_insert_async(which, async {
+            match fetched.await {
+                // Another caller's session may do.
+                Err(Trouble::NoSession) => Err(Trouble::NoSession),
+                Err(trouble) => Ok(Fetched::Failed(trouble)),
+                fetched => fetched,
+            }
+        });
+        match kept.await? {
+            Fetched::Failed(trouble) => Err(trouble),
+            fetched => Ok(fetched),
         }
     }
 
@@ -223,38 +263,41 @@ impl Histories {
         step: i64,
     ) -> Result<Arc<Table>, Trouble> {
         let which = self.which(by, key, Some(host), Some((cf, step)));
-        let fetched = self.kept.get_or_insert_async(&which, async {
-            let rows =
-                STEPS.iter().find(|(known, _)| *known == step).map_or(120, |(_, rows)| *rows);
-            // One row less than there are: the archive has to reach back beyond the start.
-            let start = (-(rows - 1) * step).to_string();
-            let (interval, uuid) = (step.to_string(), key.uuid.to_string());
-            let (host_too, vm, sr) = match key.owner {
-                Owner::Host => ("true", "none", "none"),
-                Owner::Vm => ("false", uuid.as_str(), "none"),
-                Owner::Sr => ("false", "none", uuid.as_str()),
-            };
-            let query = [
-                ("start", start.as_str()),
-                ("interval", interval.as_str()),
-                ("cf", cf.name()),
-                ("host", host_too),
-                ("vm_uuid", vm),
-                ("sr_uuid", sr),
-                ("json", "true"),
-            ];
-            let body = ask(by, Some(host), Handler::RrdUpdates, &query).await?;
-            let updates = match Updates::read(&body) {
-                // XAPI makes no document of nothing.
-                Err(Unreadable::Empty) => return Err(Trouble::NotMeasured),
-                read => read?,
-            };
-            let table = Table::of_updates(&updates, key, cf).ok_or(Trouble::NotMeasured)?;
-            Ok(Fetched::Table(Arc::new(table)))
-        });
+        let fetched = self.shared(
+            &which,
+            Box::pin(async {
+                let rows =
+                    STEPS.iter().find(|(known, _)| *known == step).map_or(120, |(_, rows)| *rows);
+                // One row less than there are: the archive has to reach back beyond the start.
+                let start = (-(rows - 1) * step).to_string();
+                let (interval, uuid) = (step.to_string(), key.uuid.to_string());
+                let (host_too, vm, sr) = match key.owner {
+                    Owner::Host => ("true", "none", "none"),
+                    Owner::Vm => ("false", uuid.as_str(), "none"),
+                    Owner::Sr => ("false", "none", uuid.as_str()),
+                };
+                let query = [
+                    ("start", start.as_str()),
+                    ("interval", interval.as_str()),
+                    ("cf", cf.name()),
+                    ("host", host_too),
+                    ("vm_uuid", vm),
+                    ("sr_uuid", sr),
+                    ("json", "true"),
+                ];
+                let body = ask(by, Some(host), Handler::RrdUpdates, &query).await?;
+                let updates = match Updates::read(&body) {
+                    // XAPI makes no document of nothing.
+                    Err(Unreadable::Empty) => return Err(Trouble::NotMeasured),
+                    read => read?,
+                };
+                let table = Table::of_updates(&updates, key, cf).ok_or(Trouble::NotMeasured)?;
+                Ok(Fetched::Table(Arc::new(table)))
+            }),
+        );
         match fetched.await? {
             Fetched::Table(table) => Ok(table),
-            Fetched::Whole(_) => Err(Trouble::NotMeasured),
+            Fetched::Whole(_) | Fetched::Failed(..) => Err(Trouble::NotMeasured),
         }
     }
 
@@ -264,20 +307,23 @@ impl Histories {
             return Err(Trouble::NotMeasured);
         }
         let which = self.which(by, subject.key, None, None);
-        let fetched = self.kept.get_or_insert_async(&which, async {
-            let uuid = subject.key.uuid.to_string();
-            let query = [("uuid", uuid.as_str()), ("json", "true")];
-            let body = ask(by, subject.home, Handler::VmRrd, &query).await;
-            let body = body.map_err(|trouble| match trouble {
-                // Of a VM that has never run there is no RRD.
-                Trouble::NotSupported if subject.home.is_none() => Trouble::NotMeasured,
-                trouble => trouble,
-            })?;
-            Ok::<_, Trouble>(Fetched::Whole(Arc::new(Archive::read(&body)?)))
-        });
+        let fetched = self.shared(
+            &which,
+            Box::pin(async {
+                let uuid = subject.key.uuid.to_string();
+                let query = [("uuid", uuid.as_str()), ("json", "true")];
+                let body = ask(by, subject.home, Handler::VmRrd, &query).await;
+                let body = body.map_err(|trouble| match trouble {
+                    // Of a VM that has never run there is no RRD.
+                    Trouble::NotSupported if subject.home.is_none() => Trouble::NotMeasured,
+                    trouble => trouble,
+                })?;
+                Ok(Fetched::Whole(Arc::new(Archive::read(&body)?)))
+            }),
+        );
         match fetched.await? {
             Fetched::Whole(archive) => Ok(archive),
-            Fetched::Table(_) => Err(Trouble::NotMeasured),
+            Fetched::Table(_) | Fetched::Failed(..) => Err(Trouble::NotMeasured),
         }
     }
 
@@ -311,19 +357,30 @@ async fn ask(
     })
 }
 
-/// One table of an SR's own columns and those its hosts have for it. A time that one of the hosts
-/// does not have is left out of the sums.
-fn join(sr: Uuid, own: Option<&Table>, hosts: &[Arc<Table>]) -> Option<Table> {
+/// One table of an SR's own columns and those its hosts have for it. The sums are known only where
+/// all hosts know, and these have to be `all` of them.
+fn join(sr: Uuid, own: Option<&Table>, hosts: &[Arc<Table>], all: bool) -> Option<Table> {
     let mut names: Vec<Arc<str>> = own.map(|own| own.columns.clone()).unwrap_or_default();
     let of_own = names.len();
-    for column in hosts.iter().flat_map(|table| &table.columns) {
-        if let Some(key) = of_sr(column, sr)
-            && !names.iter().any(|name| **name == *key)
-        {
-            names.push(key.into());
+    let mut places: HashMap<Arc<str>, usize> =
+        names.iter().enumerate().map(|(place, name)| (name.clone(), place)).collect();
+    // For each sum, the hosts that count and in which of their columns.
+    let mut sums: Vec<Vec<(usize, usize)>> = Vec::new();
+    for (host, table) in hosts.iter().enumerate() {
+        for (column, source) in table.columns.iter().enumerate() {
+            let Some(key) = of_sr(source, sr) else { continue };
+            let place = *places.entry(key.into()).or_insert_with_key(|key| {
+                names.push(key.clone());
+                sums.push(Vec::new());
+                names.len() - 1
+            });
+            let sum = place.checked_sub(of_own).and_then(|place| sums.get_mut(place));
+            if let Some(sum) = sum.filter(|sum| sum.last().is_none_or(|last| last.0 != host)) {
+                sum.push((host, column));
+            }
         }
     }
-    if names.is_empty() {
+    if names.is_empty() || (own.is_none() && !all) {
         return None;
     }
     let frame = own.or(hosts.first().map(|table| &**table))?;
@@ -332,22 +389,19 @@ fn join(sr: Uuid, own: Option<&Table>, hosts: &[Arc<Table>]) -> Option<Table> {
         if let Some(own) = own.and_then(|own| row_at(own, *time)) {
             row[..of_own].copy_from_slice(own);
         }
-        for (name, cell) in names.iter().zip(&mut row).skip(of_own) {
-            *cell = sum_at(hosts, sr, name, *time);
+        if all {
+            let at: Vec<Option<&[f64]>> = hosts.iter().map(|table| row_at(table, *time)).collect();
+            for ((name, cell), sum) in names.iter().zip(&mut row).skip(of_own).zip(&sums) {
+                let counts = sum.iter();
+                let counts =
+                    counts.map(|(host, place)| at[*host].map_or(f64::NAN, |row| row[*place]));
+                *cell = counts.reduce(|one, other| combined(name, one, other)).unwrap_or(f64::NAN);
+            }
         }
         (*time, row.into_boxed_slice())
     });
     let rows = rows.collect();
     Some(Table { step: frame.step, newest: frame.newest, columns: names, rows })
-}
-
-/// What the hosts count together at a time; unknown if one that counts at all does not know.
-fn sum_at(hosts: &[Arc<Table>], sr: Uuid, name: &str, time: i64) -> f64 {
-    let counts = hosts.iter().filter_map(|table| {
-        let place = table.columns.iter().position(|column| of_sr(column, sr) == Some(name))?;
-        Some(row_at(table, time).map_or(f64::NAN, |row| row[place]))
-    });
-    counts.reduce(|one, other| combined(name, one, other)).unwrap_or(f64::NAN)
 }
 
 fn row_at(table: &Table, time: i64) -> Option<&[f64]> {

@@ -181,15 +181,14 @@ impl Metrics {
         }
         let home = subject.home.ok_or_else(|| subject.absence.clone())?;
         if subject.key.owner != Owner::Sr {
-            let host = self.feed(mirror, home).samples(session, &self.tasks, &self.stop).await?;
+            let host = self.feed(mirror, home).samples(session, &self.tasks, &self.stop).await;
             return Samples::of(subject, home, &[host]);
         }
         let hosts = subject.hosts.iter().map(|host| {
             let feed = self.feed(mirror, *host);
             async move { feed.samples(session, &self.tasks, &self.stop).await }
         });
-        let hosts = join_all(hosts).await.into_iter().collect::<Result<Vec<_>, _>>()?;
-        Samples::of(subject, home, &hosts)
+        Samples::of(subject, home, &join_all(hosts).await)
     }
 
     /// The same as far as it is at hand, for who follows what measures it; nothing while that is
@@ -205,10 +204,7 @@ impl Metrics {
         let Some(home) = subject.home else { return Some(Err(subject.absence.clone())) };
         let mut hosts = Vec::new();
         for host in &subject.hosts {
-            match self.feed(mirror, *host).known()? {
-                Ok(host) => hosts.push(host),
-                Err(trouble) => return Some(Err(trouble)),
-            }
+            hosts.push(self.feed(mirror, *host).known()?);
         }
         Some(Samples::of(subject, home, &hosts))
     }
@@ -302,24 +298,35 @@ impl Metrics {
 }
 
 impl Samples {
-    /// What is measured of a subject, by its hosts in their order.
-    fn of(subject: &Subject, home: Uuid, hosts: &[Arc<HostSamples>]) -> Result<Self, Trouble> {
+    /// What is measured of a subject, by what its hosts have to say, in their order.
+    fn of(
+        subject: &Subject,
+        home: Uuid,
+        hosts: &[Result<Arc<HostSamples>, Trouble>],
+    ) -> Result<Self, Trouble> {
         let place = subject.hosts.iter().position(|host| *host == home).unwrap_or_default();
         let at_home = hosts.get(place).ok_or(Trouble::NotMeasured)?;
-        let own = at_home.objects.get(&subject.key);
-        let samples: Arc<[Sample]> = match subject.key.owner {
-            Owner::Vm | Owner::Host => own.ok_or(Trouble::NotMeasured)?.clone(),
-            // A host counts what it does with an SR as its own; all hosts together are the SR's.
-            Owner::Sr => {
-                let own = own.map(|own| own.to_vec()).unwrap_or_default();
-                subject::together(subject.key.uuid, own, hosts).into()
-            }
-        };
-        if samples.is_empty() {
-            return Err(Trouble::NotMeasured);
+        let own = |host: &Arc<HostSamples>| host.objects.get(&subject.key).cloned();
+        if subject.key.owner != Owner::Sr {
+            let host = at_home.as_ref().map_err(Clone::clone)?;
+            return Ok(Self::by(host, own(host).ok_or(Trouble::NotMeasured)?));
         }
-        let (newest, step) = (at_home.newest, Some(at_home.step));
-        let clock_offset = Some(at_home.clock_offset);
-        Ok(Self { samples, newest, step, clock_offset, gap: None })
+        // A host counts what it does with an SR as its own; all hosts together are the SR's. Where
+        // one is silent, nobody knows what that is, and the SR's size is known all the same.
+        let gap = hosts.iter().find_map(|host| host.as_ref().err().cloned());
+        let known: Vec<&Arc<HostSamples>> = hosts.iter().flatten().collect();
+        let nothing = || gap.clone().unwrap_or(Trouble::NotMeasured);
+        let frame = at_home.as_ref().ok().or(known.first().copied()).ok_or_else(nothing)?;
+        let own = at_home.as_ref().ok().and_then(own).map(|own| own.to_vec()).unwrap_or_default();
+        let samples = subject::together(subject.key.uuid, own, &known, gap.is_none());
+        if samples.is_empty() {
+            return Err(nothing());
+        }
+        Ok(Self { gap, ..Self::by(frame, samples.into()) })
+    }
+
+    fn by(host: &HostSamples, samples: Arc<[Sample]>) -> Self {
+        let (newest, step) = (host.newest, Some(host.step));
+        Self { samples, newest, step, clock_offset: Some(host.clock_offset), gap: None }
     }
 }

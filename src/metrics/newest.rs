@@ -55,6 +55,8 @@ impl HostSamples {
         let oldest = newest - LOOK_BACK * updates.step;
         let recent = rows.iter().take_while(|(time, _)| *time > oldest);
         let recent: Vec<_> = recent.copied().collect();
+        // Of objects that something is not known of, what was known before.
+        let mut known_before: HashMap<Key, HashMap<&str, (f64, i64)>> = HashMap::new();
         let mut objects: HashMap<Key, Vec<Sample>> = HashMap::new();
         for (place, column) in updates.columns.iter().enumerate() {
             let Some(column) = column.as_ref().filter(|column| column.cf == Cf::Average) else {
@@ -63,9 +65,12 @@ impl HostSamples {
             let known = recent.iter().find(|(_, values)| !values[place].is_nan());
             let (value, time) = match known {
                 Some((time, values)) => (values[place], *time),
-                None => before
-                    .and_then(|before| before.known(column.key, &column.source, oldest))
-                    .unwrap_or((f64::NAN, newest)),
+                None => {
+                    let known = known_before.entry(column.key).or_insert_with(|| {
+                        before.map_or_else(HashMap::new, |one| one.known(column.key, oldest))
+                    });
+                    known.get(&*column.source).copied().unwrap_or((f64::NAN, newest))
+                }
             };
             let sample = Sample { source: column.source.clone(), value, time };
             objects.entry(column.key).or_default().push(sample);
@@ -75,9 +80,11 @@ impl HostSamples {
         Some(Self { newest, step: updates.step, clock_offset, objects, received: now })
     }
 
-    fn known(&self, key: Key, source: &str, since: i64) -> Option<(f64, i64)> {
-        let sample = self.objects.get(&key)?.iter().find(|sample| *sample.source == *source)?;
-        (!sample.value.is_nan() && sample.time > since).then_some((sample.value, sample.time))
+    /// What is known of an object since then, by source.
+    fn known(&self, key: Key, since: i64) -> HashMap<&str, (f64, i64)> {
+        let samples = self.objects.get(&key).into_iter().flat_map(|samples| samples.iter());
+        let known = samples.filter(|sample| !sample.value.is_nan() && sample.time > since);
+        known.map(|sample| (&*sample.source, (sample.value, sample.time))).collect()
     }
 }
 

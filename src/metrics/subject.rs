@@ -80,8 +80,13 @@ fn plugged_into(snapshot: &Snapshot, sr: &Object) -> Vec<Uuid> {
 }
 
 /// An SR's own samples, and those that its hosts count for it: sums where sums make sense, else the
-/// largest.
-pub(super) fn together(sr: Uuid, own: Vec<Sample>, hosts: &[Arc<HostSamples>]) -> Vec<Sample> {
+/// largest; not known unless these are all of its hosts.
+pub(super) fn together(
+    sr: Uuid,
+    own: Vec<Sample>,
+    hosts: &[&Arc<HostSamples>],
+    are_all: bool,
+) -> Vec<Sample> {
     let mut all: BTreeMap<Arc<str>, Sample> =
         own.into_iter().map(|sample| (sample.source.clone(), sample)).collect();
     let of_hosts = hosts.iter().flat_map(|host| {
@@ -101,7 +106,10 @@ pub(super) fn together(sr: Uuid, own: Vec<Sample>, hosts: &[Arc<HostSamples>]) -
             }
         }
     }
-    for (source, sample) in counted {
+    for (source, mut sample) in counted {
+        if !are_all {
+            sample.value = f64::NAN;
+        }
         all.entry(source).or_insert(sample);
     }
     all.into_values().collect()

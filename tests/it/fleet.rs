@@ -204,6 +204,8 @@ async fn it_needs_a_token_of_its_own_and_a_service_account() {
     assert_eq!(found.value("xen_backend_up", &[("backend", BACKEND)]), 1.0);
     assert!(found.all("xen_vm_up", &[("backend", "other")]).is_empty());
     assert_eq!(around(&logged(), TOKEN), None, "a token was logged");
+    let state = |state| found.value("xen_backend_state", &[("backend", BACKEND), ("state", state)]);
+    assert_eq!((state("live"), state("stale")), (1.0, 0.0));
     let told = [("backend", "other"), ("service_account", "false")];
     assert_eq!(found.all("xen_backend_info", &told).len(), 1);
     lab.end().await;

@@ -160,6 +160,9 @@ async fn others_need_the_token() {
     let lab = Lab::with(|_| {}, |config, _| set(config)).await;
     let session = lab.login().await;
     from_elsewhere(&lab, None).await.problem(401, "TOKEN_REQUIRED");
+    // From this machine too: it may be a proxy that does not say so.
+    let own = lab.gate.send(lab.gate.request(Method::GET, "/metrics")).await;
+    own.problem(401, "TOKEN_REQUIRED");
     for wrong in [&session, "wrong", &TOKEN[1..], &format!("{TOKEN}x")] {
         from_elsewhere(&lab, Some(wrong)).await.problem(401, "INVALID_TOKEN");
     }

@@ -17,8 +17,8 @@ use crate::http::Gateway;
 use crate::http::problem::{Code, Problem};
 use crate::http::shell::Arrival;
 
-/// Who may read the gateway's own metrics: a request of this machine's own, or one with the token
-/// of `metrics.scrape_token_file`.
+/// Who may read the gateway's own metrics: whoever has the token of `metrics.scrape_token_file` or,
+/// where none is set, a request of this machine's own.
 #[derive(Debug, Clone, Copy)]
 pub struct Scraper;
 
@@ -41,16 +41,17 @@ impl FromRequestParts<Arc<Gateway>> for Scraper {
         parts: &mut Parts,
         gateway: &Arc<Gateway>,
     ) -> Result<Self, Problem> {
+        // A proxy on this machine need not say that it is one: who has set a token wants it seen.
+        if let Some(file) = &gateway.config.metrics.scrape_token_file {
+            return check(&parts.headers, file, "metrics.scrape_token_file").map(|()| Self);
+        }
         let peer = parts.extensions.get::<Arrival>().map(|arrival| arrival.peer.ip());
         if peer.is_some_and(|peer| is_own(peer, &parts.headers)) {
             return Ok(Self);
         }
-        let Some(file) = &gateway.config.metrics.scrape_token_file else {
-            let detail = "this is answered to the gateway's own machine; others need the token of \
-                          metrics.scrape_token_file, which is not set";
-            return Err(Problem::new(Code::Forbidden, detail));
-        };
-        check(&parts.headers, file, "metrics.scrape_token_file").map(|()| Self)
+        let detail = "this is answered to the gateway's own machine; others need the token of \
+                      metrics.scrape_token_file, which is not set";
+        Err(Problem::new(Code::Forbidden, detail))
     }
 }
 

@@ -138,9 +138,17 @@ impl Collector for Fleet {
                 series.info(&[
                     ("backend", one.name.as_str()),
                     ("kind", one.kind),
-                    ("state", one.state.name()),
                     ("service_account", if one.has_account { "true" } else { "false" }),
                 ])
+            })
+        })?;
+        let help = "How a backend's mirror stands: 1 for the state it is in.";
+        families.gauges("xen_backend_state", help, |series| {
+            self.backends.iter().try_for_each(|one| {
+                MirrorState::ALL.iter().try_for_each(|state| {
+                    let labels = [("backend", one.name.as_str()), ("state", state.name())];
+                    series.gauge(&labels, u64::from(*state == one.state))
+                })
             })
         })?;
         let help = "Whether a backend's metrics are here and up to date.";

@@ -9,7 +9,7 @@ mod selection;
 mod tables;
 
 pub use media::Media;
-pub use plot::plot;
+pub use plot::{PlotError, plot};
 pub use range::{Instants, bound};
 pub use samples::{Sampling, samples_json};
 pub use selection::{Pick, Selection};

@@ -19,6 +19,10 @@ const LEFT: i32 = 92;
 const MOST_PANELS: usize = 6;
 const MOST_LINES: usize = 24;
 
+/// Nothing that is measured is larger, nor, unless it is nothing, smaller: beyond that an axis has
+/// no marks, and the search for them would not end.
+const SANE: std::ops::RangeInclusive<f64> = 1e-100..=1e100;
+
 const PAPER: RGBColor = RGBColor(0xff, 0xff, 0xfe);
 const INK: RGBColor = RGBColor(0x24, 0x29, 0x2f);
 const FAINT: RGBColor = RGBColor(0x6e, 0x77, 0x81);
@@ -94,7 +98,8 @@ fn panels<'a>(history: &'a History<'a>) -> Vec<(Unit, Vec<Line<'a>>)> {
         let mut runs: Vec<Vec<(i64, f64)>> = Vec::new();
         let mut last = None;
         for (time, row) in history.rows() {
-            let Some(value) = history.values(row).nth(place).filter(|value| value.is_finite())
+            let value = history.values(row).nth(place);
+            let Some(value) = value.filter(|value| *value == 0.0 || SANE.contains(&value.abs()))
             else {
                 last = None;
                 continue;
@@ -222,5 +227,57 @@ fn step(seconds: i64) -> String {
         3600 => "1 hour".to_owned(),
         86_400 => "1 day".to_owned(),
         other => format!("{other} seconds"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::measured::{Instants, Selection};
+    use crate::metrics::{Cf, Owner, Table};
+
+    #[test]
+    fn no_number_keeps_a_plot_from_ending() {
+        let numbers = [
+            f64::MAX,
+            f64::MIN,
+            1.72e308,
+            1e300,
+            1e100,
+            -1e100,
+            1e99,
+            5e-324,
+            f64::MIN_POSITIVE,
+            1e-100,
+            f64::NAN,
+            f64::INFINITY,
+            0.0,
+            1.0,
+        ];
+        for source in ["cpu0", "memory", "x", "vbd_a_read_latency"] {
+            for (place, number) in numbers.iter().enumerate() {
+                let row = |time, value: f64| (time, vec![value].into_boxed_slice());
+                let other = numbers[(place + 1) % numbers.len()];
+                let table = Table {
+                    step: 5,
+                    newest: 15,
+                    columns: vec![source.into()],
+                    rows: vec![row(5, *number), row(10, other), row(15, -number)],
+                };
+                let picks = Selection::default().pick(Owner::Vm, &table.columns);
+                let history = History {
+                    uuid: uuid::Uuid::nil(),
+                    backend: "lab",
+                    class: "VM",
+                    cf: Cf::Average,
+                    table: &table,
+                    picks: &picks.expect("all of them"),
+                    range: (0, 20),
+                    instants: Instants::Unix,
+                };
+                let svg = plot(&history, "a VM").expect("a plot");
+                assert!(!svg.contains("inf") && !svg.contains("NaN"), "{number} {other}: {svg}");
+            }
+        }
     }
 }

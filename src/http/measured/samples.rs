@@ -1,5 +1,6 @@
 //! The newest samples of an object.
 
+use foldhash::HashSet;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
@@ -101,9 +102,10 @@ pub fn samples_json(
 
 fn named(owner: Owner, samples: Option<&Samples>) -> Vec<(String, Shown)> {
     let mut all: Vec<(String, Shown)> = Vec::new();
+    let mut known: HashSet<String> = HashSet::default();
     for sample in samples.iter().flat_map(|samples| samples.samples.iter()) {
         let meaning = meaning(owner, &sample.source);
-        if all.iter().any(|(name, _)| *name == meaning.name) {
+        if !known.insert(meaning.name.clone()) {
             continue;
         }
         let value = Number(sample.value * meaning.factor);
@@ -111,7 +113,7 @@ fn named(owner: Owner, samples: Option<&Samples>) -> Vec<(String, Shown)> {
         all.push((meaning.name, Shown { value, unit: meaning.unit.name(), time }));
     }
     for (place, (name, unit)) in basic(owner).iter().enumerate() {
-        if all.iter().any(|(known, _)| known == name) {
+        if known.contains(*name) {
             continue;
         }
         let unknown = || Shown { value: Number(f64::NAN), unit: unit.name(), time: None };

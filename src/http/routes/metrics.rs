@@ -15,14 +15,19 @@ use crate::auth::Caller;
 use crate::http::Gateway;
 use crate::http::collections::Collection;
 use crate::http::extract::{AcceptsJson, ObjectUuid, Query};
-use crate::http::measured::{History, Instants, Media, Selection, bound, plot, samples_json};
+use crate::http::measured::{
+    History, Instants, Media, PlotError, Selection, bound, plot, samples_json,
+};
 use crate::http::problem::{Code, Problem};
 use crate::http::representation::{json, with_member};
 use crate::http::revision::{Revision, reached};
 use crate::http::scope::Scope;
 use crate::http::validators::{Stamp, Validators};
 use crate::inventory::{Object, Reading};
-use crate::metrics::{Asked, Bound, Cf, Owner, Samples, Subject, Trouble, meaning};
+use crate::metrics::{Asked, Bound, Cf, Owner, STEPS, Samples, Subject, Trouble, meaning};
+
+/// More cells than this are written where it is in nobody's way.
+const MUCH: usize = 20_000;
 
 /// How far back a history goes unless told.
 const DEFAULT_FROM: Bound = Bound::Ago(3600);
@@ -93,8 +98,9 @@ impl HistoryQuery {
             return Err(wrong("to", "the range ends before it begins"));
         }
         let step = self.step.as_deref().map(|step| {
-            let seconds = step.parse::<i64>().ok().filter(|step| (1..=366 * 86_400).contains(step));
-            seconds.ok_or_else(|| wrong("step", "seconds between rows: 5, 60, 3600 or 86400"))
+            let seconds = step.parse::<i64>().ok();
+            let kept = seconds.filter(|step| STEPS.iter().any(|(known, _)| known == step));
+            kept.ok_or_else(|| wrong("step", "seconds between rows: 5, 60, 3600 or 86400"))
         });
         let cf = self.cf.as_deref().map(|cf| {
             Cf::named(cf).ok_or_else(|| wrong("cf", "one of AVERAGE, MIN, MAX and LAST"))
@@ -253,30 +259,35 @@ pub async fn history(
         }
         None => Selection::default().pick(owner, &table.columns)?,
     };
-    let history = History {
-        uuid,
-        backend: object.backend(),
-        class: &class.name,
-        cf: wanted.asked.cf,
-        table: &table,
-        picks: &picks,
-        range: (wanted.asked.from.time(table.newest), wanted.to.time(table.newest)),
-        instants: wanted.instants,
+    let (backend, title) = (object.backend().to_owned(), title(object));
+    let large = table.rows.len() * picks.len() > MUCH;
+    let work = move || {
+        let history = History {
+            uuid,
+            backend: &backend,
+            class: &class.name,
+            cf: wanted.asked.cf,
+            table: &table,
+            picks: &picks,
+            range: (wanted.asked.from.time(table.newest), wanted.to.time(table.newest)),
+            instants: wanted.instants,
+        };
+        Ok(match media {
+            Media::Json => history.json(),
+            Media::Csv => history.csv(),
+            Media::Ndjson => history.ndjson(),
+            Media::Svg => plot(&history, &title)?.into_bytes(),
+        })
     };
-    let body = match media {
-        Media::Json => history.json(),
-        Media::Csv => history.csv(),
-        Media::Ndjson => history.ndjson(),
-        Media::Svg => {
-            let title = title(object);
-            plot(&history, &title)
-                .map_err(|error| {
-                    tracing::error!(%error, "a plot");
-                    Problem::from(Code::Internal)
-                })?
-                .into_bytes()
-        }
+    let body = match media == Media::Svg || large {
+        true => tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string()),
+        false => Ok(work()),
     };
+    let body = body.and_then(|body| body.map_err(|error: PlotError| error.to_string()));
+    let body = body.map_err(|error| {
+        tracing::error!(error, "a history could not be written");
+        Problem::from(Code::Internal)
+    })?;
     let etag = Stamp::of_object(reading, object).shaped(&body).shaped(&media.name());
     let mut response = validators.answer(&etag.etag(&gateway), || {
         let mut response = Body::from(body).into_response();
