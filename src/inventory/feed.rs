@@ -10,7 +10,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::mirror::Status;
+use super::standing::Status;
 use super::store::{Change, Snapshot};
 
 /// What a snapshot that only the history holds takes in memory: its tables, and the part of their

@@ -6,8 +6,9 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::mirror::{Loss, Mirror};
+use super::mirror::Mirror;
 use super::poll::Poll;
+use super::standing::Loss;
 use super::sync::Sync;
 use crate::backend::Nature;
 

@@ -14,88 +14,13 @@ use super::draft::Finished;
 use super::feed::Feed;
 use super::refs::{RefIndex, Target};
 use super::revision::Revisions;
+use super::standing::{Loss, MirrorState, NotReady, Status};
 use super::store::Snapshot;
 use super::usage::{Usage, Usages};
 use super::value::{Resolve, write};
-use crate::backend::{Backend, CallError, Nature, Session};
+use crate::backend::{Backend, Nature, Session};
 use crate::config::SecretSource;
 use crate::datamodel::Type;
-
-/// How a mirror stands to its backend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MirrorState {
-    /// Nothing is mirrored: nobody is logged in who could lend a session.
-    Waiting,
-    /// The first sync is under way.
-    Syncing,
-    /// Changes arrive as they happen.
-    Live,
-    /// Something is mirrored, but changes do not arrive.
-    Stale,
-    /// Nothing is mirrored and the backend cannot be reached.
-    Down,
-}
-
-impl MirrorState {
-    /// Each of them.
-    pub const ALL: [Self; 5] = [Self::Waiting, Self::Syncing, Self::Live, Self::Stale, Self::Down];
-
-    /// `waiting`, `syncing`, `live`, `stale` or `down`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Waiting => "waiting",
-            Self::Syncing => "syncing",
-            Self::Live => "live",
-            Self::Stale => "stale",
-            Self::Down => "down",
-        }
-    }
-}
-
-/// A mirror's state, and what the backend last had to say.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Status {
-    /// How the mirror stands.
-    pub state: MirrorState,
-    /// Whether the backend answered when it was last asked anything.
-    pub reachable: bool,
-    /// Whether what it answered then made no sense.
-    pub nonsense: bool,
-    /// Why the state is not better; fit for clients.
-    pub reason: Option<String>,
-}
-
-impl Loss {
-    /// What it means that a call came to nothing.
-    pub(super) fn of(error: &CallError) -> Self {
-        let reason = error.to_string();
-        match error {
-            CallError::Failure(_) | CallError::Busy(_) | CallError::Misconfigured(_) => {
-                Self::Refused(reason)
-            }
-            CallError::BadReply(_) => Self::Nonsense(reason),
-            _ => Self::Unreachable(reason),
-        }
-    }
-}
-
-impl Status {
-    fn well(state: MirrorState) -> Self {
-        Self { state, reachable: true, nonsense: false, reason: None }
-    }
-}
-
-/// Why a mirror cannot be kept up to date; the texts are fit for clients.
-pub(super) enum Loss {
-    /// Nobody lends a session.
-    NoSession,
-    /// The backend is there, and refuses.
-    Refused(String),
-    /// The backend cannot be reached.
-    Unreachable(String),
-    /// What it answers makes no sense.
-    Nonsense(String),
-}
 
 /// What is mirrored now.
 #[derive(Debug)]
@@ -115,33 +40,6 @@ impl Reading {
     pub fn age(&self) -> Option<Duration> {
         self.as_of.or(self.stale_since).map(|since| since.elapsed())
     }
-}
-
-/// Why nothing can be read.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum NotReady {
-    /// The backend cannot be reached.
-    #[error("backend {backend} is down: {reason}")]
-    Down {
-        /// Its name.
-        backend: String,
-        /// What happened.
-        reason: String,
-    },
-    /// What the backend answers makes no sense.
-    #[error("backend {backend} does not answer as a Xen-API server does: {reason}")]
-    Nonsense {
-        /// Its name.
-        backend: String,
-        /// What was seen.
-        reason: String,
-    },
-    /// The first sync did not end in time.
-    #[error("backend {backend} is not mirrored yet")]
-    Late {
-        /// Its name.
-        backend: String,
-    },
 }
 
 /// The account that feeds a mirror while no caller is logged in.

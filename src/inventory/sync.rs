@@ -15,9 +15,10 @@ use tokio_util::sync::CancellationToken;
 use super::counts::Counts;
 use super::draft::{Draft, Finished};
 use super::encode::Encoder;
-use super::mirror::{Loss, Mirror, ServiceAccount};
+use super::mirror::{Mirror, ServiceAccount};
 use super::refs::RefIndex;
 use super::roles::{Learned, Roles};
+use super::standing::Loss;
 use super::store::Snapshot;
 use crate::backend::{CallError, EventFrame, Fault, Session};
 

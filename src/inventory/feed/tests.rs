@@ -1,5 +1,5 @@
 use super::*;
-use crate::inventory::mirror::MirrorState;
+use crate::inventory::standing::MirrorState;
 
 /// A feed and the snapshot that stands for whatever it tells of.
 struct Bench {
