@@ -1,6 +1,9 @@
 //! What a backend gives that does not tell of changes: its records, whenever it is asked.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::{Backend, CallError, Session, Value, Way};
 use super::{Legacy, Xend, legacy, not_there};
@@ -165,18 +168,18 @@ impl Backend {
     }
 
     /// The VCPUs of a domain as `xend.domain.getVCPUInfo` lists them, where there is such a thing;
-    /// none of a domain that is there no more.
+    /// none of a domain that is there no more. Whoever reads what the same poll brought, which began
+    /// then, shares one question.
     pub async fn vcpus(
         &self,
         session: &Session,
         uuid: &str,
         name: &str,
-    ) -> Result<Option<Value>, CallError> {
+        as_of: Option<Instant>,
+    ) -> Result<Option<Arc<Value>>, CallError> {
         self.own(session)?;
         match self.way().await? {
-            Way::Legacy(legacy) => {
-                self.tally.begin("xend.domain.getVCPUInfo").end(legacy.vcpus(uuid, name).await)
-            }
+            Way::Legacy(legacy) => legacy.vcpus(uuid, name, as_of, &self.tally).await,
             Way::Xapi(_) | Way::Xend(_) => Err(not_there("xend.domain.getVCPUInfo")),
         }
     }

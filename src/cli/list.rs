@@ -137,8 +137,11 @@ pub(super) fn run(list: List) -> Result<(), Failed> {
     let gateway = Gateway::new(&list.url, list.ca_file.clone())?;
     let credentials = credentials(list.user.as_deref())?;
     on_runtime(async move {
-        let text = printed(&gateway, &list, credentials).await?;
+        let mut text = printed(&gateway, &list, credentials).await?;
         let mut out = io::stdout().lock();
+        if out.is_terminal() {
+            text = harmless(&String::from_utf8_lossy(&text)).into_bytes();
+        }
         match out.write_all(&text).and_then(|()| out.flush()) {
             // Whoever read it has read enough.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -324,6 +327,17 @@ fn is_of_type(answer: &Response<Vec<u8>>, media_type: &str) -> bool {
     given.is_some_and(|given| given.split(';').next().is_some_and(|it| it.trim() == media_type))
 }
 
+/// A text without what a terminal would obey, or show in another order: names come from whoever may
+/// name a VM.
+fn harmless(text: &str) -> String {
+    let obeyed = |c: char| (c.is_control() && c != '\n') || is_direction(c);
+    text.chars().map(|c| if obeyed(c) { '?' } else { c }).collect()
+}
+
+fn is_direction(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// What a gateway says that does not do as it is asked.
 fn refusal(answer: &Response<Vec<u8>>) -> ListError {
     #[derive(Deserialize)]
@@ -340,8 +354,8 @@ fn refusal(answer: &Response<Vec<u8>>) -> ListError {
     match serde_json::from_slice(answer.body()) {
         Ok(Problem { detail, code, params }) => match (code.as_str(), params.as_slice()) {
             // A path that is not there has no name to go with it.
-            ("NOT_FOUND", [_]) => ListError::NoSuchDomain(detail),
-            _ => ListError::Problem(detail),
+            ("NOT_FOUND", [_]) => ListError::NoSuchDomain(harmless(&detail)),
+            _ => ListError::Problem(harmless(&detail)),
         },
         Err(_) => odd,
     }
@@ -422,5 +436,10 @@ mod tests {
             let (code, said) = refused(media_type, body);
             assert!(code == 1 && said.contains("404"), "{said}");
         }
+    }
+    #[test]
+    fn no_name_is_obeyed_by_a_terminal() {
+        let name = "a\u{1b}[2Jb\u{9b}31m\u{202e}c\u{7}\r\t\u{0}\u{7f}é\n";
+        assert_eq!(harmless(name), "a?[2Jb?31m?c?????é\n");
     }
 }

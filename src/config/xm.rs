@@ -1,6 +1,8 @@
 //! xm's own `/etc/xen/xm-config.xml`, which says where xend listens and how to log in there.
 
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use quick_xml::events::{BytesStart, Event};
@@ -48,16 +50,36 @@ impl fmt::Display for Line {
 /// Reads xm's file.
 pub(super) fn read(file: &Path) -> Result<XmConfig, XmError> {
     let unreadable = |text: String| XmError { file: file.to_owned(), line: None, text };
-    let size = std::fs::metadata(file).map_err(|error| unreadable(error.to_string()))?.len();
-    if size > LARGEST {
+    let mut bytes = Vec::new();
+    // What is no regular file has no size that could be looked at first.
+    File::open(file)
+        .and_then(|open| open.take(LARGEST + 1).read_to_end(&mut bytes))
+        .map_err(|error| unreadable(error.to_string()))?;
+    if bytes.len() as u64 > LARGEST {
         return Err(unreadable(format!("larger than {LARGEST} bytes")));
     }
-    let text = std::fs::read_to_string(file).map_err(|error| unreadable(error.to_string()))?;
+    let text = decoded(bytes).ok_or_else(|| unreadable("neither UTF-8 nor Latin-1".to_owned()))?;
     parse(&text).map_err(|(offset, what)| XmError {
         file: file.to_owned(),
         line: Some(text.get(..offset).unwrap_or(&text).matches('\n').count() + 1),
         text: what.to_owned(),
     })
+}
+
+/// The text in UTF-8, or in the Latin-1 that it says it is in.
+fn decoded(bytes: Vec<u8>) -> Option<String> {
+    const LATIN_1: [&str; 3] = ["iso-8859-1", "latin1", "latin-1"];
+    String::from_utf8(bytes).map_or_else(
+        |error| {
+            let bytes = error.into_bytes();
+            let declaration = bytes.strip_prefix(b"<?xml")?.split(|byte| *byte == b'?').next()?;
+            let declaration = std::str::from_utf8(declaration).ok()?.to_ascii_lowercase();
+            let value = declaration.split_once("encoding")?.1.trim_start().strip_prefix('=')?;
+            let name = value.trim_start().get(1..)?.split(['"', '\'']).next()?;
+            LATIN_1.contains(&name).then(|| bytes.iter().copied().map(char::from).collect())
+        },
+        Some,
+    )
 }
 
 /// What the text says; or where it goes wrong, and how.
@@ -160,7 +182,30 @@ mod tests {
             assert_eq!(place, format!("{}:{line}", file.display()), "{text}");
             assert!(what.contains(part) && !what.contains("hunter2"), "{text}: {what}");
         }
+        std::fs::write(&file, b"<xm><server uri='hunter2\xe9'/></xm>").expect("write");
+        let said = read(&file).expect_err("bytes in no encoding").to_string();
+        assert!(said.ends_with("neither UTF-8 nor Latin-1"), "{said}");
+        std::fs::write(&file, vec![b' '; (1 << 20) + 1]).expect("write");
+        let said = read(&file).expect_err("a large file").to_string();
+        assert!(said.ends_with("larger than 1048576 bytes"), "{said}");
         let gone = read(&directory.path().join("none")).expect_err("no file").to_string();
         assert!(gone.contains("none: "), "{gone}");
+    }
+
+    #[test]
+    fn a_file_in_latin_1_is_read_as_that() {
+        let directory = tempfile::tempdir().expect("dir");
+        let file = directory.path().join("xm-config.xml");
+        let text = b"<?xml version='1.0' encoding='ISO-8859-1'?><xm><server type='Xen-API' \
+            uri='http://localhost:9363/' username='me' password='caf\xe9'/></xm>";
+        std::fs::write(&file, text).expect("write");
+        assert_eq!(read(&file).expect("xm's file").password.expose_secret(), "caf\u{e9}");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_never_ends_is_not_read_to_its_end() {
+        let said = read(Path::new("/dev/zero")).expect_err("no end").to_string();
+        assert!(said.ends_with("larger than 1048576 bytes"), "{said}");
     }
 }

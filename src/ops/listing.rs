@@ -58,9 +58,10 @@ pub async fn with_vcpus(reach: &Reach, domains: Vec<Domain>) -> Result<Vec<Domai
         let info = info.and_then(|info| sxp::read(info.get().as_bytes(), Limits::default()).ok());
         host_cpus = info.as_ref().and_then(xm::host_cpus);
     }
+    let as_of = reach.mirror.reading().and_then(|reading| reading.as_of);
     let asked = iter(domains).map(async |mut domain| {
         domain.host_cpus = host_cpus;
-        let info = backend.vcpus(&reach.session, &domain.uuid, &domain.name).await?;
+        let info = backend.vcpus(&reach.session, &domain.uuid, &domain.name, as_of).await?;
         let Some(info) = info else { return Ok(None) };
         if let Ok(info) = sxp::read(info.get().as_bytes(), Limits::default()) {
             domain.set_vcpus(&info);

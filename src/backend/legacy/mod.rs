@@ -8,6 +8,7 @@ mod device;
 mod node;
 mod project;
 mod sxp;
+mod vcpus;
 
 pub(super) use calls::has;
 
@@ -15,14 +16,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 
 use super::connections::{Endpoint, LaneUse, Use};
 use super::error::{BackendError, CallError};
+use super::tally::Tally;
 use super::xend::{BAD_POWER_STATE, Envelope, Line, proper, unfit};
 use super::{Description, Failure, Found, Pace, Retry, Value};
 use crate::config::BackendConfig;
 use crate::wire::sxp::Sxp;
 use crate::wire::{self, Arg, Limits};
+use vcpus::Vcpus;
 
 /// How long the question may take whether xend is there.
 const CHECK_WITHIN: Duration = Duration::from_secs(5);
@@ -40,6 +44,7 @@ pub(super) const FIELDS: &str = include_str!("fields.txt");
 /// A xend that speaks `xend.*`.
 pub(super) struct Legacy {
     line: Line,
+    vcpus: Vcpus,
 }
 
 impl Legacy {
@@ -47,7 +52,8 @@ impl Legacy {
         config: &BackendConfig,
         endpoint: Arc<Endpoint>,
     ) -> Result<Self, BackendError> {
-        Ok(Self { line: Line::new(config, endpoint, Envelope::Bare)? })
+        let line = Line::new(config, endpoint, Envelope::Bare)?;
+        Ok(Self { line, vcpus: Vcpus::default() })
     }
 
     /// The classes that a poll of this pace reads.
@@ -100,9 +106,24 @@ impl Legacy {
         }
     }
 
-    /// The VCPUs of a domain, as xend lists them; none if it is gone. The name is for a xend that
-    /// finds it by nothing else, as xm asks.
-    pub(super) async fn vcpus(&self, uuid: &str, name: &str) -> Result<Option<Value>, CallError> {
+    /// The VCPUs of a domain, as xend lists them; none if it is gone. They are asked for once for
+    /// all who read what the poll brought that began then. The name is for a xend that finds the
+    /// domain by nothing else, as xm asks.
+    pub(super) async fn vcpus(
+        &self,
+        uuid: &str,
+        name: &str,
+        as_of: Option<Instant>,
+        tally: &Tally,
+    ) -> Result<Option<Arc<Value>>, CallError> {
+        let ask = async {
+            let calling = tally.begin("xend.domain.getVCPUInfo");
+            calling.end(self.ask_for_vcpus(uuid, name).await)
+        };
+        self.vcpus.of(uuid, as_of, ask).await
+    }
+
+    async fn ask_for_vcpus(&self, uuid: &str, name: &str) -> Result<Option<Value>, CallError> {
         for key in [uuid, name] {
             let args = [Arg::from(key)];
             let within = self.line.call_timeout;
@@ -150,6 +171,13 @@ impl Legacy {
 
     /// Makes a call of the datamodel, as far as it can be said in this dialect.
     pub(super) async fn call(&self, call: &str, args: &[Arg]) -> Result<Value, CallError> {
+        self.vcpus.forget();
+        let result = self.carry_out(call, args).await;
+        self.vcpus.forget();
+        result
+    }
+
+    async fn carry_out(&self, call: &str, args: &[Arg]) -> Result<Value, CallError> {
         let Some((uuid, rest)) = calls::split(args).filter(|_| calls::has(call)) else {
             let code = "MESSAGE_METHOD_UNKNOWN".to_owned();
             let failure = Failure { code, params: vec![call.to_owned()] };

@@ -11,7 +11,7 @@ use super::server::{Server, matched, recorded, whole};
 use super::{USER, USERS_PASSWORD, gate};
 use crate::lab::{Answer, Gate, Lab};
 
-async fn print(gate: &Gate, token: &str, query: &str) -> Answer {
+pub(super) async fn print(gate: &Gate, token: &str, query: &str) -> Answer {
     let request = gate.request(Method::GET, &format!("/vms?{query}")).bearer_auth(token);
     gate.send(request.header("accept", "text/plain")).await
 }
