@@ -173,7 +173,7 @@ async fn it_needs_a_token_of_its_own_and_a_service_account() {
     let directory = tempfile::tempdir().expect("a directory");
     let neither = Lab::new().await;
     let session = neither.login().await;
-    ask(&neither.gate, None).await.problem(501, "NOT_CONFIGURED");
+    ask(&neither.gate, None).await.problem(401, "TOKEN_REQUIRED");
     ask(&neither.gate, Some(&session)).await.problem(501, "NOT_CONFIGURED");
     neither.end().await;
 
