@@ -109,15 +109,18 @@ async fn a_logout_makes_no_login_try_a_made_up_password_again() {
         config.auth = Some(PasswordCheck::Backend);
     };
     let gate = gate(&server.url, Kind::Xend, backend).await;
+    let mut tried = Vec::new();
     for _ in 0..3 {
         let token = gate.login("root", "good").await;
+        tried.push(server.count("session.login_with_password"));
         gate.get("/vms", &token).await.ok();
         let logout = gate.request(reqwest::Method::DELETE, "/sessions/current");
         assert_eq!(gate.send(logout.bearer_auth(&token)).await.status, 204);
         gate.get("/vms", &token).await.problem(401, "INVALID_TOKEN");
     }
-    let tried = server.count("session.login_with_password");
-    assert_eq!(tried, 4, "three logins, and one that was made up");
+    // The gateway's own look at its start may come beside the first login's.
+    assert!((2..=3).contains(&tried[0]), "the first, behind one that was made up: {tried:?}");
+    assert_eq!(tried[2], tried[0] + 2, "the others and no more: {tried:?}");
     assert_eq!(server.count("session.logout"), 0, "the gateway keeps it for the next ones");
     let server_after = server;
     gate.end(&[SESSION.to_owned()]).await;
