@@ -17,6 +17,7 @@ use super::calls::EVERYTHING;
 use super::database::{Text, Value, WriteError};
 use super::fault::Fault;
 use super::http::Server;
+use super::protocol::JsonWriter;
 use super::rrd::Measuring;
 use super::sessions::User;
 use super::state::State;
@@ -110,6 +111,11 @@ impl SimHandle {
     /// Changes how the pool measures.
     pub fn measure(&self, change: impl FnOnce(&mut Measuring)) {
         change(&mut self.state.measuring.lock());
+    }
+
+    /// Changes how replies are written in JSON.
+    pub fn write_json(&self, writer: JsonWriter) {
+        *self.state.json.lock() = writer;
     }
 
     /// Drops every connection there is.

@@ -48,7 +48,7 @@ pub use clock::Time;
 pub use database::{NULL, Text, Value, WriteError};
 pub use fault::{Fault, RawReply};
 pub use handle::SimHandle;
-pub use protocol::Failure;
+pub use protocol::{Failure, Integers, JsonWriter};
 pub use rrd::Measuring;
 pub use sessions::User;
 
@@ -152,6 +152,7 @@ impl Sim {
             background: Background::default(),
             seen: Mutex::new(BTreeMap::new()),
             measuring: Mutex::default(),
+            json: Mutex::default(),
             connections: Mutex::default(),
         });
         let server = http::Server::new(Arc::clone(&state), config.tls.map(TlsAcceptor::from));

@@ -16,7 +16,7 @@ use super::database::Database;
 use super::edit::Edit;
 use super::fault::Faults;
 use super::identifiers::Identifiers;
-use super::protocol::{Arg, Call};
+use super::protocol::{Arg, Call, JsonWriter};
 use super::rrd::Measuring;
 use super::sessions::Sessions;
 
@@ -67,6 +67,8 @@ pub(crate) struct State {
     pub(crate) background: Background,
     pub(crate) seen: Mutex<BTreeMap<String, u64>>,
     pub(crate) measuring: Mutex<Measuring>,
+    /// How replies are written in JSON.
+    pub(crate) json: Mutex<JsonWriter>,
     /// Cancelled, and replaced, to drop every connection at once.
     pub(crate) connections: Mutex<CancellationToken>,
 }

@@ -50,7 +50,10 @@ fn of_vm(edit: &Edit<'_>, vm: &Text) -> Vec<Measured> {
     let mut all: Vec<_> = load.collect();
     let memory = edit.int("VM_metrics", metrics, "memory_actual") as f64;
     all.push(("memory".into(), "B", memory));
-    all.push(("memory_internal_free".into(), "KiB", memory / 4096.0));
+    // Only the guest knows, if it has an agent that tells.
+    let told = edit.target("VM", vm, "guest_metrics").is_some();
+    let free = if told { memory / 4096.0 } else { f64::NAN };
+    all.push(("memory_internal_free".into(), "KiB", free));
     for vif in edit.texts("VM", vm, "VIFs") {
         let device = edit.text("VIF", &vif, "device");
         all.extend(["rx", "tx"].map(|way| (format!("vif_{device}_{way}"), "B/s", 0.0)));
@@ -92,15 +95,21 @@ fn of_sr(edit: &Edit<'_>, sr: &Text) -> Vec<Measured> {
 fn list(_: &State, edit: &mut Edit<'_>, request: &Request) -> Result<Value, Failure> {
     let class = request.class.name.as_str();
     let object = request.object(edit, 0, class)?;
+    // What has no bounds of its own has XAPI's: none.
+    let bounds = |unit| match unit {
+        "(fraction)" => (0.0, 1.0),
+        _ => (f64::NEG_INFINITY, f64::INFINITY),
+    };
     let record = |(name, unit, value): Measured| {
+        let (min, max) = bounds(unit);
         let fields = [
             ("name_label", Value::text(name.as_str())),
             ("name_description", Value::text(name)),
             ("enabled", Value::Bool(true)),
             ("standard", Value::Bool(true)),
             ("units", Value::text(unit)),
-            ("min", Value::Float(0.0)),
-            ("max", Value::Float(if unit == "(fraction)" { 1.0 } else { f64::from(u32::MAX) })),
+            ("min", Value::Float(min)),
+            ("max", Value::Float(max)),
             ("value", Value::Float(value)),
         ];
         Value::Map(fields.into_iter().map(|(name, value)| (Value::text(name), value)).collect())

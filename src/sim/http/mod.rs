@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use super::calls;
 use super::fault::Fault;
-use super::protocol::{Body, Failure, Output, read_json, read_xml};
+use super::protocol::{Body, Failure, JsonWriter, Output, read_json, read_xml};
 use super::rrd::{self, Answer};
 use super::state::State;
 use head::{Head, Inbox, NoRequest};
@@ -254,6 +254,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             None => calls::answer(&self.state, call).await,
         };
         self.state.faults.released(&name).await;
+        let writer = *self.state.json.lock();
+        let Some(body) = (if json { writer.written(body) } else { Some(body) }) else {
+            return Err(NoRequest::Refused(Page::internal(head, JsonWriter::REFUSAL)));
+        };
         let mut cut = usize::MAX;
         for fault in faults {
             match fault {

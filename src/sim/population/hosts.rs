@@ -113,7 +113,15 @@ fn host(edit: &mut Edit<'_>, n: usize, address: &str, networks: &[Text]) -> Host
             ("chipset_info", Value::pairs([("iommu", "true")])),
             ("virtual_hardware_platform_versions", Value::Set((0..3).map(Value::Int).collect())),
             ("bios_strings", Value::pairs([("system-manufacturer", "Simulated")])),
-            ("license_params", Value::pairs([("expiry", "20991231T00:00:00Z")])),
+            // Some builds of XCP-ng 8.3 have names twice.
+            (
+                "license_params",
+                Value::pairs([
+                    ("restrict_pooling", "true"),
+                    ("expiry", "20991231T00:00:00Z"),
+                    ("restrict_pooling", "false"),
+                ]),
+            ),
             ("ssl_legacy", Value::Bool(false)),
             ("iscsi_iqn", text(format!("iqn.2026-11.test:{label}"))),
             ("tls_verification_enabled", Value::Bool(true)),

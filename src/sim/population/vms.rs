@@ -202,7 +202,8 @@ pub(crate) fn guest(edit: &mut Edit<'_>, template: &str, address: &str) -> Text 
             ("PV_drivers_up_to_date", Value::Bool(true)),
             ("networks", Value::pairs([("0/ip", address), ("0/ipv4/0", address)])),
             ("other", Value::pairs(other)),
-            ("last_updated", edit.ago(edit.below(60))),
+            // XAPI keeps the zone that a date came with.
+            ("last_updated", two_hours_east(edit)),
             ("live", Value::Bool(true)),
             ("can_use_hotplug_vbd", text("yes")),
             ("can_use_hotplug_vif", text("yes")),
@@ -320,4 +321,11 @@ fn snapshot(
         ],
     );
     block_device(edit, &this, &vdi, false);
+}
+
+/// A moment ago, by the clocks of a place that is ahead of UTC.
+fn two_hours_east(edit: &Edit<'_>) -> Value {
+    let ago = i64::try_from(edit.below(60)).unwrap_or(0);
+    let local = edit.clock.date_time(2 * 3600 - ago);
+    Value::date_time(format!("{}+02:00", local.trim_end_matches('Z')))
 }

@@ -8,6 +8,7 @@ mod escape;
 mod json;
 mod number;
 mod output;
+mod writer;
 mod xml;
 
 use std::fmt;
@@ -17,6 +18,7 @@ pub(crate) use escape::{json as escape_json, xml as escape_xml};
 pub(crate) use json::read as read_json;
 pub(crate) use number::general;
 pub(crate) use output::Output;
+pub use writer::{Integers, JsonWriter};
 pub(crate) use xml::read as read_xml;
 #[cfg(test)]
 pub(crate) use xml::read_reply;

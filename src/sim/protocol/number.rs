@@ -37,6 +37,17 @@ pub(super) fn json(number: f64) -> String {
     text
 }
 
+/// An integer's digits in the scientific form: `3.221225472e9`.
+pub(super) fn floating(digits: &[u8]) -> Vec<u8> {
+    let (sign, digits) = match digits.strip_prefix(b"-") {
+        Some(digits) => (&b"-"[..], digits),
+        None => (&b""[..], digits),
+    };
+    let (first, rest) = digits.split_at(1);
+    let kept = rest.iter().rposition(|digit| *digit != b'0').map_or(&b"0"[..], |at| &rest[..=at]);
+    [sign, first, b".", kept, format!("e{}", rest.len()).as_bytes()].concat()
+}
+
 fn trimmed(number: &str) -> &str {
     if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number }
 }
