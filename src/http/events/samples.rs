@@ -22,7 +22,7 @@ use crate::auth::Caller;
 use crate::backend::Session;
 use crate::datamodel::{Class, datamodel};
 use crate::http::measured::samples_json;
-use crate::inventory::{Inventory, Mirror, Object, Snapshot};
+use crate::inventory::{Inventory, Mirror, Snapshot};
 use crate::metrics::{Metrics, Standing, Subject, Trouble};
 
 /// The classes whose objects have samples, with that of what is measured and, where it is another,
@@ -138,7 +138,9 @@ fn size(frames: &[Bytes]) -> usize {
 /// An object that was asked for, and what is measured of it.
 #[derive(Debug, Clone)]
 struct Sampled {
-    object: Arc<Object>,
+    /// Its class, and its uuid unless a VM is measured that has no such object.
+    shown: (&'static str, Option<Uuid>),
+    backend: Box<str>,
     class: &'static str,
     subject: Subject,
 }
@@ -245,11 +247,14 @@ fn sampled(selection: &Selection, snapshot: &Snapshot) -> Vec<Sampled> {
                     uuid.and_then(|uuid| snapshot.object(class(shown).id, &uuid))
                 }
             };
-            let Some(object) = object.filter(|object| selection.holds(snapshot, object)) else {
-                continue;
+            let is_wanted = match object {
+                Some(object) => selection.holds(snapshot, object),
+                None => selection.is_unfiltered(),
             };
-            if let Some(subject) = Subject::of(snapshot, owner) {
-                all.push(Sampled { object: object.clone(), class: measured, subject });
+            if let Some(subject) = Subject::of(snapshot, owner).filter(|_| is_wanted) {
+                let shown = (shown, object.map(|object| object.uuid()));
+                let backend = owner.backend().into();
+                all.push(Sampled { shown, backend, class: measured, subject });
             }
         }
     }
@@ -283,12 +288,13 @@ fn event(one: &Sampled, metrics: &Metrics, mirror: &Arc<Mirror>, frames: &mut Fr
     let (owner, home) = (one.subject.key.owner, one.subject.home);
     let (samples, sampling) = samples_json(owner, home, &samples);
     frames.event("samples", |out| {
-        let (class, uuid) = (&one.object.class().name, one.object.uuid());
-        let (backend, measured, of) = (one.object.backend(), one.class, one.subject.key.uuid);
+        let (class, uuid) = one.shown;
+        let uuid = uuid.map_or_else(|| "null".to_owned(), |uuid| format!("\"{uuid}\""));
+        let (backend, measured, of) = (&one.backend, one.class, one.subject.key.uuid);
         // Names of the datamodel, of backends as the configuration allows them, and uuids: nothing
         // that JSON would escape.
         let head = format!(
-            "{{\"class\":\"{class}\",\"uuid\":\"{uuid}\",\"backend\":\"{backend}\",\
+            "{{\"class\":\"{class}\",\"uuid\":{uuid},\"backend\":\"{backend}\",\
              \"of\":{{\"class\":\"{measured}\",\"uuid\":\"{of}\"}},\"samples\":"
         );
         out.extend_from_slice(head.as_bytes());

@@ -194,6 +194,11 @@ impl Selection {
         self.choice.samples
     }
 
+    /// Whether all objects of its classes are in it.
+    pub(super) fn is_unfiltered(&self) -> bool {
+        self.choice.filter.is_none()
+    }
+
     /// The classes of the objects.
     pub(super) fn classes(&self) -> impl Iterator<Item = &'static Class> {
         self.choice.classes()

@@ -10,7 +10,7 @@ use super::class;
 use super::fields::{flag, tags, text};
 use crate::http::exposition::Families;
 use crate::inventory::{Object, Reading, Snapshot, View};
-use crate::metrics::{HostSamples, Key, Sample};
+use crate::metrics::{HostSamples, Key, Owner, Sample};
 
 /// The labels of an object. One without a value is left out, which means the same.
 pub(super) type Labels = Vec<(&'static str, String)>;
@@ -23,6 +23,8 @@ pub(super) struct Item<'a> {
     pub(super) metrics: Option<&'a Object>,
     /// VM_guest_metrics.
     pub(super) guest: Option<&'a Object>,
+    /// What its host measures of it.
+    pub(super) samples: &'a [Sample],
 }
 
 /// One backend's objects.
@@ -35,7 +37,6 @@ pub(super) struct Pool<'a> {
     pub(super) srs: Vec<Item<'a>>,
     pub(super) vms: Vec<Item<'a>>,
     pub(super) samples: &'a HashMap<Uuid, Option<Arc<HostSamples>>>,
-    pub(super) known: &'a HashMap<Key, Arc<[Sample]>>,
 }
 
 /// A family of gauges: its name, what it is, and its value for an item that has one.
@@ -74,8 +75,20 @@ impl<'a> Pool<'a> {
             let uuid = object.record().uuid(object.class(), field)?;
             snapshot.object(class(of).id, &uuid).map(|object| &**object)
         };
+        let measured = |owner: Owner, object: &Object| {
+            let uuid = object.uuid();
+            let home = match owner {
+                Owner::Host => Some(uuid),
+                _ => object.record().uuid(object.class(), "resident_on"),
+            };
+            let key = Key { owner, uuid };
+            let host = home.and_then(|host| samples.get(&host)?.as_ref());
+            let own = host.and_then(|host| host.objects.get(&key)).or_else(|| known.get(&key));
+            own.map_or(&[][..], |own| own)
+        };
         let hosts = all("host").map(|host| Item {
             object: host,
+            samples: measured(Owner::Host, host),
             labels: labelled(host, None, Vec::new()),
             metrics: beside(host, "metrics", "host_metrics"),
             guest: None,
@@ -85,7 +98,13 @@ impl<'a> Pool<'a> {
             let host = sole_host(snapshot, sr).filter(|_| !shared).and_then(|uuid| name(&uuid));
             let mut own: Labels = text(sr, "type").map(|kind| ("type", kind)).into_iter().collect();
             own.push(("shared", shared.to_string()));
-            Item { object: sr, labels: labelled(sr, host, own), metrics: None, guest: None }
+            Item {
+                object: sr,
+                labels: labelled(sr, host, own),
+                metrics: None,
+                guest: None,
+                samples: &[],
+            }
         });
         let vms = snapshot.view(class("VM"), View::Plain).iter().map(|vm| {
             let host = vm.record().uuid(vm.class(), "resident_on").and_then(|uuid| name(&uuid));
@@ -99,10 +118,11 @@ impl<'a> Pool<'a> {
                 labels: labelled(vm, host, own),
                 metrics: beside(vm, "metrics", "VM_metrics"),
                 guest: beside(vm, "guest_metrics", "VM_guest_metrics"),
+                samples: measured(Owner::Vm, vm),
             }
         });
         let (hosts, srs, vms) = (hosts.collect(), srs.collect(), vms.collect());
-        Self { snapshot, labels, object, hosts, srs, vms, samples, known }
+        Self { snapshot, labels, object, hosts, srs, vms, samples }
     }
 
     /// Objects of a class.

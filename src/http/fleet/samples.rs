@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::items::{Item, Labels, Pool};
 use crate::http::exposition::Families;
-use crate::metrics::{Key, Owner, meaning};
+use crate::metrics::{Owner, meaning};
 
 /// Every family, without what it is of.
 const FAMILIES: &[(&str, &str)] = &[
@@ -75,16 +75,7 @@ fn collect<'a>(pool: &'a Pool<'a>, owner: Owner, values: &mut [Vec<Value<'a>>]) 
     let mut places: HashMap<&str, Option<Arc<Place>>> = HashMap::new();
     let items = if owner == Owner::Host { &pool.hosts } else { &pool.vms };
     for item in items {
-        let uuid = item.object.uuid();
-        let home = match owner {
-            Owner::Host => Some(uuid),
-            _ => item.object.record().uuid(item.object.class(), "resident_on"),
-        };
-        let samples = home.and_then(|host| pool.samples.get(&host)?.as_ref());
-        let key = Key { owner, uuid };
-        let own = samples.and_then(|samples| samples.objects.get(&key));
-        let own = own.or_else(|| pool.known.get(&key));
-        for sample in own.into_iter().flat_map(|own| own.iter()) {
+        for sample in item.samples {
             let place = places
                 .entry(&sample.source)
                 .or_insert_with(|| place(pool, owner, &sample.source).map(Arc::new));

@@ -15,7 +15,12 @@ const GAUGES: &[Gauge] = &[
     }),
     ("xen_vm_vcpus_max", "VCPUs a VM may have.", |vm| known(vm.object, "VCPUs_max")),
     ("xen_vm_memory_bytes", "Memory a running VM has.", |vm| {
-        known(vm.metrics.filter(|_| runs(vm))?, "memory_actual")
+        match vm.metrics {
+            _ if !runs(vm) => None,
+            Some(metrics) => known(metrics, "memory_actual"),
+            // Its host counts it as well.
+            None => vm.samples.iter().find(|one| &*one.source == "memory").map(|one| one.value),
+        }
     }),
     ("xen_vm_memory_target_bytes", "Memory a VM is told to keep to.", |vm| {
         known(vm.object, "memory_target").filter(|_| runs(vm))

@@ -15,8 +15,8 @@ use super::parts::Parts;
 use super::reads::mirrored;
 use super::records::{self, component_name};
 use super::shapes::{
-    Shape, array, formatted, integer, map, named, nullable_float, nullable_ref, nullable_string,
-    object, or_null_shape, string, uuid,
+    Shape, array, described, formatted, integer, map, named, nullable_float, nullable_ref,
+    nullable_string, object, or_null_shape, string, uuid,
 };
 use crate::datamodel::{Class, datamodel};
 use crate::http::collections::{Collection, View};
@@ -66,8 +66,8 @@ fn live(parts: &mut Parts, collection: &Collection, class: &Class) -> Operation 
             of_vm(parts),
             &["VM_metrics.get_record", "VM_guest_metrics.get_record"],
             "The VM's VM_metrics record, under `guest` its VM_guest_metrics record, and under \
-             `samples` the newest of what its host measures. A VM without a metrics record (a \
-             template, for one) answers 404.",
+             `samples` the newest of what its host measures. Of a VM without a metrics record, \
+             `uuid` is null and the record's fields are absent.",
         ),
         "host" => (
             of_host(parts),
@@ -116,6 +116,10 @@ fn of_vm(parts: &mut Parts) -> Shape {
         let more = [("guest", guest, text, examples::record(guest_class)), samples, sampling];
         records::record_with(parts, class("VM_metrics"), &more)
             .description(Some("What is measured of a VM, from outside and from inside."))
+            .property(
+                "uuid",
+                described(or_null_shape(uuid()), "The metrics record; null without one."),
+            )
             .required("guest")
             .required("samples")
             .required("sampling")
@@ -182,7 +186,11 @@ pub(super) fn event(parts: &mut Parts) -> Shape {
         object(
             [
                 ("class", string(), "The object's class: `VM_metrics`, `host_metrics` or `SR`."),
-                ("uuid", uuid(), "The object's uuid."),
+                (
+                    "uuid",
+                    or_null_shape(uuid()),
+                    "The object's uuid; null of a VM without VM_metrics.",
+                ),
                 ("backend", string(), "The object's backend."),
                 ("of", of, "What is measured: the VM, the host, the SR."),
                 (samples, samples_shape, samples_text),

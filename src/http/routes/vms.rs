@@ -12,14 +12,14 @@ use crate::auth::Caller;
 use crate::datamodel::datamodel;
 use crate::http::Gateway;
 use crate::http::extract::{AcceptsJson, ObjectUuid, Query};
-use crate::http::problem::{Code, Problem};
+use crate::http::problem::Problem;
 use crate::http::representation::{json, with_member};
 use crate::http::revision::reached;
 use crate::http::scope::Scope;
 use crate::http::validators::{Stamp, Validators};
 use crate::inventory::{Object, Snapshot};
 
-/// The VM's VM_metrics record, with its VM_guest_metrics record as `guest` and the newest of what
+/// The VM's VM_metrics record, if it has one, with its VM_guest_metrics record as `guest` and the newest of what
 /// its host measures as `samples`.
 pub async fn metrics(
     State(gateway): State<Arc<Gateway>>,
@@ -34,19 +34,24 @@ pub async fn metrics(
     let vm = datamodel().class("VM").expect("the Xen-API has VMs");
     let (reading, object) = scope.object(vm.id, uuid)?;
     let snapshot = &reading.snapshot;
-    let Some(metrics) = referred(snapshot, object, "metrics", "VM_metrics") else {
-        return Err(Problem::new(Code::NotFound, "this VM has no metrics"));
-    };
+    // Samples are the VM's own: it has them whether or not there is a record.
+    let metrics = referred(snapshot, object, "metrics", "VM_metrics");
     let guest = referred(snapshot, object, "guest_metrics", "VM_guest_metrics");
     let (samples, sampling) = samples_of(&gateway, &caller, reading, object).await;
-    let etag = Stamp::of_object(reading, metrics)
+    let etag = Stamp::of_object(reading, metrics.map_or(object, |metrics| &**metrics))
         .also(guest.map(|guest| &**guest))
         .shaped(&samples)
         .shaped(&sampling)
         .etag(&gateway);
     let mut response = validators.answer(&etag, || {
         let guest = guest.map_or(&b"null"[..], |guest| guest.record().json());
-        let record = with_member(metrics.record().json(), "guest", guest);
+        let record = match metrics {
+            Some(metrics) => with_member(metrics.record().json(), "guest", guest),
+            None => {
+                let none = serde_json::json!({"uuid": null, "backend": object.backend()});
+                with_member(none.to_string().as_bytes(), "guest", guest)
+            }
+        };
         let record = with_member(&record, "samples", &samples);
         json(with_member(&record, "sampling", &sampling))
     })?;
