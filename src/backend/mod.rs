@@ -240,6 +240,23 @@ impl Backend {
         })
     }
 
+    /// Makes a call that changes nothing, where its result could not be read before: in another
+    /// dialect than usual, if there is one.
+    pub async fn read_otherwise(
+        &self,
+        session: &Session,
+        call: &str,
+        args: &[Arg],
+    ) -> Result<Value, CallError> {
+        self.own(session)?;
+        match self.way().await? {
+            Way::Xapi(xapi) => {
+                self.tally.begin(call).end(xapi.read_otherwise(session, call, args).await)
+            }
+            Way::Xend(_) | Way::Legacy(_) => self.call(session, call, args, Retry::Read).await,
+        }
+    }
+
     /// The events since `token` (`""`: every object), or none once `timeout` has passed. `each` is
     /// given one event's JSON at a time while the reply comes in.
     pub async fn events(

@@ -185,6 +185,33 @@ pub struct Call {
     pub lifecycle: Lifecycle,
 }
 
+impl Call {
+    /// Whether it tells the time of some place, without saying how far from UTC that is.
+    pub fn returns_local_time(&self) -> bool {
+        self.wire_name == "host.get_server_localtime"
+    }
+
+    /// Whether it changes nothing, going by what it derives from and by its name.
+    pub fn only_reads(&self) -> bool {
+        match self.kind {
+            CallKind::FieldGet
+            | CallKind::GetAll
+            | CallKind::GetAllWhere
+            | CallKind::GetAllRecords
+            | CallKind::GetAllRecordsWhere
+            | CallKind::GetRecord
+            | CallKind::GetByUuid
+            | CallKind::GetByNameLabel => true,
+            CallKind::Custom => ["get_", "query_"].iter().any(|how| self.name.starts_with(how)),
+            CallKind::FieldSet
+            | CallKind::FieldAdd
+            | CallKind::FieldRemove
+            | CallKind::Create
+            | CallKind::Destroy => false,
+        }
+    }
+}
+
 /// What a call derives from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use foldhash::{HashMap, HashSet};
 use serde_json::value::RawValue;
 
-use super::encode::{Encoded, Encoder};
-use super::json::{self, may_hold_half_pairs};
+use super::encode::{EncodeError, Encoded, Encoder};
 use super::refs::{RefId, RefIndex, Target};
 use super::store::{Change, Object, Snapshot};
+use super::unread::{Reread, Unread};
 use crate::backend::Found;
 use crate::datamodel::{Class, datamodel};
+use crate::wire::mend::{may_hold_half_pairs, mended};
 
 /// Classes that events tell of and that no mirror keeps: sessions hold what must not leave the
 /// gateway, roles are the datamodel's own.
@@ -37,6 +38,33 @@ struct Event<'a> {
     snapshot: Option<&'a RawValue>,
 }
 
+impl<'a> Event<'a> {
+    fn of(json: &'a str) -> Option<Self> {
+        if let Ok(event) = serde_json::from_str(json) {
+            return Some(event);
+        }
+        // A name that comes twice: the last one counts.
+        let members: HashMap<String, &'a RawValue> = serde_json::from_str(json).ok()?;
+        let text = |name: &str| serde_json::from_str::<String>(members.get(name)?.get()).ok();
+        Some(Self {
+            class: text("class")?.into(),
+            operation: text("operation").unwrap_or_default().into(),
+            reference: text("ref")?.into(),
+            snapshot: members.get("snapshot").copied().filter(|json| json.get() != "null"),
+        })
+    }
+
+    /// What an event is about of which more cannot be read: XAPI puts the snapshot last.
+    fn without_snapshot(json: &'a str) -> Option<Event<'static>> {
+        let head = json.get(..json.find("\"snapshot\"")?)?.trim_end().trim_end_matches(',');
+        let event = format!("{head}}}");
+        let Event { class, operation, reference, .. } = Event::of(&event)?;
+        let (class, operation) = (class.into_owned().into(), operation.into_owned().into());
+        let reference = reference.into_owned().into();
+        Some(Event { class, operation, reference, snapshot: None })
+    }
+}
+
 /// Objects as they were before, by class and uuid; `None` for one that was not there.
 type Before = HashMap<Target, Option<Arc<Object>>>;
 
@@ -50,8 +78,10 @@ pub(super) struct Draft {
     dirty: HashSet<RefId>,
     /// Refs of objects to delete, once everything else is in place.
     gone: HashSet<RefId>,
-    /// Events that could not be read.
+    /// Events and records that could not be read.
     unreadable: u64,
+    /// The objects that they are about.
+    unread: Unread,
 }
 
 impl Draft {
@@ -68,22 +98,34 @@ impl Draft {
             dirty: HashSet::default(),
             gone: HashSet::default(),
             unreadable: 0,
+            unread: Unread::default(),
         }
+    }
+
+    /// The same where these objects could not be read before.
+    pub(super) fn with_unread(self, unread: Unread) -> Self {
+        Self { unread, ..self }
+    }
+
+    /// Objects that could not be read so far.
+    pub(super) fn unread(&self) -> &Unread {
+        &self.unread
     }
 
     /// Takes one event, as the JSON of `event.from`.
     pub(super) fn take(&mut self, event: &[u8], encoder: &mut Encoder, refs: &mut RefIndex) {
-        let mended;
+        let text;
         let read = match serde_json::from_slice::<Event<'_>>(event) {
             Ok(read) if !may_hold_half_pairs(event) => Some(read),
-            // Sloppy bytes cost an object nothing.
+            // Sloppy bytes, and a value that cannot be read, cost an object nothing else.
             _ => {
-                mended = json::mended(event);
-                serde_json::from_str(&mended).ok()
+                text = mended(event);
+                Event::of(&text).or_else(|| Event::without_snapshot(&text))
             }
         };
         let Some(event) = read else {
             self.unreadable += 1;
+            self.unread.note_unknown();
             return;
         };
         // A class of a newer release is not in the datamodel, and has no route either.
@@ -94,13 +136,69 @@ impl Draft {
         let id = refs.intern(&event.reference);
         match (&*event.operation, event.snapshot) {
             ("add" | "mod", Some(snapshot)) => match encoder.encode(class, snapshot.get(), refs) {
-                Ok(encoded) => self.put(class, id, encoded, None, refs),
-                Err(_) => self.unreadable += 1,
+                Ok(encoded) => {
+                    self.unread.settle(&event.reference);
+                    self.put(class, id, encoded, None, refs);
+                }
+                Err(_) => self.not_read(class, &event.reference),
             },
             ("del", _) => {
+                self.unread.settle(&event.reference);
                 self.gone.insert(id);
             }
-            _ => self.unreadable += 1,
+            _ => self.not_read(class, &event.reference),
+        }
+    }
+
+    fn not_read(&mut self, class: &'static Class, reference: &str) {
+        self.unreadable += 1;
+        self.unread.note(class, reference);
+    }
+
+    /// Takes what came of asking for objects that could not be read.
+    pub(super) fn take_again(
+        &mut self,
+        read: &[Reread],
+        encoder: &mut Encoder,
+        refs: &mut RefIndex,
+    ) {
+        for Reread { class, reference, record } in read {
+            let id = refs.intern(reference);
+            let Some(record) = record else {
+                self.unread.settle(reference);
+                self.gone.insert(id);
+                continue;
+            };
+            match encode(encoder, class, record, refs) {
+                Ok(encoded) => {
+                    self.unread.settle(reference);
+                    self.put(class, id, encoded, None, refs);
+                }
+                Err(_) => self.unreadable += 1,
+            }
+        }
+    }
+
+    /// Keeps what `old` has of objects that could not be read and are not here yet.
+    pub(super) fn keep_unread(
+        &mut self,
+        old: &Snapshot,
+        encoder: &mut Encoder,
+        refs: &mut RefIndex,
+    ) {
+        if self.unread.is_empty() {
+            return;
+        }
+        for (class, reference) in self.unread.clone().objects() {
+            let mut known = old.class(class.id).iter();
+            let Some(object) = known.find(|object| &**object.reference() == reference) else {
+                continue;
+            };
+            if self.snapshot.object(class.id, &object.uuid()).is_none() {
+                let (uuid, id) = (object.uuid(), refs.intern(reference));
+                let kept = encoder.again(class, uuid, object.record(), &object.sources, refs);
+                self.put(class, id, kept, object.raw().cloned(), refs);
+            }
         }
     }
 
@@ -125,14 +223,11 @@ impl Draft {
             self.gone.insert(id);
             return true;
         };
-        let encoded = match may_hold_half_pairs(record.as_bytes()) {
-            false => encoder.encode(class, record, refs),
-            true => encoder.encode(class, &json::mended(record.as_bytes()), refs),
-        };
+        let encoded = encode(encoder, class, record, refs);
         let is_read = encoded.is_ok();
         match encoded {
             Ok(encoded) => self.put(class, id, encoded, found.raw.as_deref().map(Arc::from), refs),
-            Err(_) => self.unreadable += 1,
+            Err(_) => self.not_read(class, &found.reference),
         }
         is_read
     }
@@ -256,7 +351,12 @@ impl Draft {
         }
         changes.sort_unstable_by_key(Change::order);
         self.snapshot.keep_revisions(old);
-        Finished { snapshot: self.snapshot, changes, unreadable: self.unreadable }
+        Finished {
+            snapshot: self.snapshot,
+            changes,
+            unreadable: self.unreadable,
+            unread: self.unread,
+        }
     }
 
     /// After a batch: the snapshot, and what the batch changed in the end.
@@ -276,7 +376,24 @@ impl Draft {
             }
         }
         changes.sort_unstable_by_key(Change::order);
-        Finished { snapshot: self.snapshot, changes, unreadable: self.unreadable }
+        Finished {
+            snapshot: self.snapshot,
+            changes,
+            unreadable: self.unreadable,
+            unread: self.unread,
+        }
+    }
+}
+
+fn encode(
+    encoder: &mut Encoder,
+    class: &'static Class,
+    record: &str,
+    refs: &mut RefIndex,
+) -> Result<Encoded, EncodeError> {
+    match may_hold_half_pairs(record.as_bytes()) {
+        false => encoder.encode(class, record, refs),
+        true => encoder.encode(class, &mended(record.as_bytes()), refs),
     }
 }
 
@@ -289,210 +406,11 @@ fn same(before: &Object, after: &Object) -> bool {
 pub(super) struct Finished {
     pub(super) snapshot: Snapshot,
     pub(super) changes: Vec<Change>,
+    /// How many events and records could not be read.
     pub(super) unreadable: u64,
+    /// The objects of which what is here is old, or that are missing.
+    pub(super) unread: Unread,
 }
 
 #[cfg(test)]
-mod tests {
-    use uuid::Uuid;
-
-    use super::*;
-
-    /// A backend's events applied as the mirror applies them.
-    struct Bench {
-        encoder: Encoder,
-        refs: RefIndex,
-        snapshot: Snapshot,
-        revision: u64,
-    }
-
-    impl Bench {
-        fn new() -> Self {
-            let (encoder, refs) = (Encoder::new("lab"), RefIndex::default());
-            Self { encoder, refs, snapshot: Snapshot::empty(), revision: 0 }
-        }
-
-        fn batch(&mut self, events: &[String]) -> Vec<Change> {
-            let mut draft = Draft::from(self.snapshot.clone());
-            for event in events {
-                draft.take(event.as_bytes(), &mut self.encoder, &mut self.refs);
-            }
-            draft.settle(&mut self.encoder, &mut self.refs);
-            let finished = draft.finish();
-            self.publish(finished)
-        }
-
-        fn fresh(&mut self, events: &[String]) -> Vec<Change> {
-            let (mut draft, mut refs) = (Draft::fresh(), RefIndex::default());
-            for event in events {
-                draft.take(event.as_bytes(), &mut self.encoder, &mut refs);
-            }
-            draft.settle(&mut self.encoder, &mut refs);
-            self.refs = refs;
-            let finished = draft.finish_against(&self.snapshot);
-            self.publish(finished)
-        }
-
-        fn publish(&mut self, finished: Finished) -> Vec<Change> {
-            assert_eq!(finished.unreadable, 0);
-            self.snapshot = finished.snapshot;
-            self.revision += 1;
-            self.snapshot.stamp(self.revision, &finished.changes);
-            finished.changes
-        }
-
-        fn json(&self, class: &str, uuid: u128) -> String {
-            let class = datamodel().class(class).expect("a class").id;
-            let object = self.snapshot.object(class, &Uuid::from_u128(uuid)).expect("an object");
-            String::from_utf8(object.record().json().to_vec()).expect("UTF-8")
-        }
-    }
-
-    fn uuid(number: u128) -> Uuid {
-        Uuid::from_u128(number)
-    }
-
-    fn vm(number: u128, fields: &str) -> String {
-        let uuid = uuid(number);
-        format!(
-            r#"{{"id":"1","timestamp":"0.0","class":"vm","operation":"mod",
-            "ref":"OpaqueRef:vm{number}","snapshot":{{"uuid":"{uuid}",{fields}}}}}"#
-        )
-    }
-
-    fn metrics(number: u128) -> String {
-        let uuid = uuid(number);
-        format!(
-            r#"{{"class":"vm_metrics","operation":"add","ref":"OpaqueRef:m{number}",
-            "snapshot":{{"uuid":"{uuid}","memory_actual":"5"}}}}"#
-        )
-    }
-
-    fn del(class: &str, reference: &str) -> String {
-        format!(r#"{{"class":"{class}","operation":"del","ref":"OpaqueRef:{reference}"}}"#)
-    }
-
-    #[test]
-    fn a_reference_may_come_before_its_target_and_outlive_it() {
-        let mut bench = Bench::new();
-        bench.batch(&[vm(1, r#""metrics":"OpaqueRef:m2""#)]);
-        assert!(bench.json("VM", 1).contains(r#""metrics":null"#));
-        let changes = bench.batch(&[metrics(2)]);
-        assert_eq!(changes.len(), 2, "the referrer changes too");
-        let shown = format!(r#""metrics":"{}""#, uuid(2));
-        assert!(bench.json("VM", 1).contains(&shown));
-        let changes = bench.batch(&[del("vm_metrics", "m2")]);
-        assert_eq!(changes.len(), 2);
-        assert!(bench.json("VM", 1).contains(r#""metrics":null"#));
-    }
-
-    #[test]
-    fn a_reference_may_come_to_a_known_object_before_its_target() {
-        let mut bench = Bench::new();
-        bench.batch(&[vm(1, r#""metrics":"OpaqueRef:NULL""#)]);
-        // Nobody sees a change yet: the record shows null as before.
-        assert!(bench.batch(&[vm(1, r#""metrics":"OpaqueRef:m2""#)]).is_empty());
-        assert_eq!(bench.batch(&[metrics(2)]).len(), 2);
-        assert!(bench.json("VM", 1).contains(&format!(r#""metrics":"{}""#, uuid(2))));
-        bench.fresh(&[vm(1, r#""metrics":"OpaqueRef:m3""#)]);
-        bench.fresh(&[vm(1, r#""metrics":"OpaqueRef:m4""#)]);
-        bench.batch(&[metrics(4)]);
-        assert!(bench.json("VM", 1).contains(&format!(r#""metrics":"{}""#, uuid(4))));
-    }
-
-    #[test]
-    fn an_object_may_refer_to_itself() {
-        let mut bench = Bench::new();
-        bench.batch(&[vm(1, r#""parent":"OpaqueRef:vm1""#)]);
-        assert!(bench.json("VM", 1).contains(&format!(r#""parent":"{}""#, uuid(1))));
-    }
-
-    #[test]
-    fn deletions_come_last_and_an_object_that_comes_back_stays() {
-        let mut bench = Bench::new();
-        bench.batch(&[metrics(2), vm(1, r#""metrics":"OpaqueRef:m2""#)]);
-        // The same batch deletes the metrics and tells of a VM that no longer shows them.
-        bench.batch(&[del("vm_metrics", "m2"), vm(1, r#""metrics":"OpaqueRef:NULL""#)]);
-        assert!(bench.json("VM", 1).contains(r#""metrics":null"#));
-        assert_eq!(bench.refs.len(), 1);
-        bench.batch(&[del("vm", "vm1"), vm(1, r#""name_label":"back""#)]);
-        assert!(bench.json("VM", 1).contains(r#""name_label":"back""#));
-        assert!(bench.batch(&[del("vm", "vm1"), del("vm", "never")]).len() == 1);
-        assert!(bench.snapshot.is_empty() && bench.refs.is_empty());
-    }
-
-    #[test]
-    fn an_object_that_takes_over_a_uuid_survives_the_end_of_the_former() {
-        let mut bench = Bench::new();
-        bench.batch(&[vm(1, r#""name_label":"old""#)]);
-        let imported = vm(1, r#""name_label":"new""#).replace("vm1", "vm9");
-        bench.batch(&[imported, del("vm", "vm1")]);
-        assert!(bench.json("VM", 1).contains("new"));
-        assert_eq!(bench.snapshot.len(), 1);
-    }
-
-    #[test]
-    fn a_change_that_no_record_shows_is_none() {
-        let mut bench = Bench::new();
-        bench.batch(&[vm(1, r#""name_label":"a""#)]);
-        assert!(bench.batch(&[vm(1, r#""name_label":"a""#)]).is_empty());
-        let class = datamodel().class("VM").expect("VM").id;
-        let object = bench.snapshot.object(class, &uuid(1)).expect("there");
-        assert_eq!(object.revision(), 1);
-        assert_eq!(bench.snapshot.class(class).revision(), 1);
-    }
-
-    #[test]
-    fn a_fresh_sync_keeps_what_is_unchanged() {
-        let mut bench = Bench::new();
-        let kept = vm(1, r#""metrics":"OpaqueRef:m2""#);
-        bench.batch(&[kept.clone(), metrics(2), metrics(3), vm(4, r#""name_label":"x""#)]);
-        let changes = bench.fresh(&[kept, metrics(2), vm(4, r#""name_label":"y""#)]);
-        assert_eq!(changes.len(), 2, "one deleted, one modified");
-        let class = datamodel().class("VM").expect("VM").id;
-        let revision = |number| bench.snapshot.object(class, &uuid(number)).map(|o| o.revision());
-        assert_eq!((revision(1), revision(4)), (Some(1), Some(2)));
-        let hosts = datamodel().class("host").expect("host").id;
-        assert_eq!(bench.snapshot.class(class).revision(), 2);
-        assert_eq!(bench.snapshot.class(hosts).revision(), 0);
-    }
-
-    #[test]
-    fn views_follow_the_flags() {
-        let mut bench = Bench::new();
-        let class = datamodel().class("VM").expect("VM");
-        bench.batch(&[vm(1, r#""is_a_template":true"#), vm(2, r#""is_a_template":false"#)]);
-        let count = |bench: &Bench, view| bench.snapshot.view(class, view).len();
-        use crate::inventory::store::View;
-        assert_eq!(count(&bench, View::Template), 1);
-        bench.batch(&[vm(1, r#""is_a_template":false"#)]);
-        assert_eq!((count(&bench, View::Template), count(&bench, View::Plain)), (0, 2));
-        bench.batch(&[vm(1, r#""is_a_template":true,"is_a_snapshot":true"#)]);
-        assert_eq!((count(&bench, View::Snapshot), count(&bench, View::Plain)), (1, 1));
-        bench.batch(&[del("vm", "vm1")]);
-        assert_eq!(count(&bench, View::Snapshot), 0);
-    }
-
-    #[test]
-    fn sloppy_bytes_lose_nothing() {
-        let mut bench = Bench::new();
-        let mut draft = Draft::from(Snapshot::empty());
-        let event =
-            vm(1, "\"name_label\":\"caf@\",\"other_config\":{\"a\":\"1\",\"\\ud800\":\"2\"}");
-        let event: Vec<u8> = event.bytes().map(|b| if b == b'@' { 0xe9 } else { b }).collect();
-        draft.take(&event, &mut bench.encoder, &mut bench.refs);
-        bench.publish(draft.finish());
-        let json = bench.json("VM", 1);
-        assert!(json.contains("caf\u{e9}") && json.contains(r#"{"a":"1","\ufffd":"2"}"#), "{json}");
-    }
-
-    #[test]
-    fn what_is_no_event_is_counted_and_nothing_else() {
-        let mut bench = Bench::new();
-        let mut draft = Draft::from(Snapshot::empty());
-        for event in ["", "{}", "[]", r#"{"class":"vm","operation":"add","ref":"r"}"#] {
-            draft.take(event.as_bytes(), &mut bench.encoder, &mut bench.refs);
-        }
-        assert_eq!(draft.finish().unreadable, 4);
-    }
-}
+mod tests;

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::record::{FIRST_FIELD, Record, RecordBuilder};
 use super::refs::{RefId, RefIndex};
-use super::value::{Hidden, Links, write_field, write_unknown};
+use super::value::{Hidden, Links, Zoneless, write_field, write_unknown};
 use crate::datamodel::{Class, datamodel, is_secret_field};
 
 /// Why a record could not be encoded; nothing of it is repeated.
@@ -61,6 +61,7 @@ pub(super) struct Encoder {
     source_ends: Vec<(u16, u32)>,
     /// By class: the field that came at each place last time. Records of a class come in one order.
     orders: Vec<Vec<u16>>,
+    zoneless: Zoneless,
 }
 
 impl Encoder {
@@ -71,7 +72,13 @@ impl Encoder {
             source_text: String::new(),
             source_ends: Vec::new(),
             orders: vec![Vec::new(); datamodel().classes.len()],
+            zoneless: Zoneless::default(),
         }
+    }
+
+    /// One for a backend whose dates are by UTC, though they do not say so.
+    pub(super) fn in_utc(backend: &str) -> Self {
+        Self { zoneless: Zoneless::Utc, ..Self::new(backend) }
     }
 
     /// Encodes a record as the backend sent it.
@@ -91,7 +98,7 @@ impl Encoder {
             .and_then(|index| found.fields[index])
             .and_then(|text| Uuid::try_parse(text.trim_matches('"')).ok())
             .ok_or(EncodeError::NoUuid)?;
-        let mut links = Links { refs, shown: Vec::new() };
+        let mut links = Links { refs, shown: Vec::new(), zoneless: self.zoneless };
         self.start(uuid);
         for (index, field) in class.fields.iter().enumerate() {
             match found.fields[index] {
@@ -126,7 +133,7 @@ impl Encoder {
         sources: &Sources,
         refs: &mut RefIndex,
     ) -> Encoded {
-        let mut links = Links { refs, shown: Vec::new() };
+        let mut links = Links { refs, shown: Vec::new(), zoneless: self.zoneless };
         self.start(uuid);
         for slot in FIRST_FIELD..record.slots() {
             let Some(text) = sources.of_slot(slot) else {
@@ -235,9 +242,15 @@ impl<'de> Visitor<'de> for RecordVisitor<'_, 'de> {
                 // `backend` is ours, and a name that JSON must escape is no field's.
                 Name::Other(name) => {
                     let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-                    let new = !found.extras.iter().any(|(known, _)| *known == name);
-                    if plain && new && name != "backend" && found.extras.len() < MAX_EXTRAS {
-                        found.extras.push((name, value.get()));
+                    let room = found.extras.len() < MAX_EXTRAS;
+                    let known = found.extras.iter_mut().find(|(known, _)| *known == name);
+                    match known {
+                        // The last one counts, as it does for the fields.
+                        Some((_, known)) => *known = value.get(),
+                        None if plain && room && name != "backend" => {
+                            found.extras.push((name, value.get()));
+                        }
+                        None => {}
                     }
                 }
             }
@@ -344,6 +357,21 @@ mod tests {
             assert_eq!(encoded.record.text(class("VM"), "uuid"), Some(uuid));
             assert_eq!(encoded.record.field_named(class("VM"), "domid"), None);
         }
+    }
+
+    #[test]
+    fn of_a_field_that_comes_twice_the_last_counts() {
+        let (mut encoder, mut refs) = (Encoder::new("lab"), RefIndex::default());
+        let uuid = "00000000-0000-0000-0000-000000000007";
+        let json = format!(
+            "{{\"uuid\":\"x\",\"name_label\":\"a\",\"later\":1,\"name_label\":\"b\",\"later\":2,\
+             \"uuid\":\"{uuid}\",\"domid\":1,\"domid\":\"none\"}}"
+        );
+        let encoded = encoder.encode(class("VM"), &json, &mut refs).expect("encodes");
+        let text = std::str::from_utf8(encoded.record.json()).expect("UTF-8");
+        let want =
+            format!("{{\"uuid\":\"{uuid}\",\"backend\":\"lab\",\"name_label\":\"b\",\"later\":2}}");
+        assert_eq!(text, want, "and a last value that cannot be read is none");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::revision::Revisions;
 use super::standing::{Loss, MirrorState, NotReady, Status};
 use super::store::Snapshot;
 use super::usage::{Usage, Usages};
-use super::value::{Resolve, write};
+use super::value::{Resolve, Zoneless, write};
 use crate::backend::{Backend, Nature, Session};
 use crate::config::SecretSource;
 use crate::datamodel::Type;
@@ -80,11 +80,16 @@ pub struct Mirror {
 struct OrElse<'a> {
     refs: &'a RefIndex,
     find: &'a dyn Fn(&str) -> Option<Uuid>,
+    zoneless: Zoneless,
 }
 
 impl Resolve for OrElse<'_> {
     fn find(&mut self, name: &str) -> Option<Uuid> {
         self.refs.resolve(name).map(|(_, uuid)| uuid).or_else(|| (self.find)(name))
+    }
+
+    fn zoneless(&self) -> Zoneless {
+        self.zoneless
     }
 }
 
@@ -223,11 +228,12 @@ impl Mirror {
 
     /// A value of the backend's, as clients see it: typed, with uuids for refs.
     pub fn represent(&self, ty: &Type, json: &str) -> Vec<u8> {
-        let (refs, mut out) = (self.refs.read(), Vec::new());
-        if !write(ty, json, &mut &*refs, &mut out) {
-            out.extend_from_slice(b"null");
-        }
-        out
+        self.represent_with(ty, json, &|_| None)
+    }
+
+    /// The same, where a date without a zone is what was asked for: the time of some place.
+    pub fn represent_local(&self, ty: &Type, json: &str) -> Vec<u8> {
+        self.written(ty, json, &|_| None, Zoneless::Local)
     }
 
     /// The same, where `find` knows what a ref names that the mirror does not hold.
@@ -237,8 +243,19 @@ impl Mirror {
         json: &str,
         find: &dyn Fn(&str) -> Option<Uuid>,
     ) -> Vec<u8> {
+        let zoneless = if self.is_polled() { Zoneless::Utc } else { Zoneless::Null };
+        self.written(ty, json, find, zoneless)
+    }
+
+    fn written(
+        &self,
+        ty: &Type,
+        json: &str,
+        find: &dyn Fn(&str) -> Option<Uuid>,
+        zoneless: Zoneless,
+    ) -> Vec<u8> {
         let (refs, mut out) = (self.refs.read(), Vec::new());
-        if !write(ty, json, &mut OrElse { refs: &refs, find }, &mut out) {
+        if !write(ty, json, &mut OrElse { refs: &refs, find, zoneless }, &mut out) {
             out.extend_from_slice(b"null");
         }
         out
@@ -280,17 +297,32 @@ impl Mirror {
         callers.first().cloned()
     }
 
-    /// Puts a snapshot before the readers, and marks it as live.
+    /// Puts a snapshot before the readers, and marks it as live; as stale if there are objects that
+    /// could not be read.
     pub(super) fn publish(&self, finished: Finished, fresh_refs: Option<RefIndex>) {
         if let Some(refs) = fresh_refs {
             *self.refs.write() = refs;
         }
-        self.put_before_readers(finished, None, None);
+        self.put_all_before_readers(finished, None);
     }
 
     /// Puts before the readers what the backend answered to a question asked then.
     pub(super) fn publish_polled(&self, finished: Finished, as_of: Instant) {
-        self.put_before_readers(finished, Some(as_of), None);
+        self.put_all_before_readers(finished, Some(as_of));
+    }
+
+    fn put_all_before_readers(&self, finished: Finished, as_of: Option<Instant>) {
+        let unread = (!finished.unread.is_empty()).then(|| finished.unread.reason());
+        let stale_since = unread.as_ref().map(|_| {
+            let known = self.reading().and_then(|reading| reading.stale_since);
+            known.or(as_of).unwrap_or_else(Instant::now)
+        });
+        self.put_before_readers(finished, as_of, stale_since);
+        if unread.is_some() {
+            let (reachable, nonsense) = (true, false);
+            let state = MirrorState::Stale;
+            self.set_status(Status { state, reachable, nonsense, reason: unread });
+        }
     }
 
     /// The same where only a few objects were asked for: the others are as old as they were.

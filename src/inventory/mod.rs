@@ -22,11 +22,12 @@ mod roles;
 mod standing;
 mod store;
 mod sync;
+mod unread;
 mod usage;
 mod value;
 mod workbench;
 
-pub use date::instant;
+pub use date::Moment;
 pub use document::of_document;
 pub use draft::is_mirrored;
 pub use feed::{Batch, Feed, Happening, Next, Present, What};

@@ -88,7 +88,7 @@ impl Poll {
     pub(super) fn new(mirror: Arc<Mirror>) -> Self {
         let now = Instant::now();
         Self {
-            encoder: Some(Encoder::new(mirror.name())),
+            encoder: Some(Encoder::in_utc(mirror.name())),
             mirror,
             own: None,
             began: now,
@@ -259,7 +259,7 @@ impl Poll {
             (finished, encoder, vanished)
         };
         let Ok((finished, encoder, vanished)) = tokio::task::spawn_blocking(work).await else {
-            self.encoder = Some(Encoder::new(self.mirror.name()));
+            self.encoder = Some(Encoder::in_utc(self.mirror.name()));
             tracing::error!(backend = self.mirror.name(), "what a poll brought was not taken in");
             let why = "what the backend answered could not be taken in".to_owned();
             self.mirror.lost(Loss::Nonsense(why), self.contact);

@@ -14,6 +14,7 @@ use super::refs::Target;
 use crate::backend::{Backend, CallError, Phase, Retry, Session};
 use crate::datamodel::datamodel;
 use crate::wire::Arg;
+use crate::wire::mend::mended;
 
 /// More roles than subjects ever have: pools have half a dozen, and one for each permission that
 /// hardly anybody gives by itself.
@@ -87,7 +88,14 @@ fn named_in(event: &[u8]) -> Vec<String> {
     if memchr::memmem::find(event, br#""subject""#).is_none() {
         return Vec::new();
     }
-    let subject = serde_json::from_slice::<Event<'_>>(event).ok();
+    let text;
+    let subject = match serde_json::from_slice::<Event<'_>>(event) {
+        Ok(event) => Some(event),
+        Err(_) => {
+            text = mended(event);
+            serde_json::from_str(&text).ok()
+        }
+    };
     let subject = subject.filter(|event| event.class == "subject").and_then(|event| event.snapshot);
     let subject = subject.and_then(|json| serde_json::from_str::<Subject>(json.get()).ok());
     subject.map(|subject| subject.roles).unwrap_or_default()

@@ -20,6 +20,7 @@ use super::refs::RefIndex;
 use super::roles::{Learned, Roles};
 use super::standing::Loss;
 use super::store::Snapshot;
+use super::unread::{Remedies, Remedy, Unread};
 use crate::backend::{CallError, EventFrame, Fault, Session};
 
 /// How long one `event.from` waits for something to happen.
@@ -88,6 +89,9 @@ pub(super) struct Sync {
     everything: (Option<Instant>, Duration),
     /// When unreadable events were last spoken of.
     complained: Option<Instant>,
+    /// Objects that could not be read, and what is done about them.
+    unread: Unread,
+    remedies: Remedies,
 }
 
 impl Sync {
@@ -106,6 +110,8 @@ impl Sync {
             rejected: 0,
             everything: (None, Duration::ZERO),
             complained: None,
+            unread: Unread::default(),
+            remedies: Remedies::default(),
         }
     }
 
@@ -274,6 +280,12 @@ impl Sync {
             self.contact = Some(Instant::now());
             (self.pause, self.progress) = (PAUSES.0, true);
             self.rejected = 0;
+            // What could not be read has not been seen.
+            match self.remedies.due(&self.unread, self.everything.0) {
+                Remedy::Nothing => {}
+                Remedy::Reread => self.read_again(session).await,
+                Remedy::Sync => return End::OutOfStep,
+            }
             self.mirror.saw(&frame.token);
             let idle = empty || self.token.as_ref() == Some(&frame.token);
             self.token = Some(frame.token).filter(|token| !token.is_empty());
@@ -319,6 +331,10 @@ impl Sync {
         };
         let asking = Box::pin(backend.events(session, "", EVENT_TIMEOUT, &mut take));
         let frame = heard(&self.mirror, self.contact, asking).await?;
+        if !draft.unread().is_empty() {
+            let read = draft.unread().ask(backend, session).await;
+            draft.take_again(&read, encoder, &mut refs);
+        }
         for (name, target) in self.roles.learn(backend, session).await? {
             draft.learn(&name, target, &mut refs);
         }
@@ -348,6 +364,8 @@ impl Sync {
             Ok(())
         };
         let stale = self.mirror.reading().is_some_and(|reading| reading.stale_since.is_some());
+        // A mirror that is stale for a few objects is waited for all the same.
+        let stale = stale && self.unread.is_empty();
         let patience = if stale { GLANCE } else { EVENT_TIMEOUT };
         let asking = Box::pin(self.mirror.backend.events(session, token, patience, &mut take));
         let frame = heard(&self.mirror, self.contact, asking).await?;
@@ -364,17 +382,19 @@ impl Sync {
         let (work, frame): (Box<dyn FnOnce() -> _ + Send>, _) = match brought {
             Brought::All(mut draft, mut refs, frame) => {
                 let work = move || {
-                    draft.settle(&mut encoder, &mut refs);
                     let old = old.unwrap_or_else(|| Arc::new(Snapshot::empty()));
+                    draft.keep_unread(&old, &mut encoder, &mut refs);
+                    draft.settle(&mut encoder, &mut refs);
                     (draft.finish_against(&old), Some(refs), encoder)
                 };
                 (Box::new(work), frame)
             }
             Brought::Changes(events, learned, frame) => {
                 let (old, few) = (old?, events.len() <= LARGE_BATCH);
+                let unread = self.unread.clone();
                 let work = move || {
                     let finished = mirror.with_refs(|refs| {
-                        let mut draft = Draft::from(Snapshot::clone(&old));
+                        let mut draft = Draft::from(Snapshot::clone(&old)).with_unread(unread);
                         for (name, target) in learned {
                             draft.learn(&name, target, refs);
                         }
@@ -415,7 +435,23 @@ impl Sync {
             let (backend, count) = (self.mirror.name(), finished.unreadable);
             tracing::warn!(backend, count, "events that could not be read");
         }
+        self.unread = finished.unread.clone();
         self.mirror.publish(finished, refs);
+    }
+
+    /// Asks for the objects that could not be read.
+    async fn read_again(&mut self, session: &Session) {
+        let read = self.unread.ask(&self.mirror.backend, session).await;
+        let Some(reading) = self.mirror.reading() else { return };
+        let mut encoder = std::mem::replace(&mut self.encoder, Encoder::new(self.mirror.name()));
+        let (mirror, unread) = (self.mirror.clone(), self.unread.clone());
+        let finished = mirror.with_refs(|refs| {
+            let mut draft = Draft::from(Snapshot::clone(&reading.snapshot)).with_unread(unread);
+            draft.take_again(&read, &mut encoder, refs);
+            draft.settle(&mut encoder, refs);
+            draft.finish()
+        });
+        self.show(finished, None, encoder);
     }
 
     fn lost(&mut self, error: &CallError) {

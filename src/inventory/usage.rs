@@ -38,12 +38,19 @@ struct Metrics {
     cpu_time: f64,
 }
 
+impl Metrics {
+    fn of(record: &str) -> Option<Self> {
+        // Of a name that comes twice the last one counts.
+        let last = || serde_json::from_value(serde_json::from_str(record).ok()?).ok();
+        serde_json::from_str(record).ok().or_else(last)
+    }
+}
+
 impl Usages {
     /// Takes what was read of some VMs, or of all.
     pub(super) fn take(&self, found: &[Found], at: Instant, all: bool) {
         let metrics = found.iter().filter(|found| found.class == "VM_metrics");
-        let metrics =
-            metrics.filter_map(|found| serde_json::from_str(found.record.as_deref()?).ok());
+        let metrics = metrics.filter_map(|found| Metrics::of(found.record.as_deref()?));
         let read: HashMap<Uuid, f64> =
             metrics.map(|Metrics { uuid, cpu_time }| (uuid, cpu_time)).collect();
         let mut usages = self.0.write();

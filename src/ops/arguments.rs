@@ -187,8 +187,9 @@ impl Reader<'_> {
             (Type::String, Value::String(text)) => Arg::from(text.as_str()),
             (Type::Secret, Value::String(text)) => Arg::Secret(text.as_str().into()),
             (Type::String | Type::Secret, _) => return Err(not("a string")),
-            (Type::Int, Value::Number(number)) if number.is_i64() => {
-                Arg::Int(number.as_i64().unwrap_or_default())
+            (Type::Int, Value::Number(number)) => {
+                let int = number.as_i64().or_else(|| whole(number.as_f64()?));
+                Arg::Int(int.ok_or_else(|| not("an integer of 64 bits"))?)
             }
             (Type::Int, _) => return Err(not("an integer of 64 bits")),
             (Type::Float, Value::Number(number)) => {
@@ -254,6 +255,12 @@ impl Reader<'_> {
         self.named.0.push((reference.clone(), Some(uuid), pointer.to_owned()));
         Ok(reference)
     }
+}
+
+/// An integer that is spelled as a float: `3e9`, `3221225472.0`.
+fn whole(float: f64) -> Option<i64> {
+    // Beyond 2^53 a float no longer tells neighbouring integers apart.
+    (float.fract() == 0.0 && float.abs() <= 9_007_199_254_740_992.0).then_some(float as i64)
 }
 
 /// The key of a map, whose keys are strings in JSON whatever their type.

@@ -15,7 +15,7 @@ use super::typed;
 use super::waited;
 use crate::auth::roles;
 use crate::backend::{Retry, Session, Value};
-use crate::datamodel::{Call, CallKind, Class, datamodel};
+use crate::datamodel::{Call, Class, datamodel};
 use crate::inventory::{Mirror, Reading, Snapshot, is_mirrored};
 use crate::wire::Arg;
 
@@ -114,7 +114,7 @@ impl Reach {
         let value = self.send(call, &call.wire_name, &arguments).await?;
         match &call.result {
             None => Ok(Done { result: None }),
-            Some(ty) => Ok(Done { result: Some(typed::shown(self, ty, &value).await?) }),
+            Some(ty) => Ok(Done { result: Some(typed::shown(self, call, ty, &value).await?) }),
         }
     }
 
@@ -196,7 +196,7 @@ impl Reach {
         wire_name: &str,
         arguments: &Arguments,
     ) -> Result<Value, OpError> {
-        let retry = if only_reads(call.kind) { Retry::Read } else { Retry::Write };
+        let retry = if call.only_reads() { Retry::Read } else { Retry::Write };
         let backend = self.mirror.backend();
         let result = backend.call(&self.session, wire_name, &arguments.values, retry).await;
         result.map_err(|error| match OpError::from(error) {
@@ -248,25 +248,5 @@ fn key_of<'a>(call: &Call, arguments: &'a Arguments) -> Option<&'a str> {
     match arguments.values.get(index) {
         Some(Arg::String(key)) => Some(key),
         _ => None,
-    }
-}
-
-/// Whether calls of this kind change nothing.
-fn only_reads(kind: CallKind) -> bool {
-    match kind {
-        CallKind::FieldGet
-        | CallKind::GetAll
-        | CallKind::GetAllWhere
-        | CallKind::GetAllRecords
-        | CallKind::GetAllRecordsWhere
-        | CallKind::GetRecord
-        | CallKind::GetByUuid
-        | CallKind::GetByNameLabel => true,
-        CallKind::Custom
-        | CallKind::FieldSet
-        | CallKind::FieldAdd
-        | CallKind::FieldRemove
-        | CallKind::Create
-        | CallKind::Destroy => false,
     }
 }

@@ -18,8 +18,16 @@ const REF: &str = "OpaqueRef:";
 /// The result of a call of this type.
 ///
 /// A call may return something that it has just made: the mirror is given a moment to learn of it.
-pub(super) async fn shown(reach: &Reach, ty: &Type, value: &Value) -> Result<Vec<u8>, OpError> {
+pub(super) async fn shown(
+    reach: &Reach,
+    call: &Call,
+    ty: &Type,
+    value: &Value,
+) -> Result<Vec<u8>, OpError> {
     let json = without_session(reach, value.get());
+    if call.returns_local_time() {
+        return Ok(reach.mirror.represent_local(ty, &json));
+    }
     if let Type::Ref(id) = ty
         && let class = datamodel().get(*id)
         && !is_mirrored(class)

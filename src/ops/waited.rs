@@ -73,7 +73,7 @@ async fn carry_out(
     match &call.result {
         None => Ok(Value::Null),
         Some(ty) => {
-            let shown = typed::shown(reach, ty, &value).await?;
+            let shown = typed::shown(reach, call, ty, &value).await?;
             Ok(serde_json::from_slice(&shown).unwrap_or_default())
         }
     }

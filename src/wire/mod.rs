@@ -11,6 +11,8 @@ mod error;
 pub mod invariants;
 mod json;
 pub mod jsonrpc;
+pub mod mend;
+mod number;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
@@ -23,3 +25,4 @@ pub mod xmlrpc;
 
 pub use arg::Arg;
 pub use error::{Limits, ReadError, Seen};
+pub use number::integer;

@@ -1,6 +1,7 @@
 //! The envelope around every result: success or a failure with its code.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer};
@@ -8,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::error::{BYTE_ORDER_MARK, ReadError, Seen};
 use super::json::check_depth;
+use super::mend::{may_hold_half_pairs, mended};
 
 /// How a reply was asked for, which decides its envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,9 +81,48 @@ pub fn read(dialect: Dialect, json: &[u8]) -> Result<Outcome<'_>, ReadError> {
     }
     check_depth(json, MAX_DEPTH)?;
     match dialect {
-        Dialect::XmlRpc => check::<Status<'_>>(json)?.outcome(),
-        Dialect::JsonRpc => check::<JsonRpc<'_>>(json)?.outcome(),
+        Dialect::XmlRpc => envelope(json, Status::of)?.outcome(),
+        Dialect::JsonRpc => envelope(json, JsonRpc::of)?.outcome(),
     }
+}
+
+/// The same where strict readers of JSON would refuse the reply, which is mended then: see
+/// [`mended`]. `room` is where the mended text is put.
+pub fn read_leniently<'a>(
+    dialect: Dialect,
+    json: &'a [u8],
+    room: &'a mut String,
+) -> Result<Outcome<'a>, ReadError> {
+    let strict = read(dialect, json);
+    let unreadable = match &strict {
+        Ok(_) => dialect == Dialect::JsonRpc && may_hold_half_pairs(json),
+        Err(ReadError::Malformed { .. }) => {
+            let json = json.strip_prefix(BYTE_ORDER_MARK).unwrap_or(json);
+            json.trim_ascii_start().starts_with(b"{")
+        }
+        Err(_) => false,
+    };
+    if !unreadable {
+        return strict;
+    }
+    *room = mended(json);
+    read(dialect, room.as_bytes()).or(strict)
+}
+
+/// Members of an object by name, the last one of each.
+pub(in crate::wire) type Members<'a> = HashMap<String, &'a RawValue>;
+
+/// Reads an envelope. One that has a name twice is read once more, by its last members.
+fn envelope<'a, T: Deserialize<'a>>(
+    json: &'a [u8],
+    of: impl FnOnce(&Members<'a>) -> Option<T>,
+) -> Result<T, ReadError> {
+    check(json).or_else(|error| match error {
+        ReadError::NotAReply(_) => {
+            serde_json::from_slice(json).ok().and_then(|members| of(&members)).ok_or(error)
+        }
+        error => Err(error),
+    })
 }
 
 /// serde_json's error quotes the body's own words, so only its place is taken from it.
@@ -121,6 +162,16 @@ struct Status<'a> {
 }
 
 impl<'a> Status<'a> {
+    fn of(members: &Members<'a>) -> Option<Self> {
+        let status = match members.get("Status") {
+            Some(status) => Some(serde_json::from_str::<String>(status.get()).ok()?.into()),
+            None => None,
+        };
+        let of = |name: &str| members.get(name).copied();
+        let (value, error, fault) = (of("Value"), of("ErrorDescription"), of("fault"));
+        Some(Self { status, value, error, fault })
+    }
+
     fn outcome(self) -> Result<Outcome<'a>, ReadError> {
         if let Some(fault) = self.fault {
             return fault_of(fault).map(Outcome::Failure);
@@ -158,7 +209,20 @@ struct JsonRpcError<'a> {
     data: Option<&'a RawValue>,
 }
 
+impl<'a> JsonRpcError<'a> {
+    fn of(members: &Members<'a>) -> Option<Self> {
+        let message = serde_json::from_str::<String>(members.get("message")?.get()).ok()?.into();
+        let data = members.get("data").copied().filter(|data| data.get() != "null");
+        Some(Self { message, data })
+    }
+}
+
 impl<'a> JsonRpc<'a> {
+    fn of(members: &Members<'a>) -> Option<Self> {
+        let error = members.get("error").copied().filter(|error| error.get() != "null");
+        Some(Self { result: members.get("result").copied(), error })
+    }
+
     fn outcome(self) -> Result<Outcome<'a>, ReadError> {
         let Some(error) = self.error else {
             return self
@@ -167,11 +231,11 @@ impl<'a> JsonRpc<'a> {
                 .ok_or(ReadError::NotAReply("neither a result nor an error"));
         };
         // 2.0 gives an object, 1.0 the failure's own array.
-        let failure = if let Ok(error) = serde_json::from_str::<JsonRpcError<'_>>(error.get()) {
-            let params = error.data.map(params_of).unwrap_or_default();
-            Some(Failure { code: error.message.into_owned(), params })
-        } else if error.get().starts_with('{') {
-            None
+        let failure = if error.get().starts_with('{') {
+            envelope(error.get().as_bytes(), JsonRpcError::of).ok().map(|error| {
+                let params = error.data.map(params_of).unwrap_or_default();
+                Failure { code: error.message.into_owned(), params }
+            })
         } else {
             failure_of(params_of(error))
         };
@@ -291,6 +355,41 @@ mod tests {
 
     fn strings(texts: &[&str]) -> Vec<String> {
         texts.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    #[test]
+    fn what_strict_readers_refuse_costs_itself_alone() {
+        let leniently = |json: &[u8]| {
+            let mut room = String::new();
+            match read_leniently(Dialect::JsonRpc, json, &mut room) {
+                Ok(Outcome::Success(result)) => Ok(result.get().to_owned()),
+                other => Err(format!("{other:?}")),
+            }
+        };
+        for (json, result) in [
+            (&br#"{"jsonrpc":"2.0","result":NaN,"id":1}"#[..], "null"),
+            (br#"{"result":[{"min":-Infinity,"max":Infinity}]}"#, r#"[{"min":null,"max":null}]"#),
+            (b"\xef\xbb\xbf{\"result\":nan}", "null"),
+            (b"{\"result\":\"caf\xe9\"}", "\"caf\u{e9}\""),
+            (br#"{"result":"\ud800"}"#, r#""\ufffd""#),
+            (br#"{"result":1,"result":2}"#, "2"),
+        ] {
+            assert_eq!(leniently(json).as_deref(), Ok(result));
+        }
+        for json in [&b"{\"result\":NaN"[..], b"<html>NaN", b"NaN", b"[NaN]", b"{NaN}"] {
+            assert!(leniently(json).is_err(), "{json:?}");
+        }
+    }
+
+    #[test]
+    fn of_a_name_that_comes_twice_the_last_counts() {
+        use Dialect::{JsonRpc, XmlRpc};
+        for (dialect, json) in [
+            (XmlRpc, r#"{"Status":"Failure","Status":"Success","Value":1,"Value":2}"#),
+            (JsonRpc, r#"{"result":1,"error":["X"],"error":null,"result":2,"id":1,"id":2}"#),
+        ] {
+            assert_eq!(success(dialect, json), "2");
+        }
     }
 
     #[test]

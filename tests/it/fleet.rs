@@ -14,7 +14,7 @@ use crate::lab::{Answer, BACKEND, Gate, Lab, around, logged};
 const TOKEN: &str = "for the fleet's eyes only";
 
 /// A service account and a token, in files of this directory.
-fn set_up(config: &mut Config, directory: &TempDir) {
+pub(crate) fn set_up(config: &mut Config, directory: &TempDir) {
     let write = |name: &str, text: &str| {
         let file = directory.path().join(name);
         std::fs::write(&file, text).expect("written");
@@ -36,7 +36,7 @@ async fn ask(gate: &Gate, token: Option<&str>) -> Answer {
 }
 
 /// Scrapes, once the mirror is there.
-async fn scrape(gate: &Gate) -> Scrape {
+pub(crate) async fn scrape(gate: &Gate) -> Scrape {
     gate.until("/readyz", "", |answer| answer.json()["backends"][0]["state"] == "live").await;
     let answer = ask(gate, Some(TOKEN)).await;
     assert_eq!(answer.status, 200, "{}", answer.text());

@@ -17,6 +17,7 @@ mod lab;
 mod life_cycles;
 mod metrics;
 mod nonsense;
+mod odd_values;
 mod ops;
 mod paging;
 mod queries;

@@ -17,6 +17,10 @@ const COOL_DOWN: Duration = Duration::from_secs(1);
 /// The longest name DNS has; with it a request's head stays far below XAPI's limit.
 const LONGEST_HOST: usize = 253;
 
+/// How long events are followed in XML-RPC once JSON could not carry them. What it could not carry
+/// may be gone by then, and JSON is read faster.
+const EVENTS_IN_XML_FOR: Duration = Duration::from_secs(3600);
+
 /// Where a host listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -38,6 +42,8 @@ pub(crate) struct Endpoint {
 #[derive(Debug, Default)]
 struct Learned {
     dialect: Option<Dialect>,
+    /// Since when its events are followed in XML-RPC, whatever else it speaks.
+    events_in_xml: Option<Instant>,
     failed: Option<(Instant, Unreachable)>,
     unanswered: bool,
 }
@@ -144,6 +150,23 @@ impl Endpoint {
     /// Remembers what this host speaks, or (`None`) that it has to be found out again.
     pub(crate) fn learn_dialect(&self, dialect: Option<Dialect>) {
         self.learned.lock().dialect = dialect;
+    }
+
+    /// Whether it may be spoken to in XML-RPC at all.
+    pub(crate) fn may_speak_xml(&self) -> bool {
+        self.forced != Some(Dialect::JsonRpc)
+    }
+
+    /// The dialect to follow events in.
+    pub(crate) fn dialect_of_events(&self) -> Option<Dialect> {
+        let learned = self.learned.lock();
+        let in_xml = learned.events_in_xml.is_some_and(|since| since.elapsed() < EVENTS_IN_XML_FOR);
+        if in_xml { Some(Dialect::XmlRpc) } else { self.forced.or(learned.dialect) }
+    }
+
+    /// Remembers that its JSON cannot carry its events, or (`false`) that its XML cannot either.
+    pub(crate) fn follow_in_xml(&self, in_xml: bool) {
+        self.learned.lock().events_in_xml = in_xml.then(Instant::now);
     }
 
     /// The failure to connect that is too recent to try again.

@@ -49,6 +49,30 @@ impl Xapi {
         self.settle(session, result)
     }
 
+    /// Asks a second time, where the answer to the first could not be read: in XML-RPC, which has a
+    /// form for more values.
+    pub(in crate::backend) async fn read_otherwise(
+        &self,
+        session: &Session,
+        call: &str,
+        args: &[Arg],
+    ) -> Result<Value, CallError> {
+        still_good(session)?;
+        let host = self.hosts.current_or_first();
+        let own = Arg::Secret(session.reference().clone());
+        let args: Vec<Arg> = [own].into_iter().chain(args.iter().cloned()).collect();
+        let (retry, within) = (Retry::Read, self.call_timeout.into());
+        let question = Question { of: Use::Calls, call, args: &args, retry, within };
+        let mut result = match host.may_speak_xml() {
+            true => self.ask_in(Dialect::XmlRpc, &host, question).await,
+            false => self.ask(&host, question).await,
+        };
+        if host.may_speak_xml() && result.as_ref().is_err_and(speaks_otherwise) {
+            result = self.ask(&host, question).await;
+        }
+        self.settle(session, result)
+    }
+
     /// `pool.get_all` is open to every role, has one ref as its result and, like every call, fails
     /// first of all when its session is no more.
     pub(in crate::backend) async fn check(&self, session: &Session) -> Result<(), CallError> {
@@ -145,6 +169,17 @@ impl Xapi {
     ) -> Result<Value, CallError> {
         let dialect = host.dialect().unwrap_or(Dialect::JsonRpc);
         let result = self.ask_in(dialect, host, question).await;
+        // Never a call that changes something: it may have been carried out.
+        if question.retry == Retry::Read
+            && dialect == Dialect::JsonRpc
+            && host.may_speak_xml()
+            && result.as_ref().is_err_and(json_cannot_carry)
+        {
+            let again = self.ask_in(Dialect::XmlRpc, host, question).await;
+            if is_answer(&again) {
+                return again;
+            }
+        }
         if result.as_ref().is_err_and(speaks_otherwise) {
             host.learn_dialect(None);
         }
@@ -239,15 +274,26 @@ fn read(dialect: Dialect, body: &[u8], max_bytes: u64) -> Result<Value, CallErro
             &json
         }
     };
-    match reply::read(dialect, text).map_err(bad)? {
+    match reply::read_leniently(dialect, text, &mut String::new()).map_err(bad)? {
         Outcome::Success(value) => Ok(Value(value.to_owned())),
         Outcome::Failure(failure) => Err(CallError::Failure(failure)),
     }
 }
 
 /// Whether the host answered in the dialect it was asked in.
-fn is_answer<T>(result: &Result<T, CallError>) -> bool {
+pub(super) fn is_answer<T>(result: &Result<T, CallError>) -> bool {
     matches!(result, Ok(_) | Err(CallError::Failure(_)))
+}
+
+/// Whether a host that speaks JSON-RPC did not manage to say this in it: a strict JSON writer fails on
+/// a float that is not finite, and XAPI then answers an HTTP 500.
+pub(super) fn json_cannot_carry(error: &CallError) -> bool {
+    let CallError::BadReply(BadReply { status, fault, .. }) = error else { return false };
+    match fault {
+        Fault::Status(_) => *status == Some(500),
+        Fault::Unread(error) => matches!(error, ReadError::Malformed { .. }),
+        _ => false,
+    }
 }
 
 /// Whether the host answered in a way that makes it worth asking in the other dialect. A gateway

@@ -1,19 +1,20 @@
 //! Following a pool's events.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::Xapi;
-use super::calls::{session_invalid, speaks_otherwise};
+use super::calls::{is_answer, json_cannot_carry, session_invalid, speaks_otherwise};
 use crate::backend::connections::{Endpoint, Reply, Use};
 use crate::backend::error::{CallError, Fault};
 use crate::backend::{EventFrame, Session};
 use crate::wire::reply::{Dialect, Outcome};
 use crate::wire::split::ArraySplitter;
 use crate::wire::xmlrpc::Transcoder;
-use crate::wire::{Arg, Limits, ReadError, reply};
+use crate::wire::{Arg, Limits, ReadError, integer, reply};
 
 /// How much longer than it was told to wait a host may take to begin its answer.
 const MARGIN: Duration = Duration::from_secs(10);
@@ -49,9 +50,29 @@ impl Xapi {
     ) -> Result<EventFrame, CallError> {
         let host = self.hosts.current_or_first();
         self.know_dialect(&host, session).await?;
-        let dialect = host.dialect().unwrap_or(Dialect::JsonRpc);
-        let result = self.stream(dialect, &host, session, token, timeout, each).await;
+        let dialect = host.dialect_of_events().unwrap_or(Dialect::JsonRpc);
+        let mut handed_out = false;
+        let mut count = |event: &[u8]| {
+            handed_out = true;
+            each(event)
+        };
+        let result = self.stream(dialect, &host, session, token, timeout, &mut count).await;
+        if dialect == Dialect::JsonRpc
+            && host.may_speak_xml()
+            && result.as_ref().is_err_and(json_cannot_carry)
+        {
+            host.follow_in_xml(true);
+            // Half a reply has told of objects that may be no more in the next.
+            if !handed_out {
+                let xml = Dialect::XmlRpc;
+                let again = self.stream(xml, &host, session, token, timeout, each).await;
+                if is_answer(&again) {
+                    return again;
+                }
+            }
+        }
         if result.as_ref().is_err_and(speaks_otherwise) {
+            host.follow_in_xml(false);
             host.learn_dialect(None);
         }
         result
@@ -86,12 +107,12 @@ impl Xapi {
             tokio::task::yield_now().await;
         }
         let rest = reader.finish().map_err(|error| unread(&reply, error))?;
-        match reply::read(dialect, &rest).map_err(|error| unread(&reply, error))? {
+        let mut room = String::new();
+        let outcome = reply::read_leniently(dialect, &rest, &mut room);
+        match outcome.map_err(|error| unread(&reply, error))? {
             Outcome::Failure(failure) => Err(CallError::Failure(failure)),
-            Outcome::Success(value) => match serde_json::from_str::<Frame>(value.get()) {
-                Ok(frame) => Ok(frame.into()),
-                Err(_) => Err(reply.bad(Fault::Unfit("not what event.from returns")).into()),
-            },
+            Outcome::Success(value) => frame(value.get())
+                .ok_or_else(|| reply.bad(Fault::Unfit("not what event.from returns")).into()),
         }
     }
 }
@@ -141,22 +162,39 @@ impl Reader {
 }
 
 /// What `event.from` returns, the events taken out.
-#[derive(Deserialize)]
-struct Frame {
-    token: String,
-    #[serde(default)]
-    valid_ref_counts: serde_json::Value,
+fn frame(json: &str) -> Option<EventFrame> {
+    // Of a name that comes twice the last one counts.
+    type Members<'a> = HashMap<String, &'a RawValue>;
+    let members: Members<'_> = serde_json::from_str(json).ok()?;
+    let token = serde_json::from_str(members.get("token")?.get()).ok()?;
+    let counts = members.get("valid_ref_counts");
+    let counts: Members<'_> =
+        counts.and_then(|counts| serde_json::from_str(counts.get()).ok()).unwrap_or_default();
+    // Ints of odd servers come as strings; a count that is none says nothing about its class.
+    let count = |(class, count): (String, &RawValue)| {
+        let count = integer(count.get().trim_matches('"'))?;
+        Some((class, u64::try_from(count).ok()?))
+    };
+    Some(EventFrame { token, valid_ref_counts: counts.into_iter().filter_map(count).collect() })
 }
 
-impl From<Frame> for EventFrame {
-    fn from(frame: Frame) -> Self {
-        use serde_json::Value;
-        // Ints of odd servers come as strings; a count that is none says nothing about its class.
-        let count = |(class, count): (&String, &Value)| {
-            let count = count.as_u64().or_else(|| count.as_str()?.parse().ok());
-            Some((class.clone(), count?))
-        };
-        let counts = frame.valid_ref_counts.as_object().into_iter().flatten();
-        Self { token: frame.token, valid_ref_counts: counts.filter_map(count).collect() }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_that_cannot_be_read_costs_itself_alone() {
+        let json = r#"{"events":[],"token":"1","token":"2","valid_ref_counts":{"vm":3,"sr":"4",
+            "host":2.0,"vbd":1e2,"vif":null,"pif":1e999,"pool":-1,"task":"x","vdi":1,"vdi":7}}"#;
+        let frame = frame(json).expect("a frame");
+        assert_eq!(frame.token, "2");
+        let counts: Vec<_> =
+            frame.valid_ref_counts.iter().map(|(class, count)| (class.as_str(), *count)).collect();
+        assert_eq!(counts, [("host", 2), ("sr", 4), ("vbd", 100), ("vdi", 7), ("vm", 3)]);
+        assert_eq!(
+            super::frame(r#"{"token":"1","valid_ref_counts":7}"#).map(|it| it.token),
+            Some("1".into())
+        );
+        assert!(super::frame(r#"{"token":7}"#).is_none());
     }
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout};
 
 use super::calls::Question;
@@ -14,7 +16,7 @@ use super::{Facts, SESSION_INVALID, Xapi};
 use crate::backend::connections::{Endpoint, Use, Within};
 use crate::backend::error::{BadReply, CallError, Fault, Reason, Unreachable};
 use crate::backend::{Access, Retry, Value};
-use crate::wire::Arg;
+use crate::wire::{Arg, integer};
 
 /// The version of the Xen-API we claim to speak. XAPI takes any; it writes it down.
 const API_VERSION: &str = "2.21";
@@ -190,16 +192,20 @@ impl Xapi {
     ) -> Option<Facts> {
         let args = [Arg::Secret(session.clone()), Arg::String(this_host)];
         let value = self.read(host, "host.get_record", &args).await.ok()?;
-        let record: HostRecord = serde_json::from_str(value.get()).ok()?;
-        let mut software = record.software_version;
-        let version = software.remove("product_version").filter(|version| !version.is_empty());
+        // One fact that cannot be read costs none of the others.
+        let record: HashMap<String, &RawValue> = serde_json::from_str(value.get()).ok()?;
+        let software = record.get("software_version");
+        let software: HashMap<String, &RawValue> =
+            software.and_then(|map| serde_json::from_str(map.get()).ok()).unwrap_or_default();
+        let text = |name: &str| serde_json::from_str::<String>(software.get(name)?.get()).ok();
+        let said = |name: &str| text(name).filter(|text| !text.is_empty());
+        // XML-RPC's ints have no type and come as strings.
+        let int = |name: &str| integer(record.get(name)?.get().trim_matches('"'));
+        let api = int("API_version_major").zip(int("API_version_minor"));
         Some(Facts {
-            product: software.remove("product_brand").filter(|brand| !brand.is_empty()),
-            version: version.or_else(|| software.remove("xapi")),
-            api_version: record
-                .major
-                .zip(record.minor)
-                .map(|(major, minor)| format!("{}.{}", major.text(), minor.text())),
+            product: said("product_brand"),
+            version: said("product_version").or_else(|| text("xapi")),
+            api_version: api.map(|(major, minor)| format!("{major}.{minor}")),
             read: Some(Instant::now()),
         })
     }
@@ -245,34 +251,6 @@ struct SessionRecord {
     this_host: String,
 }
 
-/// The part of a host's record that matters here.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct HostRecord {
-    #[serde(rename = "API_version_major")]
-    major: Option<Number>,
-    #[serde(rename = "API_version_minor")]
-    minor: Option<Number>,
-    software_version: HashMap<String, String>,
-}
-
-/// An int: XML-RPC's have no type and come as strings.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Number {
-    Int(i64),
-    Text(String),
-}
-
-impl Number {
-    fn text(&self) -> String {
-        match self {
-            Self::Int(int) => int.to_string(),
-            Self::Text(text) => text.clone(),
-        }
-    }
-}
-
 /// The coordinator's address, if a call failed because it went to a supporter.
 fn coordinator_named(error: &CallError) -> Option<&str> {
     match error {
@@ -289,8 +267,10 @@ fn tidy(originator: &str) -> String {
     originator.chars().take(LONGEST_ORIGINATOR).map(tidy).collect()
 }
 
-fn parse<'a, T: Deserialize<'a>>(value: &'a Value, what: &'static str) -> Result<T, CallError> {
-    serde_json::from_str(value.get()).map_err(|_| unfit(what, value))
+fn parse<T: DeserializeOwned>(value: &Value, what: &'static str) -> Result<T, CallError> {
+    // Of a name that comes twice the last one counts.
+    let last = || serde_json::from_value(serde_json::from_str(value.get()).ok()?).ok();
+    serde_json::from_str(value.get()).ok().or_else(last).ok_or_else(|| unfit(what, value))
 }
 
 pub(super) fn unfit(what: &'static str, value: &Value) -> CallError {

@@ -90,7 +90,7 @@ fn successes(parts: &mut Parts, call: &Call) -> Vec<(u16, RefOr<Response>)> {
         }
         None => vec![done(parts)],
         Some(ty) => {
-            let body = results::of(parts, ty);
+            let body = results::of(parts, call, ty);
             let response = answer(parts, "What the call returned.", Some(body));
             vec![(200, answers::pending(parts, response).build().into())]
         }

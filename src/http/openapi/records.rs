@@ -6,7 +6,7 @@ use utoipa::openapi::schema::ObjectBuilder;
 use super::examples;
 use super::parts::Parts;
 use super::shapes::{
-    Shape, array, boolean, deprecated, described, formatted, integer, map, nullable_float,
+    Shape, array, boolean, deprecated, described, integer, map, nullable_date_time, nullable_float,
     nullable_ref, nullable_string, object, open_enum, or_null_shape, string, uuid, whole_ref,
 };
 use super::tasks;
@@ -164,7 +164,7 @@ pub(super) fn of_type(parts: &mut Parts, ty: &Type) -> Shape {
         Type::Int => integer(),
         Type::Float => nullable_float(),
         Type::Bool => boolean(),
-        Type::DateTime => formatted("date-time"),
+        Type::DateTime => nullable_date_time(),
         Type::Enum(id) => {
             let name = component_name(&datamodel().enumeration(*id).name);
             parts.schema(&name, |_| enumeration(*id))

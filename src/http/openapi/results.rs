@@ -2,11 +2,18 @@
 
 use super::parts::Parts;
 use super::records::{self, component_name};
-use super::shapes::{Shape, object};
-use crate::datamodel::{Type, datamodel};
+use super::shapes::{Shape, nullable_string, object};
+use crate::datamodel::{Call, Type, datamodel};
 
 /// `{"result": …}` for a call that returns this.
-pub(super) fn of(parts: &mut Parts, ty: &Type) -> Shape {
+pub(super) fn of(parts: &mut Parts, call: &Call, ty: &Type) -> Shape {
+    if call.returns_local_time() {
+        return parts.schema("LocalTimeResult", |_| {
+            let text = "The time of the place, as in `2026-01-31T07:25:54`: by RFC 3339 but for the \
+                        zone, which is not told.";
+            object([("result", nullable_string(), text)], &["result"]).into()
+        });
+    }
     parts.schema(&format!("{}Result", name(ty)), |parts| {
         let text = format!("What the call returned: `{}`.", ty.notation(datamodel()));
         let result = records::of_type(parts, ty);

@@ -71,6 +71,11 @@ pub(super) fn float() -> Shape {
     ObjectBuilder::new().schema_type(Type::Number).format(format).into()
 }
 
+/// An instant; null where the Xen-API has a time without a zone, of which nobody knows when it was.
+pub(super) fn nullable_date_time() -> Shape {
+    or_null_shape(formatted("date-time"))
+}
+
 /// True or false.
 pub(super) fn boolean() -> Shape {
     ObjectBuilder::new().schema_type(Type::Boolean).into()

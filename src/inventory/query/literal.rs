@@ -62,7 +62,7 @@ pub(super) fn bool(value: &Value) -> Result<bool, Wrong> {
 pub(super) fn date(value: &Value) -> Result<Day, Wrong> {
     date::day(&value.text)
         .map(Day::Whole)
-        .or_else(|| date::instant(&value.text).map(Day::at))
+        .or_else(|| date::Moment::of_rfc3339(&value.text).map(Day::at))
         .ok_or_else(|| {
             Wrong::new(value.at.0, echo(&value.text))
                 .expected("a date such as 2026-01-31 or 2026-01-31T07:25:54Z (RFC 3339)")

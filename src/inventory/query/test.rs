@@ -1,10 +1,10 @@
 //! What is asked of one value.
 
 use std::cmp::Ordering;
-use std::time::SystemTime;
 
 use super::glob::Glob;
 use super::json;
+use crate::inventory::Moment;
 
 /// A question to a value's JSON.
 #[derive(Debug, Clone)]
@@ -66,9 +66,8 @@ pub(super) enum Day {
 
 impl Day {
     /// An instant.
-    pub(super) fn at(instant: SystemTime) -> Self {
-        let text = humantime::format_rfc3339_nanos(instant).to_string();
-        Self::Instant(bare(&text).into())
+    pub(super) fn at(moment: Moment) -> Self {
+        Self::Instant(moment.to_nanoseconds().into())
     }
 
     /// How a date of a record compares with it.
