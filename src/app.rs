@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use crate::auth::{self, Authority};
 use crate::backend::{Backend, BackendError};
-use crate::config::{BackendConfig, BackendTls, Config, SecretError};
+use crate::config::{BackendConfig, BackendTls, Config, Kind, PasswordCheck, SecretError};
 use crate::http::Gateway;
 use crate::http::router::routes;
 use crate::http::server::Server;
@@ -162,11 +162,32 @@ fn warn_about(backend: &str, settings: &BackendConfig) {
     if settings.uris.iter().any(|uri| is_in_the_clear(uri)) {
         tracing::warn!(backend, "passwords travel in the clear: the address is not https");
     }
+    if is_xapis_socket(settings) {
+        tracing::warn!(
+            backend,
+            "xapi takes any password at its own Unix socket, so nobody logs in with one there: \
+             configure a service account and [[users]], or give the host's https:// address"
+        );
+    }
     if let Some(source) = &settings.service_password
         && source.readable_by_others()
     {
         tracing::warn!(backend, "{source} can be read by every user of this machine");
     }
+}
+
+/// Whether it is likely to be xapi's own socket, and nothing is configured for those who are to work
+/// there.
+fn is_xapis_socket(settings: &BackendConfig) -> bool {
+    let may_be = |uri: &String| match settings.kind {
+        Kind::Xapi => true,
+        // xend's sockets are in folders of its name.
+        Kind::Auto => !uri.contains("xend"),
+        Kind::Xend | Kind::Legacy => false,
+    };
+    let local = |uri: &&String| uri.starts_with("unix:") || uri.starts_with("httpu:");
+    settings.auth != Some(PasswordCheck::Users)
+        && settings.uris.iter().find(local).is_some_and(may_be)
 }
 
 /// Whether what is sent there can be read on the way.

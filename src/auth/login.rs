@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
-use super::attempt::{Answer, Credentials, Of, Silence, knock};
+use super::attempt::{Answer, Credentials, LOGIN_TIME, LOGIN_TIME_EACH, Of, Silence, knock};
 use super::authority::Authority;
 use super::doors::Unclaimed;
 use super::liveness::Liveness;
@@ -295,12 +295,13 @@ impl Authority {
         attempt: Arc<Attempt>,
     ) -> Answers {
         let credentials = Arc::new(credentials);
+        let within = if backends.len() > 1 { LOGIN_TIME_EACH } else { LOGIN_TIME };
         let waiting: Vec<_> = backends
             .into_iter()
             .map(|name| {
                 let credentials = Arc::clone(&credentials);
                 let attempt = Arc::clone(&attempt);
-                (Arc::clone(&name), knock(&self.doors, name, credentials, attempt))
+                (Arc::clone(&name), knock(&self.doors, name, credentials, attempt, within))
             })
             .collect();
         let mut answers = Answers { ok: Vec::new(), refused: Vec::new(), silent: Vec::new() };

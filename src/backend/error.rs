@@ -253,6 +253,12 @@ pub enum Misconfigured {
          auth = \"users\""
     )]
     AcceptsAnything,
+    /// XAPI let a made-up password in.
+    #[error(
+        "it accepts any password, as xapi does at its own Unix socket: give it its https:// address, \
+         or a service account, and configure [[users]]"
+    )]
+    TrustsAnybody,
     /// It is an interface without logins.
     #[error("it has no logins: configure [[users]] and auth = \"users\"")]
     NoLogins,

@@ -34,6 +34,11 @@ pub(super) struct Unknown {
 }
 
 impl Unknown {
+    /// How it is spoken to if it is XAPI.
+    pub(super) fn xapi(&self) -> &Arc<Xapi> {
+        &self.xapi
+    }
+
     /// Nothing is known yet but how it is spoken to if it is XAPI.
     pub(super) fn new(xapi: Arc<Xapi>) -> Self {
         let assumed = Way::Xapi(Arc::clone(&xapi));

@@ -47,7 +47,7 @@ use connections::Endpoint;
 use identify::Unknown;
 use legacy::Legacy;
 use tally::Tally;
-use xapi::Xapi;
+use xapi::{Trust, Xapi};
 use xend::Xend;
 
 pub use polled::{Found, Nature, Pace, Records};
@@ -181,7 +181,7 @@ impl Backend {
     /// Who checks the passwords of those who log in to it.
     pub async fn password_check(&self) -> Result<PasswordCheck, CallError> {
         Ok(match self.way().await? {
-            Way::Xapi(_) => PasswordCheck::Backend,
+            Way::Xapi(_) => self.config.auth.unwrap_or(PasswordCheck::Backend),
             Way::Xend(xend) => xend.password_check(),
             Way::Legacy(_) => match self.config.auth {
                 Some(PasswordCheck::Backend) => return Err(Misconfigured::NoLogins.into()),
@@ -190,14 +190,31 @@ impl Backend {
         })
     }
 
+    /// Whether users whose password the gateway checks may work with it though nobody said so: where
+    /// it turned out that it checks none, and has an account for them.
+    pub fn may_admit(&self) -> bool {
+        let xapi = match self.way.get() {
+            Some(Way::Xapi(xapi)) => Some(xapi),
+            Some(_) => None,
+            None => self.unknown.as_ref().map(Unknown::xapi),
+        };
+        self.config.auth.is_none() && xapi.is_some_and(|xapi| xapi.has_account())
+    }
+
     /// Opens a session for a user whose password the gateway has checked, and who may do this much.
     pub async fn admit(
         self: &Arc<Self>,
         username: &str,
         access: Access,
+        originator: &str,
     ) -> Result<Arc<Session>, CallError> {
         match self.way().await? {
-            Way::Xapi(_) => return Err(Misconfigured::NoLogins.into()),
+            Way::Xapi(xapi) => {
+                let calling = self.tally.begin("session.login_with_password");
+                let (reference, own) = calling.end(xapi.admit(originator).await)?;
+                let access = access.within(&own);
+                return Ok(Arc::new(Session::new(&self.name, username, reference, access)));
+            }
             Way::Xend(xend) => xend.admit().await?,
             Way::Legacy(legacy) => legacy.probe().await?,
         }
@@ -206,17 +223,39 @@ impl Backend {
         Ok(Arc::new(Session::new(&self.name, username, reference, access)))
     }
 
-    /// Logs in. `originator` names, among the backend's sessions, who they belong to.
+    /// Logs in with an account that the operator has configured, and by that vouches for.
+    /// `originator` names, among the backend's sessions, who they belong to.
     pub async fn login(
         self: &Arc<Self>,
         username: &str,
         password: &SecretString,
         originator: &str,
     ) -> Result<Arc<Session>, CallError> {
+        self.open(username, password, originator, Trust::Account).await
+    }
+
+    /// Logs somebody in for whom nothing speaks but the password: only once it is certain that the
+    /// backend looks at it.
+    pub async fn authenticate(
+        self: &Arc<Self>,
+        username: &str,
+        password: &SecretString,
+        originator: &str,
+    ) -> Result<Arc<Session>, CallError> {
+        self.open(username, password, originator, Trust::Backend).await
+    }
+
+    async fn open(
+        self: &Arc<Self>,
+        username: &str,
+        password: &SecretString,
+        originator: &str,
+        trust: Trust,
+    ) -> Result<Arc<Session>, CallError> {
         let way = self.way().await?;
         let calling = self.tally.begin("session.login_with_password");
         let (reference, access) = calling.end(match way {
-            Way::Xapi(xapi) => xapi.login(username, password, originator).await,
+            Way::Xapi(xapi) => xapi.login(username, password, originator, trust).await,
             Way::Xend(xend) => xend.login(username, password).await,
             Way::Legacy(_) => Err(Misconfigured::NoLogins.into()),
         })?;

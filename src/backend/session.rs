@@ -29,6 +29,20 @@ pub struct Access {
     pub permissions: Permissions,
 }
 
+impl Access {
+    /// What of it `other` allows too.
+    pub(crate) fn within(&self, other: &Self) -> Self {
+        match (self.is_local_superuser, other.is_local_superuser) {
+            (_, true) => self.clone(),
+            (true, false) => other.clone(),
+            (false, false) => {
+                let both = self.permissions.iter().filter(|held| other.permissions.contains(held));
+                Self { is_local_superuser: false, permissions: both.collect() }
+            }
+        }
+    }
+}
+
 /// A set of permissions. A backend lists thousands for each session and knows a handful of roles, so
 /// sessions of the same role share one.
 #[derive(Clone, Default, PartialEq, Eq)]

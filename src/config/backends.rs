@@ -271,12 +271,12 @@ impl RawBackend {
     }
 
     /// Who checks passwords, if that one can.
-    fn password_check(&self) -> Result<Option<PasswordCheck>, Complaint> {
+    fn password_check(&self, named: &BackendConfig) -> Result<Option<PasswordCheck>, Complaint> {
         let wrong = |text: &str| Err(Complaint::new(text).at("auth"));
         match (self.kind, self.auth) {
-            (Kind::Xapi, Some(PasswordCheck::Users)) => {
-                wrong("XAPI checks passwords itself: only \"backend\" makes sense")
-            }
+            (Kind::Xapi, Some(PasswordCheck::Users)) if named.service_username.is_none() => wrong(
+                "the gateway's own users need a service account here, which their calls are made with",
+            ),
             (Kind::Legacy, Some(PasswordCheck::Backend)) => {
                 wrong("this interface checks no passwords: only \"users\" makes sense")
             }
@@ -286,7 +286,7 @@ impl RawBackend {
 
     /// The rest of the settings, for the backend that is named so far.
     fn with(self, named: BackendConfig, directory: &Path) -> Result<BackendConfig, Complaint> {
-        let auth = self.password_check()?;
+        let auth = self.password_check(&named)?;
         if matches!(self.kind, Kind::Xend | Kind::Legacy) && named.uris.len() > 1 {
             return Err(Complaint::new("xend is one host, at one address").at("uris"));
         }

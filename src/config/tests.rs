@@ -132,7 +132,7 @@ fn what_contradicts_itself_is_said_with_line_column_and_key() {
         (
             "[backends.a]\nuri = \"http://a\"\nkind = \"xapi\"\nauth = \"users\"",
             "4:1: backends.a.auth: ",
-            "XAPI checks",
+            "need a service account",
         ),
         (
             "[backends.a]\nuri = \"http://a\"\nkind = \"legacy\"\nauth = \"backend\"",

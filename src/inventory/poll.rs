@@ -371,7 +371,7 @@ async fn reader(mirror: &Mirror, own: Option<Arc<Session>>) -> Result<Reader, Lo
     let borrowed = || mirror.borrow_session().map(Reader::Borrowed);
     let opened = match (backend.password_check().await, &mirror.service) {
         (Err(error), _) => Err(error),
-        (Ok(PasswordCheck::Users), _) => backend.admit(ORIGINATOR, everything).await,
+        (Ok(PasswordCheck::Users), _) => backend.admit(ORIGINATOR, everything, ORIGINATOR).await,
         (Ok(PasswordCheck::Backend), Some(account)) => match account.password.read() {
             Ok(password) => backend.login(&account.username, &password, ORIGINATOR).await,
             Err(error) => return Err(Loss::Refused(format!("service account: {error}"))),

@@ -5,6 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -164,6 +165,11 @@ impl SimHandle {
     /// Sends replies no faster than this; 0 lifts the limit.
     pub fn pace(&self, bytes_per_second: u64) {
         self.state.faults.set_pace(bytes_per_second);
+    }
+
+    /// Lets in whoever comes, or no longer does.
+    pub fn trust_anybody(&self, trust: bool) {
+        self.state.trusting.store(trust, Ordering::Release);
     }
 
     /// Adds a user, or replaces the one of that name.

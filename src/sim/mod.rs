@@ -30,6 +30,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -60,7 +61,7 @@ pub const PASSWORD: &str = "simulated";
 pub struct SimConfig {
     /// Where it listens; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// A Unix socket it listens on as well.
+    /// A Unix socket it listens on as well. Like xapi's own it takes whoever comes for root.
     pub unix: Option<PathBuf>,
     /// The certificate and key it serves TLS with; plain HTTP without.
     pub tls: Option<Arc<ServerConfig>>,
@@ -84,6 +85,8 @@ pub struct SimConfig {
     pub task_duration: Duration,
     /// Whether VMs start, stop and work by themselves.
     pub activity: bool,
+    /// Whether its port does the same, as what forwards to that socket does.
+    pub trusting: bool,
     /// What the refs of sessions begin with, for tests that look for leaks: up to 8 hex digits.
     pub session_mark: Option<String>,
 }
@@ -106,6 +109,7 @@ impl Default for SimConfig {
             refusal_delay: Duration::ZERO,
             task_duration: Duration::ZERO,
             activity: false,
+            trusting: false,
             session_mark: None,
         }
     }
@@ -144,6 +148,7 @@ impl Sim {
             changed: tokio::sync::watch::Sender::new(db.generation()),
             db: RwLock::new(db),
             sessions: Sessions::new(config.users, config.session_mark),
+            trusting: AtomicBool::new(config.trusting),
             identifiers,
             faults: Faults::default(),
             clock,

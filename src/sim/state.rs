@@ -1,6 +1,7 @@
 //! Everything that one simulated pool knows.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -59,6 +60,8 @@ pub(crate) struct State {
     /// The generation after the last write; wakes `event.from`.
     pub(crate) changed: watch::Sender<u64>,
     pub(crate) sessions: Sessions,
+    /// Whoever comes is let in, as by what forwards to xapi's own Unix socket.
+    pub(crate) trusting: AtomicBool,
     pub(crate) identifiers: Identifiers,
     pub(crate) faults: Faults,
     pub(crate) clock: Clock,

@@ -26,6 +26,7 @@ mod scrape;
 mod sessions;
 mod strangers;
 mod templates;
+mod trusting;
 mod versions;
 mod vms;
 mod whole_api;

@@ -123,14 +123,37 @@ fn xml_records(body: &str) -> Vec<(String, String)> {
     records
 }
 
+const LOGIN: &str = "session.login_with_password";
+
+/// The password of the recorded pool's root, and what is answered to any other.
+const LAB_PASSWORD: &str = "lab-root-pw";
+const REFUSED: &str = "refused";
+
+/// A refusal, in the head of a recorded login: with each of those, the connection is kept.
+fn refused(login: &[u8], dialect: Dialect) -> Vec<u8> {
+    let body = match dialect {
+        Dialect::XmlRpc => {
+            "<methodResponse><params><param><value><struct><member><name>Status</name><value>\
+             Failure</value></member><member><name>ErrorDescription</name><value><array><data>\
+             <value>SESSION_AUTHENTICATION_FAILED</value><value>someone</value></data></array>\
+             </value></member></struct></value></param></params></methodResponse>"
+        }
+        Dialect::JsonRpc => {
+            r#"{"jsonrpc":"2.0","error":{"code":1,"message":"SESSION_AUTHENTICATION_FAILED","data":["someone"]},"id":1}"#
+        }
+    };
+    with_body(login, body)
+}
+
 /// Serves recorded replies by the name of the call, until the test ends.
 async fn serve(listener: TcpListener, dialect: Dialect) {
     let name = |stem: &str| recorded(&format!("{stem}.{}.resp", dialect.suffix()));
     let replies: HashMap<&str, Vec<u8>> = HashMap::from([
-        ("session.login_with_password", name("login")),
+        (LOGIN, name("login")),
         ("pool.get_all", name("get_all")),
         ("event.from", first_sync(dialect)),
         ("", name("method_unknown")),
+        (REFUSED, refused(&name("login"), dialect)),
         ("/jsonrpc", recorded("http_get_nonexistent.resp")),
     ]);
     let replies = std::sync::Arc::new(replies);
@@ -160,8 +183,12 @@ async fn answer(
             std::future::pending::<()>().await;
         }
         let foreign = dialect == Dialect::XmlRpc && path == "/jsonrpc";
-        let call = replies.keys().filter(|call| !call.is_empty() && body.contains(**call)).max();
-        let key = if foreign { "/jsonrpc" } else { call.copied().unwrap_or_default() };
+        let call = replies.keys().filter(|call| call.contains('.') && body.contains(**call)).max();
+        let key = match call.copied() {
+            _ if foreign => "/jsonrpc",
+            Some(LOGIN) if !body.contains(LAB_PASSWORD) => REFUSED,
+            call => call.unwrap_or_default(),
+        };
         stream.write_all(&replies[key]).await?;
         if foreign {
             return stream.shutdown().await;
@@ -189,7 +216,7 @@ async fn a_recorded_pool_is_shown(dialect: Dialect) {
     let uri = format!("http://{}", listener.local_addr().expect("bound"));
     let server = tokio::spawn(serve(listener, dialect));
     let gate = Gate::start(&uri, |_| {}).await;
-    let token = gate.login("root", "lab-root-pw").await;
+    let token = gate.login("root", LAB_PASSWORD).await;
     // The control domain is the one VM that the recorded pool had at the time.
     let list = gate.get("/vms", &token).await.ok();
     assert_eq!((&list["total"], &list["next"]), (&json!(1), &Value::Null));

@@ -84,7 +84,7 @@ async fn a_late_answer_is_no_login_and_leaves_no_session_behind() {
     });
     late.until("the login arrives", |state| state.asked == 1).await;
     until_tasks(&authority, 2).await;
-    pass(seconds(5)).await;
+    pass(seconds(10)).await;
     let login = login.await.expect("no panic").expect("one backend is enough");
     let expected = [("late", "unreachable"), ("prompt", "ok")];
     assert_eq!(statuses(&login.session), expected.map(|(name, is)| (name.to_owned(), is)));
@@ -106,7 +106,7 @@ async fn a_late_refusal_counts_all_the_same() {
             async move { authority.login(PEER, "root", "wrong".into(), None).await.map(drop) }
         });
         pool.until("the login arrives", |state| state.asked == n).await;
-        pass(seconds(5)).await;
+        pass(seconds(30)).await;
         let error = login.await.expect("no panic").expect_err("late");
         assert!(matches!(error, LoginError::Unreachable { .. }), "{error}");
         pool.set(|state| state.hold_logins = false);

@@ -86,7 +86,10 @@ impl<'a> Reply<'a> {
                 Some(Err(error)) if error.is_parse() => {
                     return Err(self.bad(Fault::NotHttp).into());
                 }
-                Some(Err(_)) => return Err(self.bad(Fault::Cut).into()),
+                Some(Err(_)) => {
+                    live.broken();
+                    return Err(self.bad(Fault::Cut).into());
+                }
                 Some(Ok(frame)) => {
                     // Trailers say nothing here.
                     let Ok(piece) = frame.into_data() else { continue };

@@ -46,6 +46,9 @@ struct Learned {
     events_in_xml: Option<Instant>,
     failed: Option<(Instant, Unreachable)>,
     unanswered: bool,
+    /// Connections to it that are open.
+    open: usize,
+    epoch: u64,
 }
 
 impl Endpoint {
@@ -194,7 +197,35 @@ impl Endpoint {
 
     /// Remembers that this host cannot be reached.
     pub(crate) fn failed(&self, why: Unreachable) {
-        self.learned.lock().failed = Some((Instant::now(), why));
+        let mut learned = self.learned.lock();
+        learned.failed = Some((Instant::now(), why));
+        learned.epoch += 1;
+    }
+
+    /// The time through which it is surely the same that listens here: at least one connection has
+    /// been open all along, and none was broken by the other side. What is restarted, or replaced,
+    /// ends it.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.learned.lock().epoch
+    }
+
+    /// A connection is open.
+    pub(super) fn opened(&self) {
+        self.learned.lock().open += 1;
+    }
+
+    /// It is no more.
+    pub(super) fn closed(&self) {
+        let mut learned = self.learned.lock();
+        learned.open = learned.open.saturating_sub(1);
+        if learned.open == 0 {
+            learned.epoch += 1;
+        }
+    }
+
+    /// The other side has broken a connection.
+    pub(super) fn broken(&self) {
+        self.learned.lock().epoch += 1;
     }
 
     /// Remembers that this host can be reached.

@@ -164,6 +164,7 @@ impl Slot {
             if live.is_free().await {
                 return Some(live);
             }
+            live.broken();
         }
     }
 

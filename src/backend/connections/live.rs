@@ -41,12 +41,18 @@ impl Live {
         sender: SendRequest<Full<Bytes>>,
         driver: Driver,
     ) -> Self {
+        endpoint.opened();
         Self { endpoint, sender, driver: Some(Box::pin(driver)) }
     }
 
     /// Whether it leads to this host.
     pub(super) fn leads_to(&self, endpoint: &Endpoint) -> bool {
         self.endpoint.place == endpoint.place
+    }
+
+    /// Notes that the other side has broken it.
+    pub(super) fn broken(&self) {
+        self.endpoint.broken();
     }
 
     /// Awaits `future` while the connection moves.
@@ -61,6 +67,7 @@ impl Live {
     ) -> Result<Response<Incoming>, SendError> {
         let response = self.sender.try_send_request(request);
         drive(&mut self.driver, response).await.map_err(|mut error| {
+            self.broken();
             if error.take_message().is_some() {
                 SendError::Unsent
             } else if error.error().is_parse() {
@@ -77,6 +84,12 @@ impl Live {
         let Self { sender, driver, .. } = self;
         let mut ready = pin!(drive(driver, sender.ready()));
         poll_fn(|cx| Poll::Ready(matches!(ready.as_mut().poll(cx), Poll::Ready(Ok(()))))).await
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.endpoint.closed();
     }
 }
 

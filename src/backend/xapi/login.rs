@@ -11,10 +11,11 @@ use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout};
 
 use super::calls::Question;
+use super::guard::{Proof, is_of_passwords};
 use super::redact::redact;
 use super::{Facts, SESSION_INVALID, Xapi};
 use crate::backend::connections::{Endpoint, Use, Within};
-use crate::backend::error::{BadReply, CallError, Fault, Reason, Unreachable};
+use crate::backend::error::{BadReply, CallError, Fault, Misconfigured, Reason, Unreachable};
 use crate::backend::{Access, Retry, Value};
 use crate::wire::{Arg, integer};
 
@@ -27,9 +28,12 @@ const LONGEST_ORIGINATOR: usize = 64;
 /// The longest session ref that is believed to be one.
 const LONGEST_REF: usize = 256;
 
-/// How long a login may take. XAPI is slow to refuse a password, and slower when it asks a directory;
-/// but while one is waited for, no other gets its turn.
-const LOGIN_WITHIN: Duration = Duration::from_secs(20);
+/// What XAPI answers to a wrong password.
+const AUTHENTICATION_FAILED: &str = "SESSION_AUTHENTICATION_FAILED";
+
+/// How long a login may take. XAPI sleeps five seconds before it refuses a password, and a directory
+/// takes longer.
+const LOGIN_WITHIN: Duration = Duration::from_secs(30);
 
 /// How long connecting to a host may take while there are others to try.
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
@@ -41,14 +45,33 @@ const LOGOUT_WITHIN: Duration = Duration::from_secs(5);
 const FACTS_WITHIN: Duration = Duration::from_secs(2);
 const FACTS_GOOD_FOR: Duration = Duration::from_secs(600);
 
+/// On whose word somebody is logged in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::backend) enum Trust {
+    /// The operator's, who configured the account: whatever the backend takes will do.
+    Account,
+    /// The backend's, so it must be certain that it looks at passwords.
+    Backend,
+}
+
+/// A login as it is sent.
+struct Request<'a> {
+    username: &'a str,
+    password: &'a SecretString,
+    originator: &'a str,
+    trust: Trust,
+}
+
 impl Xapi {
     pub(in crate::backend) async fn login(
-        &self,
+        self: &Arc<Self>,
         username: &str,
         password: &SecretString,
         originator: &str,
+        trust: Trust,
     ) -> Result<(SecretString, Access), CallError> {
-        let result = self.login_anywhere(username, password, originator).await;
+        let request = Request { username, password, originator, trust };
+        let result = self.login_anywhere(&request).await;
         self.note(&result);
         // A failure to log in names no session, unless something is odd.
         result.map_err(|error| match error {
@@ -57,18 +80,36 @@ impl Xapi {
         })
     }
 
-    async fn login_anywhere(
-        &self,
-        username: &str,
-        password: &SecretString,
+    /// Opens a session with the configured account, for someone whom the gateway itself has let in.
+    pub(in crate::backend) async fn admit(
+        self: &Arc<Self>,
         originator: &str,
     ) -> Result<(SecretString, Access), CallError> {
-        let args = [
-            Arg::String(username.to_owned()),
-            Arg::Secret(password.clone()),
-            Arg::String(API_VERSION.to_owned()),
-            Arg::String(tidy(originator)),
-        ];
+        let (name, password) = self.account.as_ref().ok_or(Misconfigured::NeedsAccount)?;
+        let password = password.read().map_err(|error| {
+            tracing::warn!(%error, "the service account has no password");
+            CallError::from(Misconfigured::NeedsAccount)
+        })?;
+        let opened = self.login(name, &password, originator, Trust::Account).await;
+        opened.map_err(|error| match error {
+            // It is not this user's password that is refused.
+            CallError::Failure(failure) if is_of_passwords(&failure) => {
+                tracing::warn!(code = %failure.code, "the service account is refused");
+                Misconfigured::NeedsAccount.into()
+            }
+            other => other,
+        })
+    }
+
+    /// Whether there is an account that those whom the gateway lets in can work with.
+    pub(in crate::backend) fn has_account(&self) -> bool {
+        self.account.is_some()
+    }
+
+    async fn login_anywhere(
+        self: &Arc<Self>,
+        request: &Request<'_>,
+    ) -> Result<(SecretString, Access), CallError> {
         let mut first = None;
         let mut candidates = self.hosts.candidates().into_iter();
         while let Some(host) = candidates.next() {
@@ -76,7 +117,7 @@ impl Xapi {
             // Nobody waits long for a login, so a host that may be no more must leave time for the
             // others. It gets all of it when it is the last, as it is next time.
             let connect = if candidates.len() > 0 { CONNECT_WITHIN } else { Duration::MAX };
-            match self.login_at(&host, &args, Within { whole, connect }).await {
+            match self.login_at(&host, request, Within { whole, connect }).await {
                 Ok((coordinator, session)) => {
                     self.hosts.settle(Arc::clone(&coordinator));
                     let access = self.look_around(&coordinator, &session).await?;
@@ -94,12 +135,12 @@ impl Xapi {
 
     /// Logs in at this host, or at the coordinator that it names.
     async fn login_at(
-        &self,
+        self: &Arc<Self>,
         host: &Arc<Endpoint>,
-        args: &[Arg],
+        request: &Request<'_>,
         within: Within,
     ) -> Result<(Arc<Endpoint>, SecretString), CallError> {
-        let error = match self.ask_for_login(host, args, within).await {
+        let error = match self.enter(host, request, within).await {
             Ok(session) => return Ok((Arc::clone(host), session)),
             Err(error) => error,
         };
@@ -109,7 +150,7 @@ impl Xapi {
             CallError::from(Unreachable { address: address.to_string(), reason })
         };
         let coordinator = self.hosts.named_by(host, named).map_err(|why| lost(host, why))?;
-        match self.ask_for_login(&coordinator, args, within).await {
+        match self.enter(&coordinator, request, within).await {
             Ok(session) => Ok((coordinator, session)),
             Err(error) if coordinator_named(&error).is_some() => {
                 Err(lost(&coordinator, "neither is the one that a supporter names"))
@@ -118,16 +159,65 @@ impl Xapi {
         }
     }
 
-    async fn ask_for_login(
-        &self,
+    /// Logs in at this host, if it looks at passwords where it has to.
+    async fn enter(
+        self: &Arc<Self>,
         host: &Arc<Endpoint>,
-        args: &[Arg],
+        request: &Request<'_>,
         within: Within,
     ) -> Result<SecretString, CallError> {
+        let Request { username, password, originator, trust } = *request;
+        let proof = match trust {
+            Trust::Account => Proof::There,
+            Trust::Backend => self.proof(host)?,
+        };
+        let epoch = host.epoch();
+        let result = self.log_in(host, username, password, originator, within).await;
+        let session = match result {
+            Ok(session) => session,
+            Err(CallError::Failure(failure)) if failure.code == AUTHENTICATION_FAILED => {
+                self.guard.refused(host, epoch);
+                return Err(CallError::Failure(failure));
+            }
+            Err(error) => return Err(error),
+        };
+        // What was known before may have ended with the connection.
+        let proof = match trust {
+            Trust::Backend if proof.is_there() => self.proof(host),
+            _ => Ok(proof),
+        };
+        let proven = match proof {
+            Ok(proof) => proof.wait().await,
+            Err(error) => Err(error),
+        };
+        match proven {
+            Ok(()) => Ok(session),
+            Err(error) => {
+                self.log_out_at(host, &session).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Opens a session at this host.
+    pub(super) async fn log_in(
+        &self,
+        host: &Arc<Endpoint>,
+        username: &str,
+        password: &SecretString,
+        originator: &str,
+        within: Within,
+    ) -> Result<SecretString, CallError> {
+        let args = [
+            Arg::String(username.to_owned()),
+            Arg::Secret(password.clone()),
+            Arg::String(API_VERSION.to_owned()),
+            Arg::String(tidy(originator)),
+        ];
         let question = Question {
             of: Use::Login,
             call: "session.login_with_password",
-            args,
+            args: &args,
             retry: Retry::Write,
             within,
         };
@@ -222,6 +312,10 @@ impl Xapi {
 
     /// Ends a session at the backend, if that can be done soon.
     pub(in crate::backend) async fn logout(&self, session: &SecretString) {
+        self.log_out_at(&self.hosts.current_or_first(), session).await;
+    }
+
+    pub(super) async fn log_out_at(&self, host: &Arc<Endpoint>, session: &SecretString) {
         let question = Question {
             of: Use::Login,
             call: "session.logout",
@@ -230,8 +324,7 @@ impl Xapi {
             retry: Retry::Read,
             within: LOGOUT_WITHIN.min(self.call_timeout).into(),
         };
-        let host = self.hosts.current_or_first();
-        match timeout(LOGOUT_WITHIN, self.ask(&host, question)).await {
+        match timeout(LOGOUT_WITHIN, self.ask(host, question)).await {
             Ok(Ok(_)) => {}
             Ok(Err(CallError::Failure(failure))) => {
                 tracing::debug!(code = %failure.code, "nothing to log out of");

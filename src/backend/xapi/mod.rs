@@ -2,6 +2,7 @@
 
 mod calls;
 mod events;
+mod guard;
 mod hosts;
 mod login;
 pub(super) mod redact;
@@ -21,9 +22,11 @@ use super::Description;
 use super::connections::{Connections, Endpoint, LaneUse};
 use super::error::{BackendError, CallError, Phase};
 use super::session::PermissionSets;
-use crate::config::BackendConfig;
+use crate::config::{BackendConfig, SecretSource};
 pub(super) use calls::{Question, session_invalid};
+use guard::Guard;
 use hosts::Hosts;
+pub(super) use login::Trust;
 
 /// The failure of a call whose session is no more.
 pub(super) const SESSION_INVALID: &str = "SESSION_INVALID";
@@ -32,6 +35,8 @@ pub(super) const SESSION_INVALID: &str = "SESSION_INVALID";
 pub(super) struct Xapi {
     connections: Connections,
     hosts: Hosts,
+    guard: Guard,
+    account: Option<(String, SecretSource)>,
     call_timeout: Duration,
     ids: AtomicU64,
     facts: Mutex<Facts>,
@@ -65,6 +70,8 @@ impl Xapi {
         Ok(Self {
             connections: Connections::new(config, &endpoints)?,
             hosts: Hosts::new(endpoints),
+            guard: Guard::default(),
+            account: config.service_username.clone().zip(config.service_password.clone()),
             call_timeout: config.call_timeout,
             ids: AtomicU64::new(1),
             facts: Mutex::default(),

@@ -156,20 +156,22 @@ impl Output {
     }
 }
 
-/// Answers a call.
-pub(crate) async fn answer(state: &Arc<State>, call: Call) -> Body {
+/// Answers a call, which may have come to the Unix socket.
+pub(crate) async fn answer(state: &Arc<State>, call: Call, is_local: bool) -> Body {
     let form = call.form.clone();
-    match dispatch(state, call).await {
+    match dispatch(state, call, is_local).await {
         Ok(body) => body,
         Err(failure) => Output::failure(form, &failure),
     }
 }
 
-async fn dispatch(state: &Arc<State>, call: Call) -> Result<Body, Failure> {
+async fn dispatch(state: &Arc<State>, call: Call, is_local: bool) -> Result<Body, Failure> {
     let Call { name, args, form } = call;
     let request = check(state, &name, args)?;
     match request.known.wire_name.as_str() {
-        "session.login_with_password" => return session::log_in(state, &request, form).await,
+        "session.login_with_password" => {
+            return session::log_in(state, &request, form, is_local).await;
+        }
         "event.from" => return event::from(state, &request, form).await,
         _ => {}
     }

@@ -1,6 +1,7 @@
 //! Logging in and out.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::sim::database::Value;
 use crate::sim::edit::Edit;
@@ -30,9 +31,14 @@ pub(super) async fn log_in(
     state: &Arc<State>,
     request: &Request,
     form: Form,
+    is_local: bool,
 ) -> Result<Body, Failure> {
     let (name, password, originator) = (request.text(0), request.text(1), request.text(3));
-    let Some(user) = state.sessions.user(name, password) else {
+    let user = match is_local || state.trusting.load(Ordering::Acquire) {
+        true => Some(User::superuser(name, password)),
+        false => state.sessions.user(name, password),
+    };
+    let Some(user) = user else {
         // XAPI makes who guesses wait.
         state.clock.sleep(state.settings.refusal_delay).await;
         let params = [&**name, "Authentication failure"];

@@ -89,7 +89,7 @@ impl Server {
                 _ = stream.set_nodelay(true);
                 let host = host.clone();
                 match server.tls.clone() {
-                    None => server.spawn(stream, permit, host),
+                    None => server.spawn(stream, permit, host, false),
                     Some(TlsSettings(tls)) => {
                         let server = server.clone();
                         server.tasks.clone().spawn(async move {
@@ -98,7 +98,7 @@ impl Server {
                                 () = server.stop.cancelled() => return,
                             };
                             if let Ok(stream) = stream {
-                                server.spawn(stream, permit, host);
+                                server.spawn(stream, permit, host, false);
                             }
                         });
                     }
@@ -117,7 +117,7 @@ impl Server {
                     () = until.cancelled() => return,
                 };
                 match accepted {
-                    Ok((stream, _)) => server.spawn(stream, permit, None),
+                    Ok((stream, _)) => server.spawn(stream, permit, None, true),
                     Err(_) => sleep(ACCEPT_AGAIN).await,
                 }
             }
@@ -154,6 +154,7 @@ impl Server {
         stream: S,
         permit: tokio::sync::OwnedSemaphorePermit,
         host: Option<Arc<str>>,
+        is_local: bool,
     ) {
         let (state, dropped) = (Arc::clone(&self.state), self.state.dropped());
         let stop = self.stop.clone();
@@ -161,7 +162,7 @@ impl Server {
             let _permit = permit;
             tokio::select! {
                 // A client that goes away in the middle is nothing to report.
-                _ = Connection { state, stream, inbox: Inbox::default(), host }.serve() => {}
+                _ = Connection { state, stream, inbox: Inbox::default(), host, is_local }.serve() => {}
                 () = stop.cancelled() => {}
                 () = dropped.cancelled() => {}
             }
@@ -175,6 +176,8 @@ struct Connection<S> {
     inbox: Inbox,
     /// The address of the host that was come to, if that is not the coordinator.
     host: Option<Arc<str>>,
+    /// It came to the Unix socket.
+    is_local: bool,
 }
 
 /// Whether a connection is kept after a reply.
@@ -251,7 +254,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         let body = match failure {
             Some(failure) => Output::failure(form, failure),
-            None => calls::answer(&self.state, call).await,
+            None => calls::answer(&self.state, call, self.is_local).await,
         };
         self.state.faults.released(&name).await;
         let writer = *self.state.json.lock();

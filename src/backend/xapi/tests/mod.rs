@@ -1,5 +1,6 @@
 mod dialects;
 mod events;
+mod guard;
 mod login;
 mod recorded;
 
