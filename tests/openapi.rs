@@ -42,6 +42,12 @@ fn operations(document: &Value) -> Vec<(String, &Value)> {
     operations
 }
 
+/// The statuses that an operation says it may fail with.
+fn problem_statuses(operation: &Value) -> BTreeSet<u64> {
+    let statuses = operation["x-problem-statuses"].as_array();
+    statuses.into_iter().flatten().map(|status| status.as_u64().expect("a number")).collect()
+}
+
 /// Visits every value of the document with its JSON pointer.
 fn walk<'a>(value: &'a Value, pointer: &str, visit: &mut dyn FnMut(&str, &'a Value)) {
     visit(pointer, value);
@@ -239,7 +245,7 @@ fn operations_are_named_tagged_and_secured() {
             }
         }
         let public = operation["security"] == json!([]);
-        let declares_401 = operation["responses"].get("401").is_some();
+        let declares_401 = problem_statuses(operation).contains(&401);
         assert!(declares_401 || public, "{at}: needs a token, but has no 401");
     }
     assert_eq!(used, tags, "every tag is used");
@@ -288,9 +294,15 @@ fn every_response_is_described_and_has_one_schema() {
     for (at, operation) in operations(&document) {
         let responses = operation["responses"].as_object().expect("responses");
         assert!(responses.keys().any(|status| status.starts_with('2')), "{at}: no success");
-        for (status, response) in responses {
+        // One response for all failures, and the statuses beside it.
+        assert_eq!(responses["default"]["$ref"], "#/components/responses/Problem", "{at}");
+        let statuses = problem_statuses(operation);
+        assert!(statuses.iter().all(|status| (400..600).contains(status)), "{at}: {statuses:?}");
+        assert!(statuses.contains(&400) && statuses.contains(&500), "{at}: {statuses:?}");
+        for (status, response) in responses.iter().filter(|(status, _)| *status != "default") {
             let response = resolve(&document, response);
             let number: u16 = status.parse().unwrap_or_else(|_| panic!("{at}: status {status}"));
+            assert!(number < 400 || at == "get /readyz", "{at}: {status} is a failure");
             assert!(
                 response["description"].as_str().is_some_and(|d| !d.is_empty()),
                 "{at} {status}"
@@ -437,6 +449,103 @@ fn what_clients_give_is_closed() {
     // What a body is called must not be what something else is called already.
     for name in schemas.keys().filter(|name| name.ends_with("Changes")) {
         assert_eq!(schemas[name]["additionalProperties"], false, "{name}");
+    }
+}
+
+/// Whether a schema is of an object with members, and not of a map.
+fn has_members(schema: &Value) -> bool {
+    let members = schema["properties"].as_object().is_some_and(|members| !members.is_empty());
+    members && schema["type"] == "object"
+}
+
+#[test]
+fn what_clients_get_is_open() {
+    let document = document();
+    let mut seen = BTreeSet::new();
+    let mut open = 0;
+    let mut next: Vec<&Value> = Vec::new();
+    for (_, operation) in operations(&document) {
+        for response in operation["responses"].as_object().expect("responses").values() {
+            let content = resolve(&document, response)["content"].as_object();
+            next.extend(content.into_iter().flatten().map(|(_, body)| &body["schema"]));
+        }
+    }
+    while let Some(schema) = next.pop() {
+        walk(schema, "", &mut |within, part| {
+            if let Some(name) = part.get("$ref").and_then(Value::as_str) {
+                if seen.insert(name) {
+                    next.push(resolve(&document, part));
+                }
+            } else if has_members(part) {
+                let more = &part["additionalProperties"];
+                assert!(*more == true, "{within}: {part}");
+                open += 1;
+            }
+        });
+    }
+    assert!(open > 150, "only {open} objects seen");
+}
+
+/// Go has `NewVm` to make a `Vm`, `NullableVm` for one that may be null, and so on: a schema must
+/// not have the name that a generator makes of another.
+#[test]
+fn no_schema_is_called_as_generators_call_something_of_another() {
+    let document = document();
+    let schemas = document["components"]["schemas"].as_object().expect("schemas");
+    let mut made = HashSet::new();
+    for name in schemas.keys() {
+        let of = [
+            format!("New{name}"),
+            format!("New{name}WithDefaults"),
+            format!("Nullable{name}"),
+            format!("NewNullable{name}"),
+        ];
+        made.extend(of.map(|name| name.to_lowercase()));
+    }
+    for (_, operation) in operations(&document) {
+        let id = operation["operationId"].as_str().expect("an id");
+        made.extend(
+            ["Request", "Error", "Success", "Params", "Data", "Response", "Responses"]
+                .map(|end| format!("{id}{end}").to_lowercase()),
+        );
+        made.insert(format!("Api{id}Request").to_lowercase());
+    }
+    for own in ["Configuration", "APIClient", "ApiException", "ApiResponse", "Error", "Any"] {
+        made.insert(own.to_lowercase());
+    }
+    let mut names = HashSet::new();
+    for name in schemas.keys() {
+        assert!(!made.contains(&name.to_lowercase()), "{name}");
+        assert!(names.insert(name.to_lowercase()), "{name}: differs by case only");
+    }
+}
+
+#[test]
+fn what_is_done_in_two_ways_names_the_first() {
+    let document = document();
+    let mut second = 0;
+    for (at, operation) in operations(&document) {
+        let Some(first) = operation["x-first-way"].as_str() else { continue };
+        let (method, path) = first.split_once(' ').expect("a method and a path");
+        let first = &document["paths"][path][method.to_lowercase()];
+        assert!(at.contains("/actions/") && first.is_object(), "{at}: {first}");
+        let call = operation["x-xen-call"].as_str().expect("an action is one call");
+        let (_, name) = call.rsplit_once('.').expect("a class and a call");
+        let body = &first["requestBody"]["content"]["application/json"]["schema"];
+        let field = name.strip_prefix("set_").unwrap_or_default();
+        let changes = resolve(&document, body)["properties"].get(field).is_some();
+        assert!(changes || calls(first).iter().any(|one| one.wire_name == call), "{at}");
+        second += 1;
+    }
+    assert!(second > 140, "only {second} operations are second ways");
+    let first_way = |path: &str| &document["paths"][path]["post"]["x-first-way"];
+    assert_eq!(*first_way("/vdis/{uuid}/actions/set_name_label"), "PATCH /vdis/{uuid}");
+    assert_eq!(*first_way("/vms/{uuid}/actions/add_to_other_config"), "PATCH /vms/{uuid}");
+    assert_eq!(*first_way("/vms/{uuid}/actions/set_memory_static_max"), "PATCH /vms/{uuid}");
+    assert_eq!(*first_way("/srs/{uuid}/actions/destroy"), "DELETE /srs/{uuid}");
+    assert_eq!(*first_way("/srs/actions/create"), "POST /srs");
+    for path in ["/vms/{uuid}/actions/start", "/vms/{uuid}/actions/clone"] {
+        assert_eq!(*first_way(path), Value::Null, "{path}");
     }
 }
 

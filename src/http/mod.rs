@@ -17,6 +17,7 @@ pub mod fleet;
 pub mod formats;
 pub mod listing;
 pub mod measured;
+pub mod negotiation;
 pub mod openapi;
 pub mod page;
 pub mod pins;

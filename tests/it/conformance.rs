@@ -39,9 +39,14 @@ impl Contract {
         let status = answer.status.as_str();
         let at = format!("{} {} {status}", operation.method_name(), operation.path);
         let shown = String::from_utf8_lossy(&answer.body[..answer.body.len().min(1000)]);
-        let responses = &self.document["paths"][&operation.path][&method]["responses"];
-        assert!(responses[status].is_object(), "{at} is not in the document: {shown}");
-        let response = self.resolve(&responses[status]);
+        let described = &self.document["paths"][&operation.path][&method];
+        let failures = described["x-problem-statuses"].as_array().expect("statuses of problems");
+        let is_failure = failures.contains(&answer.status.as_u16().into());
+        let known = &described["responses"][status];
+        assert!(known.is_object() || is_failure, "{at} is not in the document: {shown}");
+        let problem = answer.header("content-type") == Some("application/problem+json");
+        let response = if is_failure && (known.is_null() || problem) { "default" } else { status };
+        let response = self.resolve(&described["responses"][response]);
         self.seen.borrow_mut().insert(format!("{} {status}", operation.id));
         let Some(content) = response["content"].as_object() else {
             assert!(answer.body.is_empty(), "{at} has a body: {shown}");

@@ -13,6 +13,7 @@ mod exposition;
 mod fleet;
 mod floors;
 mod formats;
+mod generated_clients;
 mod lab;
 mod life_cycles;
 mod metrics;

@@ -1,9 +1,10 @@
 //! Which of the two text formats a client asks for.
 
 use axum::extract::FromRequestParts;
+use http::HeaderMap;
 use http::request::Parts;
-use http::{HeaderMap, header};
 
+use crate::http::negotiation::{names, quality};
 use crate::http::problem::{Code, Problem};
 
 /// A text format for metrics.
@@ -25,54 +26,18 @@ impl Format {
         }
     }
 
-    /// How well a media range fits: not at all, as anything does, as its kind does, by name.
-    fn fits(self, range: &str) -> Option<u8> {
-        let (name, kind) = match self {
-            Self::OpenMetrics => ("application/openmetrics-text", "application/*"),
-            Self::Classic => ("text/plain", "text/*"),
-        };
-        match range {
-            _ if range.eq_ignore_ascii_case(name) => Some(2),
-            _ if range.eq_ignore_ascii_case(kind) => Some(1),
-            "*/*" => Some(0),
-            _ => None,
-        }
-    }
-
-    /// How much a client wants it: by RFC 9110 the range that fits best decides, and of several
-    /// such (Prometheus names versions) the most wanted.
-    fn wanted(self, ranges: &[(&str, f32)]) -> f32 {
-        let fitting = ranges.iter().filter_map(|(range, q)| Some((self.fits(range)?, *q)));
-        let best = fitting.max_by(|one, other| one.0.cmp(&other.0).then(one.1.total_cmp(&other.1)));
-        best.map_or(0.0, |(_, q)| q)
-    }
-
     fn of(headers: &HeaderMap) -> Option<Self> {
-        let values = headers.get_all(header::ACCEPT);
-        if values.iter().next().is_none() {
-            return Some(Self::Classic);
-        }
-        let texts = values.iter().flat_map(|value| value.to_str().unwrap_or_default().split(','));
-        let ranges: Vec<(&str, f32)> = texts.map(range).collect();
-        let (open, classic) = (Self::OpenMetrics.wanted(&ranges), Self::Classic.wanted(&ranges));
-        let named = ranges.iter().any(|(range, _)| Self::OpenMetrics.fits(range) == Some(2));
+        let [open, classic] =
+            [Self::OpenMetrics, Self::Classic].map(|format| quality(headers, format.media_type()));
         match (open, classic) {
-            _ if open <= 0.0 && classic <= 0.0 => None,
-            _ if open > classic || (open == classic && named) => Some(Self::OpenMetrics),
+            (0, 0) => None,
+            _ if open > classic => Some(Self::OpenMetrics),
+            _ if open == classic && names(headers, Self::OpenMetrics.media_type()) => {
+                Some(Self::OpenMetrics)
+            }
             _ => Some(Self::Classic),
         }
     }
-}
-
-/// A media range and its weight.
-fn range(text: &str) -> (&str, f32) {
-    let mut parts = text.split(';').map(str::trim);
-    let range = parts.next().unwrap_or_default();
-    let weight = parts.find_map(|parameter| {
-        let (name, value) = parameter.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("q").then(|| value.trim().parse().unwrap_or(0.0))
-    });
-    (range, weight.unwrap_or(1.0))
 }
 
 impl<S: Sync> FromRequestParts<S> for Format {
@@ -88,6 +53,8 @@ impl<S: Sync> FromRequestParts<S> for Format {
 
 #[cfg(test)]
 mod tests {
+    use http::header;
+
     use super::*;
 
     #[test]
@@ -117,10 +84,14 @@ mod tests {
             "text/html, */*;q=0.1",
             "application/openmetrics-text;q=0, */*",
             "application/openmetrics-text;q=0.3, text/plain",
+            "application/problem+json",
+            "application/json, application/problem+json",
         ] {
             assert_eq!(of(accept), Some(Format::Classic), "{accept}");
         }
-        for accept in ["text/html", "application/json", "", "*/*;q=0", "text/plain;q=x"] {
+        for accept in
+            ["text/html", "application/json", "", "*/*;q=0", "application/problem+json;q=0"]
+        {
             assert_eq!(of(accept), None, "{accept}");
         }
     }

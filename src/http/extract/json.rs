@@ -26,8 +26,11 @@ const BODY_WITHIN: Duration = Duration::from_secs(10);
 /// Bytes of a body that a stranger may send: a login is far shorter.
 const LONGEST_OF_STRANGERS: usize = 16 << 10;
 
-/// Bytes of a body where none belongs, of which `{}` is none.
+/// Bytes of a body where none belongs, of which `{}` and `null` are none.
 const LONGEST_OF_NOTHING: usize = 64;
+
+/// What some clients send where they have no body.
+const NULL: &[u8] = b"null";
 
 /// A JSON body as a struct, which carries `deny_unknown_fields`.
 ///
@@ -90,7 +93,8 @@ impl<S: Sync> FromRequest<S> for Unread {
 }
 
 impl Unread {
-    /// A JSON object, or no body at all.
+    /// A JSON object, or no body at all: `null`, which some clients send where they have none, is
+    /// none either.
     pub async fn object(self) -> Result<Option<Map<String, Value>>, Problem> {
         let (parts, body) = self.0.into_parts();
         let bytes = read(&parts, body, Reading::place).await?;
@@ -101,6 +105,9 @@ impl Unread {
             let detail = "the body's Content-Type has to be application/json";
             return Err(Problem::new(Code::UnsupportedMediaType, detail));
         }
+        if bytes.trim_ascii() == NULL {
+            return Ok(None);
+        }
         parse(&bytes).map(|Object(object)| Some(object))
     }
 
@@ -110,7 +117,7 @@ impl Unread {
     }
 }
 
-/// No body. Some clients always send one: an empty object is none.
+/// No body. Some clients always send one: an empty object is none, and so is `null`.
 #[derive(Debug, Clone, Copy)]
 pub struct NoBody;
 
@@ -145,7 +152,7 @@ pub async fn without_body(request: Request) -> Result<Request, Problem> {
 fn says_nothing(bytes: &[u8]) -> bool {
     let text = bytes.trim_ascii();
     let within = text.strip_prefix(b"{").and_then(|rest| rest.strip_suffix(b"}"));
-    within.unwrap_or(text).trim_ascii().is_empty()
+    text == NULL || within.unwrap_or(text).trim_ascii().is_empty()
 }
 
 /// How a body gets its place.
@@ -224,10 +231,10 @@ mod tests {
 
     #[test]
     fn an_empty_object_says_nothing() {
-        for nothing in ["", " \n", "{}", " { } \r\n"] {
+        for nothing in ["", " \n", "{}", " { } \r\n", "null", " null\n"] {
             assert!(says_nothing(nothing.as_bytes()), "{nothing:?}");
         }
-        for something in ["{\"a\":1}", "[]", "null", "{", "}", "{{}}", "{}{}", "a"] {
+        for something in ["{\"a\":1}", "[]", "nul", "{null}", "{", "}", "{{}}", "{}{}", "a"] {
             assert!(!says_nothing(something.as_bytes()), "{something:?}");
         }
     }

@@ -11,7 +11,7 @@ mod query;
 mod scraper;
 mod shape;
 
-pub use accept::{Accepts, AcceptsJson, AcceptsObject, SXP, names_media_type, takes_any_text};
+pub use accept::{Accepts, AcceptsJson, AcceptsObject, SXP, takes_any_text};
 pub use json::{Json, NoBody, StrangersJson, Unread, without_body};
 pub use object_uuid::ObjectUuid;
 pub use peer::{Peer, client_address};

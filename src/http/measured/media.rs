@@ -1,7 +1,8 @@
 //! In which forms a history can be had, and which of them a client wants.
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue};
 
+use crate::http::negotiation;
 use crate::http::problem::{Code, Problem};
 
 /// A form of a history.
@@ -38,55 +39,18 @@ impl Media {
 
     /// The form a client likes best of those there are.
     pub fn accepted(headers: &HeaderMap) -> Result<Self, Problem> {
-        let ranges = ranges(headers);
-        let mut best = None;
-        for media in Self::ALL {
-            let quality = if ranges.is_empty() { 1.0 } else { media.quality(&ranges) };
-            if quality > best.map_or(0.0, |(_, so_far)| so_far) {
-                best = Some((media, quality));
-            }
-        }
-        best.map(|(media, _)| media).ok_or_else(|| {
+        negotiation::best(headers, &Self::ALL, Self::name).ok_or_else(|| {
             let text = "this path answers application/json, text/csv, application/x-ndjson and \
                         image/svg+xml";
             Problem::new(Code::NotAcceptable, text)
         })
     }
-
-    /// How much a client likes it: the most specific range that fits decides (RFC 9110).
-    fn quality(self, ranges: &[(String, f32)]) -> f32 {
-        let name = self.name().split(';').next().unwrap_or_default();
-        let kind = name.split('/').next().unwrap_or_default();
-        let specific = |range: &str| match range {
-            range if range == name => Some(2),
-            "*/*" => Some(0),
-            range if range.strip_suffix("/*") == Some(kind) => Some(1),
-            _ => None,
-        };
-        let fitting = ranges.iter().filter_map(|(range, q)| Some((specific(range)?, *q)));
-        let best = fitting.reduce(|best, next| if next.0 > best.0 { next } else { best });
-        best.map_or(0.0, |(_, quality)| quality)
-    }
-}
-
-/// The media ranges a client accepts, in lower case, and how much it likes each.
-fn ranges(headers: &HeaderMap) -> Vec<(String, f32)> {
-    let values = headers.get_all(header::ACCEPT).iter();
-    let all = values.flat_map(|value| value.to_str().unwrap_or("-").split(','));
-    all.map(|range| {
-        let mut parts = range.split(';').map(str::trim);
-        let name = parts.next().unwrap_or_default().to_ascii_lowercase();
-        let quality = parts
-            .filter_map(|part| part.split_once('='))
-            .find(|(name, _)| name.trim().eq_ignore_ascii_case("q"))
-            .and_then(|(_, quality)| quality.trim().parse::<f32>().ok());
-        (name, quality.unwrap_or(1.0))
-    })
-    .collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use http::header;
+
     use super::*;
 
     #[test]
@@ -105,6 +69,7 @@ mod tests {
         assert_eq!(accepted(Some("application/json;q=0.1, image/*")), Some(Media::Svg));
         assert_eq!(accepted(Some("application/json;q=0, application/*")), Some(Media::Ndjson));
         assert_eq!(accepted(Some("image/avif,image/webp,*/*;q=0.8")), Some(Media::Json));
+        assert_eq!(accepted(Some("application/problem+json")), Some(Media::Json));
         assert_eq!(accepted(Some("text/html")), None);
         assert_eq!(accepted(Some("*/*;q=0")), None);
     }

@@ -12,8 +12,10 @@ use super::parts::Parts;
 use super::shapes::Shape;
 use super::{inputs, naming, parameters, records, results, tasks};
 use crate::datamodel::{Call, Class, State, describe};
-use crate::http::collections::Collection;
+use crate::http::collections::{Collection, collection_of};
 use crate::ops::actions::{Action, On, actions};
+use crate::ops::create::{constructor, destructor};
+use crate::ops::patch::writable;
 
 /// The actions of a class, at its own collection. `taken` tells the names of other operations.
 pub(super) fn operations(
@@ -68,10 +70,31 @@ fn operation(
         calls: vec![call.wire_name.clone()],
         description,
         deprecated: call.lifecycle.state == State::Deprecated || records::is_deprecated(class),
+        second_to: first_way(collection, class, call),
         parameters,
         body,
         responses,
         ..Operation::own(HttpMethod::Post, &path, &id, &class.name, &summary)
+    }
+}
+
+/// The operation of the collection that makes this call too.
+fn first_way(collection: &Collection, class: &'static Class, call: &Call) -> Option<String> {
+    collection_of(&class.name)?;
+    let is = |of: Option<&Call>| of.is_some_and(|of| of.name == call.name);
+    let changes = || {
+        writable(class).any(|(field, writing)| {
+            let set = call.name.strip_prefix("set_") == Some(&field.name);
+            set || writing.calls(field).contains(&&*call.wire_name)
+        })
+    };
+    match class.name.as_str() {
+        // What makes and ends a task is not the backend's alone.
+        "task" if !changes() => None,
+        _ if is(constructor(class)) => Some(format!("POST /{}", collection.path)),
+        _ if is(destructor(class)) => Some(format!("DELETE /{}/{{uuid}}", collection.path)),
+        _ if changes() => Some(format!("PATCH /{}/{{uuid}}", collection.path)),
+        _ => None,
     }
 }
 

@@ -1,6 +1,5 @@
-//! What operations answer when they fail: responses that many of them share.
+//! What operations answer when they fail: statuses and codes, and the response that all share.
 
-use http::StatusCode;
 use utoipa::openapi::{RefOr, Response};
 
 use super::answers::{freshness, retry_after, with_media};
@@ -12,8 +11,6 @@ use crate::http::problem::{Code, MEDIA_TYPE};
 /// A failure that operations share.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Failure {
-    /// Its name among the components.
-    name: &'static str,
     status: u16,
     /// The gateway's own codes for it, all of that status.
     codes: &'static [Code],
@@ -24,28 +21,17 @@ pub(super) struct Failure {
 }
 
 /// A failure with codes of the gateway's own.
-const fn own(
-    name: &'static str,
-    status: u16,
-    codes: &'static [Code],
-    text: &'static str,
-) -> Failure {
-    Failure { name, status, codes, backends: false, text }
+const fn own(status: u16, codes: &'static [Code], text: &'static str) -> Failure {
+    Failure { status, codes, backends: false, text }
 }
 
 /// A failure that may also be the backend's word.
-const fn of_backend(
-    name: &'static str,
-    status: u16,
-    codes: &'static [Code],
-    text: &'static str,
-) -> Failure {
-    Failure { name, status, codes, backends: true, text }
+const fn of_backend(status: u16, codes: &'static [Code], text: &'static str) -> Failure {
+    Failure { status, codes, backends: true, text }
 }
 
 /// The request itself is wrong.
 pub(super) const BAD_REQUEST: Failure = own(
-    "BadRequest",
     400,
     &[
         Code::BadRequest,
@@ -61,24 +47,21 @@ pub(super) const BAD_REQUEST: Failure = own(
 );
 /// No token, or one that is no good.
 pub(super) const UNAUTHORIZED: Failure = own(
-    "Unauthorized",
     401,
     &[Code::TokenRequired, Code::InvalidToken],
     "No token, or one that is malformed, forged or expired, or whose session has ended.",
 );
 /// The backends said no.
 pub(super) const REFUSED: Failure =
-    own("Refused", 401, &[Code::LoginRefused], "The user name or the password is not good.");
+    own(401, &[Code::LoginRefused], "The user name or the password is not good.");
 /// The further backends said no.
 pub(super) const BACKEND_REFUSED: Failure = own(
-    "BackendRefused",
     403,
     &[Code::BackendLoginRefused],
     "The user name or the password is not good on the further backends; the session is as it was.",
 );
 /// Not for this user.
 pub(super) const FORBIDDEN: Failure = of_backend(
-    "Forbidden",
     403,
     &[Code::Forbidden],
     "Not for this user. With `RBAC_PERMISSION_DENIED` nothing was sent, and `params` names the \
@@ -86,42 +69,33 @@ pub(super) const FORBIDDEN: Failure = of_backend(
 );
 /// Not for this client.
 pub(super) const NOT_THE_SCRAPER: Failure = own(
-    "NotTheScraper",
     403,
     &[Code::Forbidden],
     "The request comes from another machine, and `metrics.scrape_token_file` is not set.",
 );
 /// The configuration does not provide for it.
 pub(super) const NOT_CONFIGURED: Failure = own(
-    "NotConfigured",
     501,
     &[Code::NotConfigured],
     "The configuration does not provide for this; the detail says what is missing.",
 );
 /// Nothing there.
 pub(super) const NOT_FOUND: Failure = own(
-    "NotFound",
     404,
     &[Code::NotFound, Code::UnknownBackend],
     "There is no such object on the session's backends, or the session has no such backend.",
 );
 /// No backend of that name.
 pub(super) const UNKNOWN_BACKEND: Failure = own(
-    "UnknownBackend",
     404,
     &[Code::UnknownBackend],
     "There is no backend of that name, or the session is not logged in to it.",
 );
 /// What the client accepts is not made here.
-pub(super) const NOT_ACCEPTABLE: Failure = own(
-    "NotAcceptable",
-    406,
-    &[Code::NotAcceptable],
-    "None of the media types that Accept allows can be given.",
-);
+pub(super) const NOT_ACCEPTABLE: Failure =
+    own(406, &[Code::NotAcceptable], "None of the media types that Accept allows can be given.");
 /// One uuid, several objects.
 pub(super) const AMBIGUOUS: Failure = own(
-    "Ambiguous",
     409,
     &[Code::AmbiguousUuid, Code::ForeignRevision],
     "Several backends, which `params` names, have an object of this uuid: say which with \
@@ -129,21 +103,18 @@ pub(super) const AMBIGUOUS: Failure = own(
 );
 /// The rest of the list cannot be had.
 pub(super) const EXPIRED: Failure = own(
-    "CursorExpired",
     410,
     &[Code::CursorExpired],
     "The order that the cursor goes on in is not kept any more: start from the first page.",
 );
 /// A revision that means nothing here.
 pub(super) const ANOTHER_BOOT: Failure = own(
-    "AnotherBoot",
     409,
     &[Code::ForeignRevision],
     "`min_revision` is of an earlier run of the gateway: read again without it.",
 );
 /// Not that version.
 pub(super) const PRECONDITION_FAILED: Failure = own(
-    "PreconditionFailed",
     412,
     &[Code::PreconditionFailed],
     "The object is not the version that `If-Match` names, as far as the gateway knows it; nothing \
@@ -151,7 +122,6 @@ pub(super) const PRECONDITION_FAILED: Failure = own(
 );
 /// Not as things are.
 pub(super) const CONFLICT: Failure = of_backend(
-    "Conflict",
     409,
     &[Code::AmbiguousUuid, Code::ForeignRevision, Code::Conflict],
     "Not possible as things are: an object is in another state than it takes, something is in \
@@ -160,24 +130,18 @@ pub(super) const CONFLICT: Failure = of_backend(
 );
 /// The body is too long.
 pub(super) const TOO_LARGE: Failure =
-    own("TooLarge", 413, &[Code::BodyTooLarge], "The body is longer than the gateway takes.");
+    own(413, &[Code::BodyTooLarge], "The body is longer than the gateway takes.");
 /// The body is not JSON by its own account.
-pub(super) const UNSUPPORTED: Failure = own(
-    "UnsupportedMediaType",
-    415,
-    &[Code::UnsupportedMediaType],
-    "The body must be `application/json`.",
-);
+pub(super) const UNSUPPORTED: Failure =
+    own(415, &[Code::UnsupportedMediaType], "The body must be `application/json`.");
 /// The body is JSON, of a wrong shape.
 pub(super) const UNPROCESSABLE: Failure = own(
-    "Unprocessable",
     422,
     &[Code::WrongShape],
     "The body is JSON, but a member is missing, unknown or not of its type; `pointer` says where.",
 );
 /// An argument is wrong, or missing.
 pub(super) const BAD_ARGUMENT: Failure = of_backend(
-    "BadArgument",
     422,
     &[Code::WrongShape, Code::BackendRequired],
     "A value is missing, unknown or not one that the call takes; `pointer` says which, if it is \
@@ -185,7 +149,6 @@ pub(super) const BAD_ARGUMENT: Failure = of_backend(
 );
 /// Too many tries.
 pub(super) const TOO_MANY: Failure = own(
-    "TooManyRequests",
     429,
     &[Code::TooManyAttempts],
     "Too many logins have failed for this address or this user name, or there are too many \
@@ -193,45 +156,36 @@ pub(super) const TOO_MANY: Failure = own(
 );
 /// Too many streams.
 pub(super) const TOO_MANY_STREAMS: Failure = own(
-    "TooManyStreams",
     429,
     &[Code::TooManyOwnStreams, Code::TooManyTickets],
     "The session has as many event streams, or unused tickets, as one may have.",
 );
 /// The backend has enough of these.
 pub(super) const TOO_MANY_CALLS: Failure =
-    of_backend("TooManyCalls", 429, &[], "The backend has as many of these under way as it takes.");
+    of_backend(429, &[], "The backend has as many of these under way as it takes.");
 /// The headers are too long.
 pub(super) const HEADER_TOO_LARGE: Failure = own(
-    "HeaderTooLarge",
     431,
     &[Code::HeaderTooLarge],
     "The request line and headers are longer than the gateway takes.",
 );
 /// A bug.
-pub(super) const INTERNAL: Failure = own(
-    "InternalError",
-    500,
-    &[Code::Internal],
-    "A bug of the gateway; its log has more under the request id.",
-);
+pub(super) const INTERNAL: Failure =
+    own(500, &[Code::Internal], "A bug of the gateway; its log has more under the request id.");
 /// The backend cannot do that.
 pub(super) const NOT_SUPPORTED: Failure = of_backend(
-    "NotSupported",
     501,
     &[Code::NotSupported],
     "The backend's version, or what it runs on, does not have that.",
 );
 /// The backend's reply made no sense.
 pub(super) const BAD_GATEWAY: Failure = own(
-    "BadGateway",
     502,
     &[Code::BadReply],
     "A backend answered with something that is no Xen-API reply; the detail says what was seen.",
 );
 /// The backend tried, and failed.
 pub(super) const CALL_FAILED: Failure = of_backend(
-    "CallFailed",
     502,
     &[Code::BadReply, Code::OutcomeUnknown],
     "The backend tried and failed, or answered with something that is no Xen-API reply, or how \
@@ -239,14 +193,12 @@ pub(super) const CALL_FAILED: Failure = of_backend(
 );
 /// No room for the answer.
 pub(super) const OVERLOADED: Failure = own(
-    "Overloaded",
     503,
     &[Code::Overloaded],
     "The gateway has no room for the answer now: try again after Retry-After seconds.",
 );
 /// Not now.
 pub(super) const UNAVAILABLE: Failure = own(
-    "Unavailable",
     503,
     &[
         Code::Overloaded,
@@ -262,7 +214,6 @@ pub(super) const UNAVAILABLE: Failure = own(
 );
 /// Too late.
 pub(super) const GATEWAY_TIMEOUT: Failure = own(
-    "GatewayTimeout",
     504,
     &[Code::BackendTimeout, Code::RevisionNotReached, Code::RequestTimeout],
     "A backend, the revision that is waited for, or the request as a whole took too long.",
@@ -303,87 +254,99 @@ pub(super) const OF_CALL: [Failure; 14] = [
 /// Failures that a body brings with it, beside those of what it says.
 pub(super) const OF_BODY: [Failure; 2] = [TOO_LARGE, UNSUPPORTED];
 
+/// All of them.
+const ALL: &[Failure] = &[
+    BAD_REQUEST,
+    UNAUTHORIZED,
+    REFUSED,
+    BACKEND_REFUSED,
+    FORBIDDEN,
+    NOT_FOUND,
+    UNKNOWN_BACKEND,
+    NOT_ACCEPTABLE,
+    AMBIGUOUS,
+    ANOTHER_BOOT,
+    EXPIRED,
+    CONFLICT,
+    PRECONDITION_FAILED,
+    TOO_LARGE,
+    UNSUPPORTED,
+    UNPROCESSABLE,
+    BAD_ARGUMENT,
+    TOO_MANY,
+    TOO_MANY_STREAMS,
+    TOO_MANY_CALLS,
+    HEADER_TOO_LARGE,
+    INTERNAL,
+    NOT_SUPPORTED,
+    BAD_GATEWAY,
+    CALL_FAILED,
+    UNAVAILABLE,
+    GATEWAY_TIMEOUT,
+    NOT_THE_SCRAPER,
+    NOT_CONFIGURED,
+    OVERLOADED,
+];
+
 impl Failure {
     /// Its status.
     pub(super) fn status(&self) -> u16 {
         self.status
     }
 
-    /// The status and a reference to the shared response.
+    /// The status and the response, which all failures have together.
     pub(super) fn response(self, parts: &mut Parts) -> (u16, RefOr<Response>) {
-        let response = parts.response(self.name, |parts| {
-            let problem = problem::schema(parts);
-            let description = self.description();
-            let mut response = with_media(parts, &description, Some((MEDIA_TYPE, problem)));
-            if self.status == StatusCode::UNAUTHORIZED {
-                let text = "The scheme to use, `Bearer`, and what was wrong with the token.";
-                let header = parts.header("WWW-Authenticate", string(), text);
-                response = response.header_ref("WWW-Authenticate", header);
-            }
-            let passes = self.backends && self.status == StatusCode::TOO_MANY_REQUESTS;
-            if passes || self.codes.iter().any(|code| code.retryable()) {
-                response = response.header_ref("Retry-After", retry_after(parts));
-            }
-            if self.codes.iter().any(|code| is_about_objects(*code)) {
-                response = freshness(parts, response);
-            }
-            response.build()
-        });
-        (self.status, response)
+        (self.status, default(parts))
     }
 
-    fn description(self) -> String {
+    /// A row of the table of failures.
+    fn row(self) -> String {
         let names: Vec<_> = self.codes.iter().map(|code| format!("`{}`", code.as_str())).collect();
         let codes = match (names.join(", "), self.backends) {
             (names, false) => names,
             (names, true) if names.is_empty() => "the Xen-API's".to_owned(),
             (names, true) => format!("{names} and the Xen-API's"),
         };
-        format!("{} Codes: {codes}.", self.text)
+        format!("| {} | {} | {codes} |\n", self.status, self.text)
     }
 }
 
-/// Whether a failure speaks of what a mirror knows, and so may be out of date as an object may.
-fn is_about_objects(code: Code) -> bool {
-    matches!(code, Code::NotFound | Code::AmbiguousUuid | Code::BackendUnreachable)
+/// The response of every failure. One for all: a client meets the same document whatever goes
+/// wrong, and fifteen responses at each operation are more than generators and readers can bear.
+/// Which statuses an operation may answer stands beside it.
+pub(super) fn default(parts: &mut Parts) -> RefOr<Response> {
+    parts.response(DEFAULT, |parts| {
+        let problem = problem::schema(parts);
+        let text = "A failure. `x-problem-statuses` lists the statuses that the operation may have \
+                    it with; the schema says what each means.";
+        let response = with_media(parts, text, Some((MEDIA_TYPE, problem)));
+        let scheme = "Of a 401: the scheme to use, `Bearer`, and what was wrong with the token.";
+        let response = response
+            .header_ref("WWW-Authenticate", parts.header("WWW-Authenticate", string(), scheme))
+            .header_ref("Retry-After", retry_after(parts));
+        freshness(parts, response).build()
+    })
+}
+
+/// The name of that response among the components.
+const DEFAULT: &str = "Problem";
+
+/// Whether this is the response of a failure.
+pub(super) fn is_failure(response: &RefOr<Response>) -> bool {
+    matches!(response, RefOr::Ref(name) if name.ref_location.ends_with("/responses/Problem"))
+}
+
+/// The table of failures: what each means, and the gateway's own codes for it.
+pub(super) fn table() -> String {
+    let mut rows: Vec<Failure> = ALL.to_vec();
+    rows.sort_by_key(|failure| failure.status);
+    let rows: String = rows.into_iter().map(Failure::row).collect();
+    format!("| status | | codes |\n|---|---|---|\n{rows}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const ALL: &[Failure] = &[
-        BAD_REQUEST,
-        UNAUTHORIZED,
-        REFUSED,
-        BACKEND_REFUSED,
-        FORBIDDEN,
-        NOT_FOUND,
-        UNKNOWN_BACKEND,
-        NOT_ACCEPTABLE,
-        AMBIGUOUS,
-        ANOTHER_BOOT,
-        EXPIRED,
-        CONFLICT,
-        PRECONDITION_FAILED,
-        TOO_LARGE,
-        UNSUPPORTED,
-        UNPROCESSABLE,
-        BAD_ARGUMENT,
-        TOO_MANY,
-        TOO_MANY_STREAMS,
-        TOO_MANY_CALLS,
-        HEADER_TOO_LARGE,
-        INTERNAL,
-        NOT_SUPPORTED,
-        BAD_GATEWAY,
-        CALL_FAILED,
-        UNAVAILABLE,
-        GATEWAY_TIMEOUT,
-        NOT_THE_SCRAPER,
-        NOT_CONFIGURED,
-        OVERLOADED,
-    ];
 
     /// Codes that no operation of the document answers: its methods are allowed.
     const UNDOCUMENTED: &[Code] = &[Code::MethodNotAllowed];

@@ -30,7 +30,7 @@ pub(super) fn provision(
         fields.description(Some("A VM without disks or NICs, as `VM.create` makes it.")).into()
     });
     let template = from_template(parts);
-    let body = parts.schema("NewVm", |_| {
+    let body = parts.schema("VmCreate", |_| {
         let either = OneOfBuilder::new().item(template).item(scratch);
         either.description(Some("From a template, or from nothing.")).into()
     });
@@ -110,7 +110,7 @@ fn from_template(parts: &mut Parts) -> Shape {
 }
 
 fn new_disk(parts: &mut Parts) -> Shape {
-    parts.schema("NewDisk", |_| {
+    parts.schema("DiskCreate", |_| {
         let size =
             ObjectBuilder::new().schema_type(utoipa::openapi::Type::Integer).minimum(Some(1));
         let sr = "Where; unless given, the VM's `sr` or else the pool's default one.";

@@ -1,11 +1,14 @@
 //! One operation of the API, as the document and the tests see it.
 
+use std::collections::BTreeSet;
+
 use utoipa::openapi::extensions::ExtensionsBuilder;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder};
 use utoipa::openapi::request_body::RequestBody;
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{Deprecated, Ref, RefOr, Response};
 
+use super::failures;
 use crate::datamodel::{Call, Roles, datamodel};
 
 /// The name of the security scheme of those who are logged in.
@@ -32,6 +35,8 @@ pub struct Operation {
     pub access: Access,
     /// The Xen-API calls it stands for: `VM.get_record`.
     pub calls: Vec<String>,
+    /// `PATCH /vms/{uuid}`: what does the same, and more simply.
+    pub second_to: Option<String>,
     pub(super) summary: String,
     pub(super) description: Option<String>,
     pub(super) deprecated: bool,
@@ -92,6 +97,7 @@ impl Operation {
             tag: tag.into(),
             access: Access::Session,
             calls: Vec::new(),
+            second_to: None,
             summary: summary.into(),
             description: None,
             deprecated: false,
@@ -157,10 +163,22 @@ impl Operation {
         for parameter in &self.parameters {
             builder = builder.parameter_ref(parameter.clone());
         }
+        let mut failures = BTreeSet::new();
         for (status, response) in &self.responses {
-            builder = builder.response(status.to_string(), response.clone());
+            if failures::is_failure(response) {
+                failures.insert(*status);
+                builder = builder.response("default", response.clone());
+            } else {
+                builder = builder.response(status.to_string(), response.clone());
+            }
         }
         let mut extensions = ExtensionsBuilder::new();
+        if !failures.is_empty() {
+            extensions = extensions.add("x-problem-statuses", Vec::from_iter(failures));
+        }
+        if let Some(first) = &self.second_to {
+            extensions = extensions.add("x-first-way", first.as_str());
+        }
         if let Access::Roles(roles) = self.access {
             extensions = extensions.add("x-xen-roles", roles.names().collect::<Vec<_>>());
         }

@@ -4,9 +4,11 @@ use serde_json::json;
 
 use super::parts::Parts;
 use super::shapes::{
-    Shape, array, boolean, formatted, integer, nullable_string, object, or_null_shape, string,
+    Shape, array, boolean, formatted, integer, nullable_date_time, nullable_string, object,
+    or_null_shape, string, uuid,
 };
-use super::tasks;
+use super::{failures, records, tasks};
+use crate::datamodel::{Type, datamodel};
 use crate::http::problem::Code;
 
 type Member = (&'static str, Shape, &'static str);
@@ -48,17 +50,47 @@ pub(super) fn schema(parts: &mut Parts) -> Shape {
         let fields = || array(string());
         members.extend([
             ("request_id", string(), "The request's name in the gateway's log."),
-            ("task", tasks::schema(parts), "The task that failed while it was waited for."),
+            ("task", failed_task(parts), "The task that failed while it was waited for."),
             ("applied", fields(), "Of a change that broke off: fields that have their new values."),
             ("failed", fields(), "Fields whose change failed."),
             ("not_tried", fields(), "Fields that were not come to."),
         ]);
         let required = ALWAYS.iter().copied().chain(["request_id"]).collect::<Vec<_>>();
         object(members, &required)
-            .description(Some("What went wrong (RFC 9457)."))
+            .description(Some(format!(
+                "What went wrong (RFC 9457). By status:\n\n{}",
+                failures::table().trim_end()
+            )))
             .examples([example])
             .into()
     })
+}
+
+/// What a problem tells of its task. The whole record is at its path: were its schema here, every
+/// failure would bring along the schemas of all that a task can lead to.
+fn failed_task(parts: &mut Parts) -> Shape {
+    let status = records::of_type(parts, &status_of_task());
+    let left_behind = tasks::left_behind(parts);
+    parts.schema("FailedTask", |_| {
+        let members = [
+            ("uuid", uuid(), "Its uuid: `GET /tasks/{uuid}` has the whole of it."),
+            ("backend", string(), "The backend it ran on."),
+            ("name_label", string(), "What it was to do."),
+            ("status", status, "How it ended."),
+            ("created", nullable_date_time(), "When it began."),
+            ("finished", nullable_date_time(), "When it ended."),
+            ("error_info", array(nullable_string()), "The Xen-API's failure, with its parameters."),
+            ("left_behind", left_behind, "What it has made and could not take back."),
+        ];
+        object(members, &["uuid", "backend"])
+            .description(Some("A task that failed, in short; its other fields come along."))
+            .into()
+    })
+}
+
+fn status_of_task() -> Type {
+    let class = datamodel().class("task").expect("the Xen-API has tasks");
+    class.field("status").expect("tasks have a status").ty.clone()
 }
 
 /// Why a task failed, or null: a problem that is no request's.

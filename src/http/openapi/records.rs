@@ -7,7 +7,7 @@ use super::examples;
 use super::parts::Parts;
 use super::shapes::{
     Shape, array, boolean, deprecated, described, integer, map, nullable_date_time, nullable_float,
-    nullable_ref, nullable_string, object, open_enum, or_null_shape, string, uuid, whole_ref,
+    nullable_ref, nullable_string, object, open, open_enum, or_null_shape, string, uuid, whole_ref,
 };
 use super::tasks;
 use crate::datamodel::{
@@ -50,7 +50,7 @@ fn expanded(parts: &mut Parts) -> Shape {
     let shape = parts.schema("Expanded", |parts| {
         let by_class = parts.schema("ExpandedObjects", |parts| {
             let text = "Objects of one backend by their class and uuid.";
-            let schema = ObjectBuilder::new().description(Some(text));
+            let schema = open().description(Some(text));
             let mirrored = datamodel().classes.iter().filter(|class| is_mirrored(class));
             let schema = mirrored.fold(schema, |schema, class| {
                 schema.property(&class.name, map(record(parts, class)))
@@ -68,8 +68,7 @@ fn nested(parts: &mut Parts, class: &Class) -> Shape {
     let name = component_name(&class.name) + if object { "Fields" } else { "" };
     parts.schema(&name, |parts| {
         let words = describe(&class.name);
-        let schema = ObjectBuilder::new().schema_type(utoipa::openapi::Type::Object);
-        let schema = schema.description(words.map(|words| &words.summary));
+        let schema = open().description(words.map(|words| &words.summary));
         let schema = shown_fields(class).fold(schema, |schema, field| {
             schema.property(&field.name, field_schema(parts, class, field))
         });
@@ -109,7 +108,7 @@ pub(super) fn record_with(
 ) -> ObjectBuilder {
     let words = describe(&class.name);
     let mut example = Map::new();
-    let mut schema = ObjectBuilder::new().description(words.map(|words| &words.summary));
+    let mut schema = open().description(words.map(|words| &words.summary));
     for field in shown_fields(class) {
         let value = examples::field(class, field);
         example.insert(field.name.clone(), value);

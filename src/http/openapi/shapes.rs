@@ -3,8 +3,8 @@
 use serde_json::Value;
 use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::schema::{
-    AnyOfBuilder, ArrayBuilder, KnownFormat, Object, ObjectBuilder, Schema, SchemaFormat,
-    SchemaType, Type,
+    AdditionalProperties, AnyOfBuilder, ArrayBuilder, KnownFormat, Object, ObjectBuilder, Schema,
+    SchemaFormat, SchemaType, Type,
 };
 use utoipa::openapi::{Deprecated, Ref, RefOr};
 
@@ -143,13 +143,21 @@ fn add_null(types: SchemaType) -> SchemaType {
     }
 }
 
-/// An object with these members: name, shape, description.
+/// An object that may have members of any name. That is said, and not left to be understood: some
+/// generators make clients that refuse what a schema does not name, and a newer gateway or server
+/// sends more.
+pub(super) fn open() -> ObjectBuilder {
+    let anything = AdditionalProperties::FreeForm(true);
+    ObjectBuilder::new().schema_type(Type::Object).additional_properties(Some(anything))
+}
+
+/// An open object with these members: name, shape, description.
 pub(super) fn object<'a>(
     members: impl IntoIterator<Item = (&'a str, Shape, &'a str)>,
     required: &[&str],
 ) -> ObjectBuilder {
     let members = members.into_iter();
-    let object = members.fold(ObjectBuilder::new(), |object, (name, shape, description)| {
+    let object = members.fold(open(), |object, (name, shape, description)| {
         object.property(name, described(shape, description))
     });
     required.iter().fold(object, |object, name| object.required(*name))

@@ -42,7 +42,7 @@ fn class() -> &'static Class {
     datamodel().class("task").expect("the Xen-API has tasks")
 }
 
-fn left_behind(parts: &mut Parts) -> Shape {
+pub(super) fn left_behind(parts: &mut Parts) -> Shape {
     let item = parts.schema("LeftBehind", |_| {
         object(
             [

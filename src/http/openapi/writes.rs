@@ -13,7 +13,7 @@ use super::failures;
 use super::operation::{Access, Operation, access, access_to_all, access_to_any};
 use super::parts::Parts;
 use super::reads::nouns;
-use super::shapes::{Shape, array, deprecated, described, extended, or_null_shape, string};
+use super::shapes::{Shape, array, deprecated, described, extended, object, or_null_shape, string};
 use super::{inputs, machines, naming, parameters, records, tasks};
 use crate::datamodel::{Call, CallKind, Class, Field, Type};
 use crate::http::collections::{Collection, View};
@@ -69,7 +69,7 @@ fn create_one(
     if class.name == "VM" {
         return machines::provision(parts, operation, schema);
     }
-    let shape = parts.schema(&format!("New{}", collection.one), |_| schema.into());
+    let shape = parts.schema(&format!("{}Create", collection.one), |_| schema.into());
     Operation { body: Some(json_body(shape, required)), ..operation }
 }
 
@@ -121,9 +121,8 @@ fn change_one(parts: &mut Parts, collection: &Collection, class: &'static Class)
 fn changed(parts: &mut Parts, class: &Class) -> Shape {
     let record = records::record(parts, class);
     let plan = parts.schema("ChangePlan", |_| {
-        let calls =
-            described(array(string()), "The calls, in the order in which they would be made.");
-        inputs::body([("calls", calls)], &["calls"])
+        let text = "The calls, in the order in which they would be made.";
+        object([("calls", array(string()), text)], &["calls"])
             .description(Some("What a change would take."))
             .examples([json!({"calls": ["VM.set_name_label"]})])
             .into()

@@ -16,6 +16,7 @@ use crate::auth::{AuthError, Caller, SessionHolder};
 use crate::http::Gateway;
 use crate::http::events::{Begin, Choice, MEDIA_TYPE, NoSeat, check_origin};
 use crate::http::extract::{AcceptsJson, NoBody, NoQuery, Query};
+use crate::http::negotiation::quality;
 use crate::http::problem::{Code, Problem};
 use crate::http::scope::Scope;
 
@@ -78,7 +79,7 @@ impl FromRequestParts<Arc<Gateway>> for Admission {
         let Query(query) = Query::<EventsQuery>::from_request_parts(parts, gateway).await?;
         check_origin(parts, &gateway.config.cors)?;
         let upgrade = upgrade(parts, gateway).await?;
-        if upgrade.is_none() && !accepts_stream(&parts.headers) {
+        if upgrade.is_none() && quality(&parts.headers, MEDIA_TYPE) == 0 {
             let text = "this path answers text/event-stream, or a WebSocket";
             return Err(Problem::new(Code::NotAcceptable, text));
         }
@@ -138,18 +139,6 @@ pub async fn ticket(
     let mut response = secret(&TicketCreated { ticket: ticket.secret, expires_at });
     *response.status_mut() = StatusCode::CREATED;
     Ok(response)
-}
-
-/// Whether the client takes a stream of events; browsers say so, and `*/*` will do.
-fn accepts_stream(headers: &HeaderMap) -> bool {
-    let mut values = headers.get_all(header::ACCEPT).iter().peekable();
-    let ranges = |value: &http::HeaderValue| {
-        let ranges = value.to_str().unwrap_or_default().split(',');
-        ranges.map(|range| range.split(';').next().unwrap_or_default().trim()).any(|media| {
-            [MEDIA_TYPE, "text/*", "*/*"].iter().any(|good| media.eq_ignore_ascii_case(good))
-        })
-    };
-    values.peek().is_none() || values.any(ranges)
 }
 
 /// The upgrade that was asked for, if one was.

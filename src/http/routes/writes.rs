@@ -18,7 +18,7 @@ use crate::datamodel::Class;
 use crate::http::Gateway;
 use crate::http::answer;
 use crate::http::collections::Collection;
-use crate::http::extract::{AcceptsJson, Json, Object, ObjectUuid, PreferWait, Query};
+use crate::http::extract::{AcceptsJson, Json, Object, ObjectUuid, PreferWait, Query, Unread};
 use crate::http::problem::{Problem, Progress};
 use crate::http::representation::json;
 use crate::http::revision::Revision;
@@ -66,8 +66,10 @@ pub async fn create(
     Query(query): Query<TargetQuery>,
     prefer: PreferWait,
     _: AcceptsJson,
-    Json(Object(body)): Json<Object>,
+    body: Unread,
 ) -> Result<Response, Problem> {
+    // Of some classes an object can be made without a word; of others it is told what is missing.
+    let body = body.object().await?.unwrap_or_default();
     let reach = Scope::backend(&gateway, &caller, query.backend.as_deref()).await?;
     let class = class_of(collection);
     if class.name == "VM" && body.contains_key("template") {

@@ -13,7 +13,8 @@ use http::{HeaderValue, header};
 use super::objects;
 use crate::auth::Caller;
 use crate::http::Gateway;
-use crate::http::extract::{names_media_type, takes_any_text};
+use crate::http::extract::takes_any_text;
+use crate::http::negotiation::names;
 use crate::http::problem::{Code, Problem};
 use crate::http::scope::Scope;
 use crate::ops::{domains, with_vcpus};
@@ -45,7 +46,7 @@ fn wants_text(request: &Request) -> bool {
     let query = request.uri().query().unwrap_or_default();
     let views = form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "view");
     let headers = request.headers();
-    let json = names_media_type(headers, "application/json") && !names_media_type(headers, TEXT);
+    let json = names(headers, "application/json") && !names(headers, TEXT);
     views && !json && takes_any_text(headers)
 }
 
