@@ -60,7 +60,7 @@ begun() {
         sleep 0.05
     done
     printf -v "PID_$name" %s "$pid"
-    printf -v "URL_$name" %s "$(sed -n 's/.*listening on \(http[^ ]*\).*/\1/p' "$work/$name.out" | head -1)"
+    printf -v "URL_$name" %s "$(sed -n '/listening on/{s/.*listening on \(http[^ ]*\).*/\1/p;q}' "$work/$name.out")"
 }
 
 # end NAME

@@ -53,8 +53,10 @@ fi
 # The image: the program, its directory, the configuration's, and no more.
 cp "$binary" "$root/xengate"
 chmod 0755 "$root/xengate"
-if command -v ldd >/dev/null && ldd "$root/xengate" 2>/dev/null | grep -q '=>'; then
-    fail "the binary is not static: $(ldd "$root/xengate" | head -1)"
+# Read whole before it is looked at: who stops reading has ldd fail, and with it the pipe.
+libraries=$(if command -v ldd >/dev/null; then ldd "$root/xengate" 2>/dev/null || true; fi)
+if [[ $libraries == *'=>'* ]]; then
+    fail "the binary is not static: ${libraries%%$'\n'*}"
 fi
 "${enter[@]}" /xengate --version >/dev/null || fail "it does not run in an empty root directory"
 

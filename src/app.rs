@@ -96,8 +96,17 @@ impl App {
         let bodies = gateway.bodies.clone();
         let shell = Shell::new(routes, &config.limits, &config.cors, bodies, telemetry.clone());
         shell.trust(&config.trusted_proxies);
-        let server =
-            Server { listener, tls: acceptor, shell, limits: config.limits.clone(), telemetry };
+        if let Some(lasting) = config.tls.as_ref().and_then(|tls| tls.hsts) {
+            shell.insist_on_tls(lasting);
+        }
+        let server = Server {
+            listener,
+            tls: acceptor,
+            shell,
+            limits: config.limits.clone(),
+            trusted_proxies: config.trusted_proxies.clone(),
+            telemetry,
+        };
         let server = tokio::spawn(server.run(gateway.stopping.clone()));
         Ok(Running { address, gateway, server })
     }

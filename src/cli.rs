@@ -22,7 +22,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::app::StartError;
 use crate::auth::HashError;
-use crate::config::ConfigError;
+use crate::config::{ConfigError, listen_address};
 use crate::http::openapi;
 
 pub use logging::LogFormat;
@@ -70,8 +70,9 @@ struct Serve {
     #[command(flatten)]
     source: Source,
 
-    /// Where to listen, whatever the configuration says.
-    #[arg(long, value_name = "ADDR:PORT")]
+    /// Where to listen, whatever the configuration says: 127.0.0.1:8080, localhost:8080, or :8080
+    /// for every address of the machine.
+    #[arg(long, value_name = "ADDR:PORT", value_parser = listen_address)]
     listen: Option<SocketAddr>,
 }
 
@@ -98,7 +99,7 @@ struct Healthcheck {
     config: Option<PathBuf>,
 
     /// Where it listens, whatever the configuration says.
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = listen_address)]
     listen: Option<SocketAddr>,
 
     /// Ask whether logins can be taken (/readyz), not only whether the process lives (/livez).
@@ -109,7 +110,7 @@ struct Healthcheck {
 #[derive(Debug, Args)]
 struct Simulated {
     /// Where to listen.
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = listen_address)]
     listen: Option<SocketAddr>,
 
     /// How many VMs the pool has.

@@ -13,6 +13,7 @@ use toml::de::DeTable;
 
 use super::backends::{RawBackend, check_uri};
 use super::document::{self, Complaint};
+use super::listen;
 use super::users;
 use super::{
     AuthConfig, BackendConfig, Config, Cors, Kind, Limits, MetricsConfig, PasswordCheck, ServerTls,
@@ -307,10 +308,7 @@ fn check_origin(origin: &str) -> Result<(), Complaint> {
 
 fn address<'de, D: serde::Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
     let text = String::deserialize(from)?;
-    text.parse().map_err(|_| {
-        let wrong = serde::de::Unexpected::Str(&text);
-        D::Error::invalid_value(wrong, &"an IP address and a port such as \"127.0.0.1:8080\"")
-    })
+    listen::parse(&text).map_err(D::Error::custom)
 }
 
 fn networks<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::Error> {

@@ -5,6 +5,7 @@
 
 mod backends;
 mod document;
+mod listen;
 mod load;
 mod secret;
 #[cfg(test)]
@@ -14,6 +15,7 @@ mod users;
 mod xm;
 
 pub use backends::{BackendConfig, BackendTls, Kind, PasswordCheck};
+pub use listen::parse as listen_address;
 pub use load::ConfigError;
 pub use secret::{SecretError, SecretSource};
 pub use users::User;
@@ -76,6 +78,9 @@ pub struct ServerTls {
     pub cert_file: PathBuf,
     /// PEM: the private key.
     pub key_file: PathBuf,
+    /// For how long browsers are to use nothing but HTTPS; without it they are told nothing.
+    #[serde(default, deserialize_with = "units::long_duration")]
+    pub hsts: Option<Duration>,
 }
 
 /// Which web pages of other origins may use the gateway.
@@ -115,9 +120,14 @@ pub struct Limits {
     /// beyond it the connection is closed.
     #[serde(deserialize_with = "units::duration")]
     pub header_timeout: Duration,
-    /// Client connections held open at once; at the limit no new one is accepted until one ends.
+    /// Client connections held open at once; at the limit the one that has been idle for longest
+    /// makes way for a new one.
     #[serde(deserialize_with = "units::count")]
     pub max_connections: usize,
+    /// Those of one address, once three quarters of all places are taken; without it a quarter of
+    /// them.
+    #[serde(deserialize_with = "units::some_count")]
+    pub max_connections_per_address: Option<usize>,
     /// How long running requests may go on after SIGTERM or SIGINT.
     #[serde(deserialize_with = "units::duration_or_zero")]
     pub shutdown_grace: Duration,
@@ -153,6 +163,7 @@ impl Default for Limits {
             max_cached: 64 << 20,
             header_timeout: Duration::from_secs(60),
             max_connections: 4096,
+            max_connections_per_address: None,
             shutdown_grace: Duration::from_secs(10),
             max_event_streams: 3000,
             max_event_streams_per_session: 1000,

@@ -90,7 +90,7 @@ fn what_is_wrong_is_said_with_line_column_and_key() {
         ("listen = \"127.0.0.1:0\"\nlisten = \"x\"", "2:1: ", "duplicate"),
         ("\n  lissen = \"x\"", "2:3: lissen: ", "unknown field `lissen`, expected one of"),
         ("listen = 8080", "1:10: listen: ", "expected a string"),
-        ("listen = \"localhost\"", "1:10: listen: ", "an IP address and a port"),
+        ("listen = \"localhost\"", "1:10: listen: ", "\"localhost:8080\""),
         ("trusted_proxies = [\n \"10.0.0.0/8\",\n \"ten\"]", "1:19: trusted_proxies: ", "ten"),
         ("[tls]\ncert_file = \"a\"", "1:1: tls: ", "missing field `key_file`"),
         ("[limits]\nmax_body = \"1 parsec\"", "2:12: limits.max_body: ", "a size such as"),
@@ -206,11 +206,31 @@ fn plaintext_leaves_the_machine_only_on_demand() {
     assert!(said.contains(".toml:1:1: listen: 0.0.0.0 is not a loopback address"), "{said}");
     assert!(listen("allow_plaintext = true").is_ok());
     assert!(listen("tls = { cert_file = \"c\", key_file = \"k\" }").is_ok());
+    let listen = |text: &str| parse(&format!("listen = \"{text}\"\n{POOL}"));
+    assert!(listen("localhost:80").is_ok_and(|config| config.listen.ip().is_loopback()));
+    let said = listen(":80").expect_err("plaintext").to_string();
+    assert!(said.contains("is not a loopback address"), "{said}");
 
     let mut config = parse(POOL).expect("config");
     assert!(config.listen_on("[::1]:80".parse().expect("address")).is_ok());
     let said = config.listen_on("192.0.2.1:80".parse().expect("address")).expect_err("plaintext");
     assert!(said.to_string().starts_with("--listen 192.0.2.1:80: "), "{said}");
+}
+
+#[test]
+fn browsers_can_be_held_to_tls_for_long() {
+    let tls = |hsts: &str| {
+        let files = "cert_file = \"c\", key_file = \"k\"";
+        let config = parse(&format!("tls = {{ {files}{hsts} }}\n{POOL}"))?;
+        Ok::<_, ConfigError>(config.tls.expect("as it is set").hsts)
+    };
+    let days = |days| Some(Duration::from_secs(days * 86400));
+    assert_eq!(tls("").expect("good"), None);
+    assert_eq!(tls(", hsts = \"180d\"").expect("good"), days(180));
+    assert_eq!(tls(", hsts = \"730d\"").expect("good"), days(730));
+    assert_eq!(tls(", hsts = \"0s\"").expect("good"), days(0));
+    let said = tls(", hsts = \"400 months\"").expect_err("too long").to_string();
+    assert!(said.contains("tls.hsts: ") && said.contains("ten years"), "{said}");
 }
 
 #[test]
@@ -295,7 +315,9 @@ fn the_example_shows_the_defaults() {
             service_password: None,
             ..config.backends["pool"].clone()
         };
-        (format!("{:?}", config.limits), format!("{pool:?}"), config.listen, config.allow_plaintext)
+        // By default it follows from others.
+        let limits = Limits { max_connections_per_address: None, ..config.limits.clone() };
+        (format!("{limits:?}"), format!("{pool:?}"), config.listen, config.allow_plaintext)
     };
     let defaults = parse("[backends.pool]\nuri = \"https://pool.example.com\"").expect("config");
     let shown = parse(&whole_example()).expect("config");

@@ -22,7 +22,14 @@ pub(super) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D
 
 /// A duration, zero included.
 pub(super) fn duration_or_zero<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-    from.deserialize_str(DurationText)
+    from.deserialize_str(DurationText { longest: LONGEST })
+}
+
+/// A duration, zero included, that is only told to others and may therefore be long.
+pub(super) fn long_duration<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<Duration>, D::Error> {
+    from.deserialize_str(DurationText { longest: 10 * LONGEST }).map(Some)
 }
 
 /// A size in bytes, above zero.
@@ -39,7 +46,14 @@ pub(super) fn count<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Erro
     from.deserialize_any(Count)
 }
 
-struct DurationText;
+/// A number of things, at least one, where there need not be one.
+pub(super) fn some_count<'de, D: Deserializer<'de>>(from: D) -> Result<Option<usize>, D::Error> {
+    count(from).map(Some)
+}
+
+struct DurationText {
+    longest: Duration,
+}
 
 impl Visitor<'_> for DurationText {
     type Value = Duration;
@@ -50,7 +64,10 @@ impl Visitor<'_> for DurationText {
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Duration, E> {
         match humantime::parse_duration(text) {
-            Ok(duration) if duration <= LONGEST => Ok(duration),
+            Ok(duration) if duration <= self.longest => Ok(duration),
+            Ok(_) if self.longest > LONGEST => {
+                Err(E::custom("a duration may be ten years at most here"))
+            }
             Ok(_) => Err(E::custom("a duration may be one year at most")),
             Err(_) => Err(E::invalid_value(Unexpected::Str(text), &self)),
         }

@@ -1,13 +1,16 @@
 //! Where requests come from: the listener, TLS, HTTP/1.1 and HTTP/2.
 //!
-//! At `max_connections` no new connection is accepted until one ends; clients wait in the
-//! system's queue. A connection that sends no request within `header_timeout` is closed, and so is
+//! At `max_connections` a new connection takes the place of the one that has been idle for longest;
+//! where none is idle, clients wait until one ends. A connection that sends no request within `header_timeout` is closed, and so is
 //! one that is idle for that long. So is one whose client takes nothing of an answer for
 //! `write_timeout`. A connection that becomes a WebSocket gives its place back: it has one among
 //! the event streams, which have limits of their own.
 
+mod descriptors;
 mod passing;
 mod patience;
+mod places;
+mod spoken;
 #[cfg(test)]
 mod tests;
 mod unreadable;
@@ -25,22 +28,25 @@ use http::{Method, Version, header};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use ipnet::IpNet;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use super::problem::{Code, Problem};
 use super::request_id::RequestId;
 use super::shell::{Malformed, Shell, Stack, Unsent, finish_outside};
 use super::telemetry::Telemetry;
 use crate::config::Limits;
 use passing::{Passing, Turns};
 use patience::Patience;
-use unreadable::Explained;
+use places::{Place, Places};
+use unreadable::{Explained, answer};
 
 /// How long accepting pauses when the system has no sockets left to give.
 const BREATH: Duration = Duration::from_millis(100);
@@ -48,6 +54,9 @@ const BREATH: Duration = Duration::from_millis(100);
 /// How often an HTTP/2 client is asked whether it is still there, and how long it may think.
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_WITHIN: Duration = Duration::from_secs(20);
+
+/// How long a connection that is to end may take over its last words.
+const LEAVE_WITHIN: Duration = Duration::from_millis(500);
 
 /// Requests of one HTTP/2 connection at once.
 const MAX_STREAMS: u32 = 128;
@@ -65,6 +74,8 @@ pub struct Server {
     pub shell: Shell,
     /// What is taken.
     pub limits: Limits,
+    /// Whose connections are many clients'.
+    pub trusted_proxies: Vec<IpNet>,
     /// Where connections are counted.
     pub telemetry: Arc<Telemetry>,
 }
@@ -94,7 +105,7 @@ impl fmt::Debug for Server {
 impl Server {
     /// Serves until `stop`, then lets what runs finish within `shutdown_grace`.
     pub async fn run(self, stop: CancellationToken) {
-        let Self { listener, tls, shell, limits, telemetry } = self;
+        let Self { listener, tls, shell, limits, trusted_proxies, telemetry } = self;
         let protocols = Arc::new(Protocols {
             builder: builder(&limits),
             tls,
@@ -103,24 +114,26 @@ impl Server {
             write_timeout: limits.write_timeout,
             stop: stop.clone(),
         });
-        let slots = Arc::new(Semaphore::new(limits.max_connections));
+        let max_connections = descriptors::connections(limits.max_connections);
+        let places = Places::new(max_connections, &limits, &trusted_proxies);
         let mut connections = JoinSet::new();
         let accepting = async {
-            let mut crowded = Crowded::new(limits.max_connections);
             loop {
                 while connections.try_join_next().is_some() {}
-                crowded.look(slots.available_permits());
-                let slot = slots.clone().acquire_owned().await;
-                let slot = slot.expect("nobody closes this semaphore");
-                let (stream, peer) = accept(&listener).await;
+                let (stream, peer) = accept(&listener, &places).await;
                 telemetry.accepted.inc();
+                let Ok(place) = places.enter(peer.ip()).await else {
+                    telemetry.refused.connections.inc();
+                    refuse(&stream, protocols.tls.is_some());
+                    continue;
+                };
                 let open = telemetry.connections.hold();
-                let unsent = Arc::<Unsent>::default();
+                let unsent = Arc::new(Unsent::of(place.activity.clone()));
                 let stack = shell.for_connection(peer, unsent.clone());
                 let (protocols, service) = (protocols.clone(), Service { stack, unsent });
                 connections.spawn(async move {
-                    protocols.serve(stream, peer, service).await;
-                    drop((open, slot));
+                    protocols.serve(stream, peer, service, &place).await;
+                    drop((open, place));
                 });
             }
         };
@@ -135,41 +148,16 @@ impl Server {
     }
 }
 
-/// Tells the log once when connections run out, however many come and go at the limit; again only
-/// after there was air.
-struct Crowded {
-    max_connections: usize,
-    told: bool,
-}
-
-impl Crowded {
-    fn new(max_connections: usize) -> Self {
-        Self { max_connections, told: false }
-    }
-
-    /// Looks at how many connections may still come; whether that was worth a warning.
-    fn look(&mut self, free: usize) -> bool {
-        let warn = free == 0 && !self.told;
-        if warn {
-            self.told = true;
-            let max_connections = self.max_connections;
-            tracing::warn!(max_connections, "no new connections until one ends");
-        } else if free > self.max_connections / 10 {
-            self.told = false;
-        }
-        warn
-    }
-}
-
 /// The next connection. What goes wrong with one of them is its own affair; without sockets to
-/// spare it helps to wait.
-async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+/// spare it helps that others end.
+async fn accept(listener: &TcpListener, places: &Places) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok(accepted) => return accepted,
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 tracing::error!(%error, "cannot accept connections for now");
+                places.ease();
                 tokio::time::sleep(BREATH).await;
             }
         }
@@ -179,6 +167,16 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+/// Says, as far as that can be done at once, that there is no place for a connection.
+fn refuse(stream: &TcpStream, tls: bool) {
+    if !tls {
+        let why = "as many connections as one address may have are busy";
+        let problem = Problem::new(Code::Overloaded, why);
+        // A socket that has just been opened takes as much.
+        let _ = stream.try_write(&answer(&problem));
+    }
 }
 
 /// What is wrong with how the request says which host it is for, if anything (RFC 9112, 3.2).
@@ -213,19 +211,37 @@ fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
 }
 
 impl Protocols {
-    async fn serve(&self, stream: TcpStream, peer: SocketAddr, service: Service) {
+    async fn serve(
+        &self,
+        mut stream: TcpStream,
+        peer: SocketAddr,
+        service: Service,
+        place: &Place,
+    ) {
         // Answers are written whole; waiting for more to send only delays them.
         let _ = stream.set_nodelay(true);
-        let stream = Patience::new(stream, self.write_timeout);
+        let patient = |stream| Patience::new(stream, self.write_timeout, place.activity.clone());
         let Some(tls) = &self.tls else {
-            return self.talk(stream, peer, service).await;
+            return self.talk(patient(stream), peer, service, place).await;
         };
-        let handshake = tokio::time::timeout(self.first_request, tls.accept(stream));
-        match self.stop.run_until_cancelled(handshake).await {
-            Some(Ok(Ok(stream))) => self.talk(stream, peer, service).await,
-            Some(Ok(Err(error))) => tracing::debug!(%peer, %error, "no TLS"),
-            Some(Err(_)) => tracing::debug!(%peer, "no TLS in time"),
-            None => {}
+        let beginning = async {
+            match spoken::to_tls(&mut stream).await? {
+                Some(words) => {
+                    spoken::tell(stream, &words).await;
+                    Err(io::Error::other("HTTP without TLS"))
+                }
+                None => tls.accept(patient(stream)).await,
+            }
+        };
+        let secured = tokio::select! {
+            secured = tokio::time::timeout(self.first_request, beginning) => secured,
+            () = self.stop.cancelled() => return,
+            () = place.wanted() => return,
+        };
+        match secured {
+            Ok(Ok(stream)) => self.talk(stream, peer, service, place).await,
+            Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS"),
+            Err(_) => tracing::debug!(%peer, "no TLS in time"),
         }
     }
 
@@ -234,6 +250,7 @@ impl Protocols {
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         peer: SocketAddr,
         service: Service,
+        place: &Place,
     ) {
         let Service { stack, unsent } = service;
         let asked = Arc::new(AtomicBool::new(false));
@@ -263,28 +280,59 @@ impl Protocols {
                 .serve_connection_with_upgrades(TokioIo::new(Explained::new(stream)), service)
         );
         let mut stopped = pin!(self.stop.cancelled());
-        // hyper waits for as long as it takes to learn which HTTP it is.
+        // hyper waits for as long as it takes to learn which HTTP it is, and where that is HTTP/2
+        // for the next request.
         let mut patience = pin!(tokio::time::sleep(self.first_request));
         let mut stalled = pin!(unsent.stalled(self.write_timeout));
-        let (mut stopping, mut patient) = (false, true);
+        let mut last_words = pin!(tokio::time::sleep(Duration::MAX));
+        let (mut stopping, mut leaving) = (false, false);
         let ended = loop {
-            tokio::select! {
+            // Whether nothing is under way, so that the connection may end.
+            let leave = tokio::select! {
                 biased;
                 ended = connection.as_mut() => break ended,
                 () = &mut stopped, if !stopping => {
                     stopping = true;
                     connection.as_mut().graceful_shutdown();
+                    continue;
                 }
                 () = &mut stalled => {
                     tracing::debug!(%peer, "a client takes nothing of an answer");
                     return;
                 }
-                () = &mut patience, if patient => {
-                    patient = false;
-                    if !asked.load(Ordering::Relaxed) {
+                () = &mut last_words, if leaving => {
+                    if place.activity.idle_since().is_some() {
                         return;
                     }
+                    // It ends by itself once that is done.
+                    leaving = false;
+                    place.keep();
+                    continue;
                 }
+                () = place.wanted() => {
+                    let idle = place.activity.idle_since().is_some();
+                    if !idle {
+                        place.keep();
+                    }
+                    idle
+                }
+                () = &mut patience => {
+                    let left = match place.activity.idle_for() {
+                        None => self.first_request,
+                        Some(idle) => self.first_request.saturating_sub(idle),
+                    };
+                    // HTTP/1 looks at its own clock, a little earlier.
+                    patience.as_mut().reset(Instant::now() + left + LEAVE_WITHIN);
+                    left.is_zero()
+                }
+            };
+            if leave && !asked.load(Ordering::Relaxed) {
+                return;
+            }
+            if leave && !leaving {
+                leaving = true;
+                connection.as_mut().graceful_shutdown();
+                last_words.as_mut().reset(Instant::now() + LEAVE_WITHIN);
             }
         };
         if let Err(error) = ended {

@@ -4,6 +4,7 @@
 //! One function instead of a tower of layers: each layer would cost a box and a future per request,
 //! and the order of these steps is easier to read than to compose.
 
+mod activity;
 mod encode;
 mod outgoing;
 mod panics;
@@ -13,7 +14,7 @@ mod tests;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -37,6 +38,7 @@ use super::request_id::{self, RequestId};
 use super::telemetry::{Load, Requests, Telemetry};
 use crate::config;
 
+pub use activity::{Activity, Eased, UnderWay};
 pub use outgoing::{Embedded, Unsent};
 pub use panics::log_panics;
 
@@ -44,11 +46,12 @@ use encode::{Wish, encode};
 pub(super) use outgoing::Room;
 use outgoing::{NoRoom, Outgoing, Share};
 
-/// Answers about the gateway's own health go out even when everything else is refused.
+/// Answers about the gateway's own health go out even when everything else is refused, and take
+/// nobody's place.
 const ALWAYS: [&str; 2] = ["/livez", "/readyz"];
 
-/// So do those that tell what is being refused, as far as there is room for them.
-const ADMITTED: [&str; 3] = [ALWAYS[0], ALWAYS[1], "/metrics"];
+/// What tells what is being refused is answered too, as far as there is room for it.
+const ADMITTED: &str = "/metrics";
 
 /// What is known of a request before its route is; an extension of the request.
 #[derive(Debug, Clone)]
@@ -88,6 +91,7 @@ struct Shared {
     bodies: Arc<Bodies>,
     telemetry: Arc<Telemetry>,
     reading: Arc<Reading>,
+    hsts: OnceLock<HeaderValue>,
 }
 
 impl Shell {
@@ -116,6 +120,7 @@ impl Shell {
             telemetry,
             bodies,
             reading: Arc::default(),
+            hsts: OnceLock::new(),
         };
         let nobody = SocketAddr::from(([0, 0, 0, 0], 0));
         let (shared, cors) = (Arc::new(shared), cors::layer(cors));
@@ -125,6 +130,12 @@ impl Shell {
     /// Believes what these proxies say about who their clients are.
     pub fn trust(&self, proxies: &[IpNet]) {
         self.shared.reading.trust(proxies);
+    }
+
+    /// Has browsers use nothing but HTTPS for so long from each answer on.
+    pub fn insist_on_tls(&self, lasting: Duration) {
+        let policy = HeaderValue::try_from(format!("max-age={}", lasting.as_secs()));
+        let _ = self.shared.hsts.set(policy.expect("digits"));
     }
 
     /// The service for one connection with this peer. It keeps account of the connection's answers
@@ -168,6 +179,7 @@ impl Shared {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: std::error::Error + Send + Sync,
     {
+        let under_way = unsent.activity.begin();
         let request_id = RequestId::of(request.headers());
         let log = AccessLog::begin(&request);
         let requests = &self.telemetry.requests;
@@ -188,7 +200,10 @@ impl Shared {
         log.end(&response, peer, &request_id);
         Problem::render(&mut response, request_id.as_str(), is_head);
         finish(&mut response, &request_id);
-        response.map(|body| Outgoing::wrap(body, share, version, unsent))
+        if let Some(policy) = self.hsts.get() {
+            response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, policy.clone());
+        }
+        response.map(|body| Outgoing::wrap(body, share, version, unsent, under_way))
     }
 
     /// Refuses what is too large by its own account, or one request too many.
@@ -209,9 +224,12 @@ impl Shared {
             refused.body.inc();
             return Err(self.body_too_large());
         }
+        if is_always(request) {
+            return Ok(None);
+        }
         match self.running.try_acquire() {
             Ok(permit) => Ok(Some(permit)),
-            Err(_) if ADMITTED.contains(&request.uri().path()) => Ok(None),
+            Err(_) if request.uri().path() == ADMITTED => Ok(None),
             Err(_) => {
                 refused.concurrency.inc();
                 Err(Problem::from(Code::Overloaded))

@@ -76,6 +76,7 @@ mod tests {
         let tls = |cert_file: &PathBuf, key_file: &PathBuf| ServerTls {
             cert_file: cert_file.clone(),
             key_file: key_file.clone(),
+            hsts: None,
         };
         assert!(acceptor(&tls(&cert_file, &key_file)).is_ok());
 

@@ -7,6 +7,7 @@ mod bad_input;
 mod command_line;
 mod compression;
 mod conformance;
+mod connections;
 mod coverage;
 mod events;
 mod exposition;

@@ -6,6 +6,7 @@ use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgr
 use axum::response::Response;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
+use tungstenite::error::ProtocolError;
 
 use super::follower::{Follower, Out};
 use super::seats::End;
@@ -88,10 +89,29 @@ async fn serve(mut socket: WebSocket, mut follower: Follower, heartbeat: Duratio
                     let reason = "this stream takes no messages";
                     return close(socket, close_code::UNSUPPORTED, reason).await;
                 }
-                // Too long a message is answered with a close by whoever read it.
-                None | Some(Err(_) | Ok(Message::Close(_))) => return,
+                Some(Err(error)) => match wrong(error) {
+                    Some((code, reason)) => return close(socket, code, reason).await,
+                    None => return,
+                },
+                None | Some(Ok(Message::Close(_))) => return,
             }
         }
+    }
+}
+
+/// The close code for what a client did wrong, and what that was; none where it went away.
+fn wrong(error: axum::Error) -> Option<(u16, &'static str)> {
+    let error = error.into_inner().downcast::<tungstenite::Error>().ok()?;
+    match *error {
+        tungstenite::Error::Capacity(_) => {
+            Some((close_code::SIZE, "this stream takes no messages, and none as long as this"))
+        }
+        tungstenite::Error::Utf8(_) => Some((close_code::INVALID, "this text is not UTF-8")),
+        tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
+        tungstenite::Error::Protocol(_) => {
+            Some((close_code::PROTOCOL, "this is not how the WebSocket protocol goes"))
+        }
+        _ => None,
     }
 }
 

@@ -2,24 +2,28 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+use crate::http::shell::{Activity, UnderWay};
+
 /// A stream that fails once it has taken nothing for a while although there was something to
 /// write. Reading may take as long as it likes.
 pub(super) struct Patience<S> {
     stream: S,
     patience: Duration,
-    /// Runs while the stream takes nothing.
-    stalled: Option<Pin<Box<Sleep>>>,
+    /// Runs while the stream takes nothing. Meanwhile something is under way.
+    stalled: Option<(Pin<Box<Sleep>>, UnderWay)>,
+    activity: Arc<Activity>,
 }
 
 impl<S> Patience<S> {
-    pub(super) fn new(stream: S, patience: Duration) -> Self {
-        Self { stream, patience, stalled: None }
+    pub(super) fn new(stream: S, patience: Duration, activity: Arc<Activity>) -> Self {
+        Self { stream, patience, stalled: None, activity }
     }
 
     fn judge<T>(
@@ -31,9 +35,10 @@ impl<S> Patience<S> {
             self.stalled = None;
             return written;
         }
-        let patience = self.patience;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
-        ready!(stalled.as_mut().poll(cx));
+        let Self { patience, stalled, activity, .. } = self;
+        let (sleep, _) = stalled
+            .get_or_insert_with(|| (Box::pin(tokio::time::sleep(*patience)), activity.begin()));
+        ready!(sleep.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
@@ -94,16 +99,19 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_does_not_read_is_given_up() {
         let (ours, _theirs) = tokio::io::duplex(10);
-        let mut ours = Patience::new(ours, PATIENCE);
+        let activity = Arc::<Activity>::default();
+        let mut ours = Patience::new(ours, PATIENCE, activity.clone());
         let before = Instant::now();
         let error = ours.write_all(&[0; 11]).await.expect_err("nobody reads");
         assert_eq!((error.kind(), before.elapsed()), (io::ErrorKind::TimedOut, PATIENCE));
+        assert!(activity.idle_since().is_none(), "something is left to be written");
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_reads_slowly_is_not() {
         let (ours, mut theirs) = tokio::io::duplex(10);
-        let mut ours = Patience::new(ours, PATIENCE);
+        let activity = Arc::<Activity>::default();
+        let mut ours = Patience::new(ours, PATIENCE, activity.clone());
         let reader = async {
             let mut read = [0; 10];
             for _ in 0..10 {
@@ -113,5 +121,6 @@ mod tests {
         };
         let (written, ()) = tokio::join!(ours.write_all(&[0; 100]), reader);
         written.expect("all of it");
+        assert!(activity.idle_since().is_some());
     }
 }

@@ -48,7 +48,8 @@ impl Bench {
         let telemetry = Telemetry::new([]);
         let shell = Shell::new(routes, &limits, &Cors::default(), bodies(), telemetry.clone());
         let stop = CancellationToken::new();
-        let server = Server { listener, tls, shell, limits, telemetry };
+        let trusted_proxies = Vec::new();
+        let server = Server { listener, tls, shell, limits, trusted_proxies, telemetry };
         let running = tokio::spawn(server.run(stop.clone()));
         Self { address, stop, running, entered, leave }
     }
@@ -118,18 +119,76 @@ async fn what_does_not_finish_is_cut() {
 }
 
 #[tokio::test]
-async fn at_the_limit_a_connection_waits_for_another_to_end() {
+async fn at_the_limit_an_idle_connection_makes_way_for_a_new_one() {
+    let bench = Bench::start(Limits { max_connections: 1, ..Limits::default() }, None).await;
+    for beginning in [GET, b"", b"GET / HT"] {
+        let mut first = bench.connect().await;
+        first.write_all(beginning).await.expect("sent");
+        if beginning == GET {
+            read_answer(&mut first, "quick").await;
+        }
+        let mut second = bench.connect().await;
+        second.write_all(GET_AND_CLOSE).await.expect("sent");
+        assert!(read_all(&mut second).await.ends_with("quick"));
+        assert_eq!(read_all(&mut first).await, "");
+    }
+}
+
+#[tokio::test]
+async fn at_the_limit_a_connection_waits_for_one_that_is_busy() {
     let bench = Bench::start(Limits { max_connections: 1, ..Limits::default() }, None).await;
     let mut first = bench.connect().await;
-    first.write_all(GET).await.expect("sent");
-    read_answer(&mut first, "quick").await;
+    first.write_all(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("sent");
+    bench.entered.notified().await;
     let mut second = bench.connect().await;
     second.write_all(GET_AND_CLOSE).await.expect("sent");
-    // The first is served still, although the second was there before this request.
-    first.write_all(GET_AND_CLOSE).await.expect("sent");
-    assert!(read_all(&mut first).await.ends_with("quick"));
-    drop(first);
-    assert!(read_all(&mut second).await.ends_with("quick"));
+    let waits = read_all(&mut second);
+    let first_is_done = async {
+        // Long enough for the second to be there.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        bench.leave.notify_one();
+        assert!(read_answer(&mut first, "slow").await.starts_with("HTTP/1.1 200 OK"));
+        assert_eq!(read_all(&mut first).await, "", "it was idle then");
+    };
+    let (second, ()) = tokio::join!(waits, first_is_done);
+    assert!(second.ends_with("quick"), "{second}");
+}
+
+#[tokio::test]
+async fn an_idle_http_2_connection_makes_way_and_its_stream_does_not() {
+    let bench = Bench::start(Limits { max_connections: 1, ..Limits::default() }, None).await;
+    for path in ["/", "/slow"] {
+        let stream = TokioIo::new(bench.connect().await);
+        let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream);
+        let (mut sender, connection) = handshake.await.expect("HTTP/2");
+        let connection = tokio::spawn(connection);
+        let request = |path| hyper::Request::get(format!("http://x{path}")).body(String::new());
+        let answer = sender.send_request(request(path).expect("a request"));
+        let mut second = bench.connect().await;
+        second.write_all(GET_AND_CLOSE).await.expect("sent");
+        if path == "/slow" {
+            bench.entered.notified().await;
+            bench.leave.notify_one();
+        }
+        let body = answer.await.expect("an answer").into_body().collect().await.expect("whole");
+        assert_eq!(body.to_bytes(), path.replace("/slow", "slow").replace('/', "quick"));
+        assert!(read_all(&mut second).await.ends_with("quick"));
+        connection.await.expect("no panic").expect("it was told that it ends");
+    }
+}
+
+#[tokio::test]
+async fn an_http_2_connection_that_is_idle_for_long_is_closed() {
+    let header_timeout = Duration::from_millis(50);
+    let bench = Bench::start(Limits { header_timeout, ..Limits::default() }, None).await;
+    let stream = TokioIo::new(bench.connect().await);
+    let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream);
+    let (mut sender, connection) = handshake.await.expect("HTTP/2");
+    let connection = tokio::spawn(connection);
+    let request = hyper::Request::get("http://x/").body(String::new()).expect("a request");
+    let answer = sender.send_request(request).await.expect("an answer");
+    assert_eq!(answer.into_body().collect().await.expect("whole").to_bytes(), "quick");
+    connection.await.expect("no panic").expect("it was told that it ends");
 }
 
 #[tokio::test]
@@ -145,20 +204,28 @@ async fn who_never_asks_is_sent_away() {
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_http_are_refused() {
+async fn what_is_no_http_is_told_what_is_spoken_here() {
     let bench = Bench::start(Limits::default(), None).await;
     let huge = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(200_000));
-    let cases: [(&[u8], &str); 3] = [
-        (b"\x16\x03\x01\x02\x00\x01\x00\x01", "HTTP/1.1 400"),
-        (b"HELO example.com\r\n\r\n", "HTTP/1.1 400"),
-        (huge.as_bytes(), "HTTP/1.1 431"),
+    let cases: [(&[u8], &str, &str); 9] = [
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01", "400", "use http:// instead of https://"),
+        (b"HELO example.com\r\n\r\n", "400", "the request cannot be read"),
+        (b"GET /a b HTTP/1.1\r\nHost: x\r\n\r\n", "400", "%20"),
+        (b"GET /\r\n", "400", "HTTP/0.9"),
+        (b"GET / HTTP/2.0\r\nHost: x\r\n\r\n", "400", "this version of HTTP"),
+        (b"OPTIONS * RTSP/1.0\r\n\r\n", "400", "another protocol"),
+        (b"SSH-2.0-x\r\n", "400", "SSH"),
+        (b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nGET / HTTP/1.1\r\n\r\n", "400", "PROXY"),
+        (huge.as_bytes(), "431", "HEADER_TOO_LARGE"),
     ];
-    for (bytes, answer) in cases {
+    for (bytes, status, words) in cases {
         let mut stream = bench.connect().await;
         // It may be refused before all of it is sent.
         let _ = stream.write_all(bytes).await;
         let said = read_all(&mut stream).await;
-        assert!(said.starts_with(answer) || said.is_empty(), "{said}");
+        let begins = format!("HTTP/1.1 {status} ");
+        assert!(said.starts_with(&begins) && said.contains(words), "{words}: {said}");
+        assert!(said.contains("application/problem+json"), "{said}");
     }
     let mut stream = bench.connect().await;
     stream.write_all(GET_AND_CLOSE).await.expect("sent");
@@ -169,8 +236,11 @@ async fn bytes_that_are_no_http_are_refused() {
 async fn tls_is_spoken_where_it_is_configured() {
     let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a pair");
     let dir = tempfile::tempdir().expect("dir");
-    let settings =
-        ServerTls { cert_file: dir.path().join("cert.pem"), key_file: dir.path().join("key.pem") };
+    let settings = ServerTls {
+        cert_file: dir.path().join("cert.pem"),
+        key_file: dir.path().join("key.pem"),
+        hsts: None,
+    };
     std::fs::write(&settings.cert_file, pair.cert.pem()).expect("write");
     std::fs::write(&settings.key_file, pair.signing_key.serialize_pem()).expect("write");
     let acceptor = tls::acceptor(&settings).expect("an acceptor");
@@ -190,22 +260,25 @@ async fn tls_is_spoken_where_it_is_configured() {
     stream.write_all(GET_AND_CLOSE).await.expect("sent");
     assert!(read_all(&mut stream).await.ends_with("quick"));
 
-    let mut plain = bench.connect().await;
-    plain.write_all(GET_AND_CLOSE).await.expect("sent");
-    assert!(!read_all(&mut plain).await.contains("quick"));
-}
-
-#[test]
-fn running_out_of_connections_is_told_once_per_episode() {
-    let mut crowded = Crowded::new(100);
-    let told = |crowded: &mut Crowded, free: &[usize]| -> Vec<bool> {
-        free.iter().map(|free| crowded.look(*free)).collect()
-    };
-    assert_eq!(
-        told(&mut crowded, &[100, 1, 0, 0, 1, 0]),
-        [false, false, true, false, false, false]
-    );
-    assert_eq!(told(&mut crowded, &[10, 0, 11, 0, 0]), [false, false, false, true, false]);
+    for plain in [GET_AND_CLOSE, b"GET /\r\n", b"POST", b"\r\n"] {
+        let mut stream = bench.connect().await;
+        stream.write_all(plain).await.expect("sent");
+        let said = read_all(&mut stream).await;
+        assert!(said.starts_with("HTTP/1.1 400 ") && said.contains("use https://"), "{said}");
+    }
+    let stream = TokioIo::new(bench.connect().await);
+    let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream);
+    let (mut sender, connection) = handshake.await.expect("HTTP/2");
+    let request = hyper::Request::get("http://x/").body(String::new()).expect("a request");
+    let (answer, ended) = tokio::join!(sender.send_request(request), connection);
+    let said = format!("{:?} {:?}", answer.expect_err("no answer"), ended);
+    assert!(said.contains("INADEQUATE_SECURITY") && said.contains("use https://"), "{said}");
+    for garbage in [&b"\x16\x03\x01\x00\x02hm"[..], b"\x80\x2e\x01\x00\x02", b""] {
+        let mut stream = bench.connect().await;
+        stream.write_all(garbage).await.expect("sent");
+        stream.shutdown().await.expect("shut");
+        assert!(!read_all(&mut stream).await.contains("HTTP"));
+    }
 }
 
 /// As much as no socket's buffers hold.

@@ -17,6 +17,8 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use super::activity::{Activity, UnderWay};
+
 /// What is counted: so many bytes or a part of them.
 const UNIT: u64 = 1024;
 
@@ -87,7 +89,11 @@ impl Room {
 /// Only those of HTTP/2, whose clients can stop a stream while the connection goes on. In HTTP/1 it
 /// is the connection that stops.
 #[derive(Debug, Default)]
-pub struct Unsent(Mutex<Waiting>);
+pub struct Unsent {
+    waiting: Mutex<Waiting>,
+    /// They are under way too.
+    pub(super) activity: Arc<Activity>,
+}
 
 #[derive(Debug, Default)]
 struct Waiting {
@@ -96,11 +102,17 @@ struct Waiting {
 }
 
 impl Unsent {
+    /// Of the connection on which this is under way.
+    pub fn of(activity: Arc<Activity>) -> Self {
+        Self { waiting: Mutex::default(), activity }
+    }
+
     /// Returns when an answer has not moved for so long.
     pub async fn stalled(&self, patience: Duration) {
         loop {
             let now = Instant::now();
-            let due = self.0.lock().since.values().min().map_or(now, |since| *since) + patience;
+            let oldest = self.waiting.lock().since.values().min().copied();
+            let due = oldest.unwrap_or(now) + patience;
             if due <= now {
                 return;
             }
@@ -109,11 +121,13 @@ impl Unsent {
     }
 
     fn begin(self: &Arc<Self>) -> Moving {
-        let mut waiting = self.0.lock();
+        let mut waiting = self.waiting.lock();
         waiting.last += 1;
         let id = waiting.last;
         waiting.since.insert(id, Instant::now());
-        Moving { unsent: Arc::clone(self), id }
+        drop(waiting);
+        let under_way = self.activity.begin();
+        Moving { unsent: Arc::clone(self), id, _under_way: under_way }
     }
 }
 
@@ -121,17 +135,18 @@ impl Unsent {
 struct Moving {
     unsent: Arc<Unsent>,
     id: u64,
+    _under_way: UnderWay,
 }
 
 impl Moving {
     fn moved(&self) {
-        self.unsent.0.lock().since.insert(self.id, Instant::now());
+        self.unsent.waiting.lock().since.insert(self.id, Instant::now());
     }
 }
 
 impl Drop for Moving {
     fn drop(&mut self) {
-        self.unsent.0.lock().since.remove(&self.id);
+        self.unsent.waiting.lock().since.remove(&self.id);
     }
 }
 
@@ -143,20 +158,34 @@ pub(super) struct Outgoing {
     /// Of a frame of the body, what is still to be given out.
     rest: Bytes,
     moving: Option<Arc<Moving>>,
+    _under_way: UnderWay,
 }
 
 impl Outgoing {
-    /// Wraps an answer's body, unless there is nothing in it.
-    pub(super) fn wrap(body: Body, share: Share, version: Version, unsent: &Arc<Unsent>) -> Body {
+    /// Wraps an answer's body, unless there is nothing in it, or so little that HTTP/1 sends it with
+    /// the head.
+    pub(super) fn wrap(
+        body: Body,
+        share: Share,
+        version: Version,
+        unsent: &Arc<Unsent>,
+        under_way: UnderWay,
+    ) -> Body {
         let watched = version == Version::HTTP_2;
-        if body.is_end_stream() || (share.is_none() && !watched) {
+        let is_whole = body.size_hint().exact().is_some();
+        if body.is_end_stream() || (share.is_none() && !watched && is_whole) {
             return body;
         }
         let watch = watched.then(|| Arc::clone(unsent));
-        Body::new(Self { body, share, watch, rest: Bytes::new(), moving: None })
+        let (rest, moving) = (Bytes::new(), None);
+        Body::new(Self { body, share, watch, rest, moving, _under_way: under_way })
     }
 
     fn begin(&mut self, data: Bytes) {
+        if self.share.is_none() && self.watch.is_none() {
+            self.rest = data;
+            return;
+        }
         self.moving = self.watch.as_ref().map(|unsent| Arc::new(unsent.begin()));
         let held = Held { data, _share: self.share.clone(), _moving: self.moving.clone() };
         self.rest = Bytes::from_owner(held);
@@ -260,8 +289,8 @@ mod tests {
             let bytes: Vec<u8> = (0..300_000).map(|n| n as u8).collect();
             let body = Body::from(bytes.clone());
             let share = room.take(&body, H2).expect("room").map(Arc::new);
-            let unsent = Arc::default();
-            let mut body = Outgoing::wrap(body, share, version, &unsent);
+            let unsent = Arc::<Unsent>::default();
+            let mut body = Outgoing::wrap(body, share, version, &unsent, unsent.activity.begin());
             assert_eq!(body.size_hint().exact(), Some(300_000));
             let mut pieces = Vec::new();
             while let Some(frame) = body.frame().await {
@@ -279,10 +308,31 @@ mod tests {
             drop(pieces);
             assert!(room.free.available_permits() < 1024, "{version:?}: a piece is left");
             let watched = usize::from(version == Version::HTTP_2);
-            assert_eq!(unsent.0.lock().since.len(), watched);
+            assert_eq!(unsent.waiting.lock().since.len(), watched);
+            assert_eq!(unsent.activity.idle_since().is_none(), watched > 0);
             drop(last);
             assert_eq!(room.free.available_permits(), 1024);
-            assert!(unsent.0.lock().since.is_empty());
+            assert!(unsent.waiting.lock().since.is_empty());
+            assert!(unsent.activity.idle_since().is_some());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_is_under_way_for_as_long_as_it_lasts() {
+        let unsent = Arc::<Unsent>::default();
+        let stream = || {
+            let frames = futures_util::stream::iter([Ok::<_, axum::Error>(Bytes::from("x"))]);
+            Body::from_stream(frames)
+        };
+        for version in [Version::HTTP_11, Version::HTTP_2] {
+            let under_way = unsent.activity.begin();
+            let mut body = Outgoing::wrap(stream(), None, version, &unsent, under_way);
+            assert!(unsent.activity.idle_since().is_none());
+            let frame = body.frame().await.expect("one").expect("no error");
+            assert_eq!(frame.into_data().expect("data"), "x");
+            assert!(body.frame().await.is_none() && unsent.activity.idle_since().is_none());
+            drop(body);
+            assert!(unsent.activity.idle_since().is_some());
         }
     }
 
@@ -291,7 +341,9 @@ mod tests {
         let room = room(1);
         let body = Body::from("x");
         let share = room.take(&body, H2).expect("room").map(Arc::new);
-        let body = Outgoing::wrap(body, share, Version::HTTP_2, &Arc::default());
+        let unsent = Arc::<Unsent>::default();
+        let under_way = unsent.activity.begin();
+        let body = Outgoing::wrap(body, share, Version::HTTP_2, &unsent, under_way);
         assert!(room.take(&Body::from("x"), H2).is_err());
         drop(body);
         assert!(room.take(&Body::from("x"), H2).is_ok());
@@ -301,7 +353,8 @@ mod tests {
     async fn an_answer_that_does_not_move_is_noticed() {
         let (unsent, patience) = (Arc::<Unsent>::default(), Duration::from_secs(30));
         let body = Body::from(vec![0; 3 * PIECE]);
-        let mut body = Outgoing::wrap(body, None, Version::HTTP_2, &unsent);
+        let under_way = unsent.activity.begin();
+        let mut body = Outgoing::wrap(body, None, Version::HTTP_2, &unsent, under_way);
         let idle = tokio::time::timeout(patience * 100, unsent.stalled(patience)).await;
         assert!(idle.is_err(), "nothing is under way");
         let mut taken = Vec::new();

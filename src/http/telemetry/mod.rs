@@ -44,6 +44,8 @@ pub struct Refused {
     pub unsent: Counter,
     /// `limits.request_timeout`.
     pub timeout: Counter,
+    /// `limits.max_connections_per_address`: connections, whatever they would have asked.
+    pub connections: Counter,
 }
 
 /// What is full, and how much of it.
@@ -93,13 +95,14 @@ impl Load {
 
 impl Refused {
     /// Each with the name of its limit.
-    pub fn all(&self) -> [(&'static str, &Counter); 5] {
+    pub fn all(&self) -> [(&'static str, &Counter); 6] {
         [
             ("max_header", &self.header),
             ("max_body", &self.body),
             ("max_concurrent_requests", &self.concurrency),
             ("max_unsent", &self.unsent),
             ("request_timeout", &self.timeout),
+            ("max_connections_per_address", &self.connections),
         ]
     }
 }

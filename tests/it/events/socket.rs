@@ -160,8 +160,32 @@ async fn what_a_client_may_send_is_bounded() {
     let mut socket = open().await;
     // The other end may hang up before all of it is written.
     let _ = socket.0.send(Message::text("x".repeat(1 << 20))).await;
-    let gone = async { while socket.0.next().await.is_some_and(|message| message.is_ok()) {} };
-    tokio::time::timeout(PATIENCE, gone).await.expect("closed");
+    assert_eq!(socket.closed().await.0, 1009);
+    lab.end().await;
+}
+
+#[tokio::test]
+async fn what_breaks_the_protocol_is_told_by_its_code() {
+    let lab = Lab::new().await;
+    let token = lab.login().await;
+    let frames: [(&[u8], u16); 7] = [
+        // Not masked; a reserved bit; an opcode that there is not; a ping that is none.
+        (b"\x81\x02hi", 1002),
+        (b"\xc1\x82\0\0\0\0hi", 1002),
+        (b"\x83\x82\0\0\0\0hi", 1002),
+        (b"\x09\x80\0\0\0\0", 1002),
+        // The rest of nothing; a text that is not one; more than is taken.
+        (b"\x80\x82\0\0\0\0hi", 1002),
+        (b"\x81\x82\0\0\0\0\xff\xfe", 1007),
+        (b"\x81\xfe\x10\x01\0\0\0\0", 1009),
+    ];
+    for (frame, code) in frames {
+        let mut socket = Socket::with_token(&lab, "/events?classes=pool", &token).await;
+        socket.0.get_mut().write_all(frame).await.expect("sent");
+        let (told, reason) = socket.closed().await;
+        assert_eq!(told, code, "{frame:x?}: {reason}");
+        assert!(!reason.is_empty());
+    }
     lab.end().await;
 }
 

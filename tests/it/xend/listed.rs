@@ -155,7 +155,7 @@ async fn a_gateway_behind_tls_is_trusted_by_its_authority_only() {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("made");
     let certificate = file("certificate.pem", made.cert.pem());
     let key = file("key.pem", made.signing_key.serialize_pem());
-    let tls = ServerTls { cert_file: certificate.clone(), key_file: key };
+    let tls = ServerTls { cert_file: certificate.clone(), key_file: key, hsts: None };
     let gate = Gate::start("http://127.0.0.1:1", |config| config.tls = Some(tls)).await;
     let url = format!("https://localhost:{}", gate.address().port());
     let path = |path: &Path| path.display().to_string();
