@@ -26,8 +26,9 @@ use crate::inventory::Inventory;
 /// How long a request waits for word on whether its session still lives.
 const CHECK_WAIT: Duration = Duration::from_secs(2);
 
-/// How long a backend has to answer that. It goes on when the request no longer waits.
-const CHECK_TIME: Duration = Duration::from_secs(10);
+/// How long a backend has to answer that, and others have to be asked about first. It goes on when the
+/// request no longer waits.
+const CHECK_TIME: Duration = Duration::from_secs(60);
 
 /// How often sessions that are over are looked for.
 const SWEEP: Duration = Duration::from_secs(30);
@@ -198,9 +199,13 @@ impl Authority {
     fn begin_checks(&self, session: &GatewaySession, now: Instant) -> Vec<Arc<Liveness>> {
         let mut awaited = Vec::new();
         session.each_live(|Live { session, liveness }| {
-            let lapsed = liveness.has_lapsed(now, self.terms.grace);
-            let doubtful = liveness.is_doubtful();
-            let check = liveness.begin_check(now, self.terms.grace);
+            let (grace, doubtful) = (self.terms.grace, liveness.is_doubtful());
+            let check = liveness.begin_check(now, grace);
+            let mirror = || self.inventory.mirror(session.backend());
+            if liveness.is_unconfirmed(now, grace) && mirror().is_some_and(|one| one.is_heard()) {
+                liveness.pool_is_there(now);
+            }
+            let lapsed = liveness.has_lapsed(now, grace);
             if lapsed || (check.is_some() && !doubtful) {
                 awaited.push(Arc::clone(liveness));
             }
@@ -281,13 +286,14 @@ async fn sweep(authority: Weak<Authority>, stop: CancellationToken, period: Dura
 /// Asks a backend whether a session still lives.
 async fn ask(doors: Arc<Doors>, session: Arc<Session>, check: Check) {
     let Some(door) = doors.get(session.backend()) else { return };
+    let now = Instant::now();
     let asked = door.backend.check(&session);
     match tokio::time::timeout(CHECK_TIME, Box::pin(asked)).await {
-        Ok(Ok(())) => check.confirmed(Instant::now()),
+        Ok(Ok(())) => check.confirmed(now),
         Ok(Err(CallError::Failure(failure))) => match failure.code.as_str() {
             "SESSION_INVALID" => session.ended().cancel(),
             // The backend looks at the session before it looks at what it may do.
-            "RBAC_PERMISSION_DENIED" => check.confirmed(Instant::now()),
+            "RBAC_PERMISSION_DENIED" => check.confirmed(now),
             _ => drop(check),
         },
         Ok(Err(_)) | Err(_) => drop(check),

@@ -7,6 +7,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::backend::Heard;
+
 /// A session that is used is checked when the last check is older.
 const FRESH: Duration = Duration::from_secs(30);
 
@@ -14,24 +16,35 @@ const FRESH: Duration = Duration::from_secs(30);
 /// noticed.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// What is known of a backend session's life. Readers take no lock: times are milliseconds since
-/// `origin`.
+/// For how long it counts that a pool was seen to be there.
+const THERE_FOR: Duration = Duration::from_secs(15);
+
+/// What is known of a backend session's life. Readers take no lock: times are milliseconds since it
+/// was opened.
+///
+/// Any answer confirms it. Access lasts for the grace from the last one on; where the pool is there,
+/// as its events show, and only slow to answer, from when it was first asked since: the session may
+/// not have been used for long.
 pub(super) struct Liveness {
-    origin: Instant,
-    confirmed: AtomicU64,
-    /// The last check that got no answer; older than `confirmed` when there was none since.
+    confirmed: Arc<Heard>,
+    /// The last check that got no answer; older than the last confirmation when there was none since.
     unanswered: AtomicU64,
+    /// The first check since the last confirmation; older when there was none.
+    asked: AtomicU64,
+    /// When the pool was last seen to be there.
+    there: AtomicU64,
     asking: AtomicBool,
     answered: Notify,
 }
 
 impl Liveness {
-    /// Of a session that has just been opened.
-    pub(super) fn new(now: Instant) -> Self {
+    /// Of a session that was confirmed then.
+    pub(super) fn new(confirmed: Arc<Heard>) -> Self {
         Self {
-            origin: now,
-            confirmed: AtomicU64::new(0),
+            confirmed,
             unanswered: AtomicU64::new(0),
+            asked: AtomicU64::new(0),
+            there: AtomicU64::new(0),
             asking: AtomicBool::new(false),
             answered: Notify::new(),
         }
@@ -40,29 +53,52 @@ impl Liveness {
     /// The right to ask the backend, when it is time and nobody else does. What would not outlast
     /// `grace` is asked sooner.
     pub(super) fn begin_check(self: &Arc<Self>, now: Instant, grace: Duration) -> Option<Check> {
-        let now = self.since_origin(now);
+        let now = self.confirmed.since_origin(now);
         let unanswered = self.unanswered.load(Ordering::Relaxed);
-        let confirmed = self.confirmed.load(Ordering::Relaxed);
+        let confirmed = self.confirmed.last();
         let due = if unanswered > confirmed {
             unanswered + milliseconds(RETRY.min(grace))
         } else {
-            confirmed + milliseconds(FRESH.min(grace))
+            // Soon enough for an answer that takes its time.
+            confirmed + milliseconds(FRESH.min(grace / 2))
         };
         if now < due || self.asking.swap(true, Ordering::AcqRel) {
             return None;
+        }
+        if self.asked.load(Ordering::Relaxed) <= confirmed {
+            self.asked.store(now, Ordering::Relaxed);
         }
         Some(Check { of: Arc::clone(self), answered: None })
     }
 
     /// Whether the last check got no answer.
     pub(super) fn is_doubtful(&self) -> bool {
-        self.unanswered.load(Ordering::Relaxed) > self.confirmed.load(Ordering::Relaxed)
+        self.unanswered.load(Ordering::Relaxed) > self.confirmed.last()
+    }
+
+    /// Notes that the pool is there, whether or not it answers about the session.
+    pub(super) fn pool_is_there(&self, now: Instant) {
+        self.there.store(self.confirmed.since_origin(now), Ordering::Relaxed);
     }
 
     /// Whether the session was last confirmed more than `grace` ago.
+    pub(super) fn is_unconfirmed(&self, now: Instant, grace: Duration) -> bool {
+        let now = self.confirmed.since_origin(now);
+        now.saturating_sub(self.confirmed.last()) > milliseconds(grace)
+    }
+
+    /// Whether it gives no access any more.
     pub(super) fn has_lapsed(&self, now: Instant, grace: Duration) -> bool {
-        let confirmed = self.confirmed.load(Ordering::Relaxed);
-        self.since_origin(now).saturating_sub(confirmed) > milliseconds(grace)
+        if !self.is_unconfirmed(now, grace) {
+            return false;
+        }
+        let now = self.confirmed.since_origin(now);
+        let asked = self.asked.load(Ordering::Relaxed);
+        let there = now.saturating_sub(self.there.load(Ordering::Relaxed));
+        let forgiven = asked > self.confirmed.last()
+            && there <= milliseconds(THERE_FOR)
+            && now.saturating_sub(asked) <= milliseconds(grace);
+        !forgiven
     }
 
     /// Returns when no check is under way.
@@ -77,10 +113,6 @@ impl Liveness {
             }
             answered.await;
         }
-    }
-
-    fn since_origin(&self, now: Instant) -> u64 {
-        milliseconds(now.saturating_duration_since(self.origin))
     }
 }
 
@@ -102,10 +134,10 @@ impl Drop for Check {
     fn drop(&mut self) {
         match self.answered {
             Some(now) => {
-                self.of.confirmed.store(self.of.since_origin(now).max(1), Ordering::Relaxed);
+                self.of.confirmed.note(now);
             }
             None => {
-                let now = self.of.since_origin(Instant::now()).max(1);
+                let now = self.of.confirmed.since_origin(Instant::now()).max(1);
                 self.of.unanswered.store(now, Ordering::Relaxed);
             }
         }
@@ -124,6 +156,10 @@ mod tests {
 
     const GRACE: Duration = Duration::from_secs(300);
 
+    fn opened() -> Arc<Liveness> {
+        Arc::new(Liveness::new(Arc::new(Heard::new(Instant::now()))))
+    }
+
     async fn pass(seconds: u64) -> Instant {
         tokio::time::advance(Duration::from_secs(seconds)).await;
         Instant::now()
@@ -131,7 +167,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_check_is_due_after_half_a_minute_and_is_one_at_a_time() {
-        let liveness = Arc::new(Liveness::new(Instant::now()));
+        let liveness = opened();
         assert!(liveness.begin_check(pass(29).await, GRACE).is_none());
         let now = pass(1).await;
         let check = liveness.begin_check(now, GRACE).expect("due");
@@ -143,17 +179,18 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_short_grace_does_not_run_out_unasked() {
-        let liveness = Arc::new(Liveness::new(Instant::now()));
+        let liveness = opened();
         let grace = Duration::from_secs(10);
-        assert!(liveness.begin_check(pass(9).await, grace).is_none());
-        let now = pass(1).await;
-        assert!(!liveness.has_lapsed(now, grace));
-        liveness.begin_check(now, grace).expect("due before access ends").confirmed(now);
+        assert!(liveness.begin_check(pass(4).await, grace).is_none());
+        let check = liveness.begin_check(pass(1).await, grace).expect("due before access ends");
+        let now = pass(5).await;
+        assert!(!liveness.has_lapsed(now, grace), "it may take as long as it lasts");
+        check.confirmed(now);
     }
 
     #[tokio::test(start_paused = true)]
     async fn of_many_at_once_one_asks() {
-        let liveness = Arc::new(Liveness::new(Instant::now()));
+        let liveness = opened();
         let now = pass(31).await;
         let asking: usize = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..16)
@@ -168,7 +205,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn without_an_answer_access_lasts_for_the_grace() {
-        let liveness = Arc::new(Liveness::new(Instant::now()));
+        let liveness = opened();
         let now = pass(30).await;
         drop(liveness.begin_check(now, GRACE).expect("due"));
         assert!(liveness.is_doubtful());
@@ -185,8 +222,46 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn any_answer_confirms_a_session() {
+        let liveness = opened();
+        let asked = pass(29).await;
+        let answered = pass(31).await;
+        liveness.confirmed.note(asked);
+        assert!(liveness.begin_check(answered, GRACE).is_some(), "it was asked half a minute ago");
+        liveness.confirmed.note(answered);
+        assert!(!liveness.is_doubtful());
+        liveness.confirmed.note(asked);
+        assert!(!liveness.has_lapsed(pass(300).await, GRACE), "the newest counts");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pool_that_is_there_has_the_grace_from_when_it_is_asked() {
+        let liveness = opened();
+        let now = pass(1000).await;
+        assert!(liveness.has_lapsed(now, GRACE));
+        liveness.pool_is_there(now);
+        assert!(liveness.has_lapsed(now, GRACE), "nobody has asked it");
+        let check = liveness.begin_check(now, GRACE).expect("due");
+        assert!(!liveness.has_lapsed(now, GRACE) && liveness.is_unconfirmed(now, GRACE));
+        let now = pass(16).await;
+        assert!(liveness.has_lapsed(now, GRACE), "it was there too long ago");
+        liveness.pool_is_there(now);
+        assert!(!liveness.has_lapsed(now, GRACE));
+        drop(check);
+        for seconds in [100, 184] {
+            let now = pass(seconds).await;
+            liveness.pool_is_there(now);
+            drop(liveness.begin_check(now, GRACE).expect("due"));
+            assert!(!liveness.has_lapsed(now, GRACE));
+        }
+        let now = pass(1).await;
+        liveness.pool_is_there(now);
+        assert!(liveness.has_lapsed(now, GRACE), "asked again does not begin anew");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn settled_waits_for_the_check_under_way() {
-        let liveness = Arc::new(Liveness::new(Instant::now()));
+        let liveness = opened();
         liveness.settled().await;
         let now = pass(30).await;
         let check = liveness.begin_check(now, GRACE).expect("due");

@@ -166,10 +166,11 @@ impl Answers {
     }
 
     /// The standings to put into a session.
-    fn standings(self, now: Instant) -> impl Iterator<Item = (Arc<str>, Standing)> {
+    fn standings(self) -> impl Iterator<Item = (Arc<str>, Standing)> {
         let live = move |(name, session): (_, Unclaimed)| {
-            let liveness = Arc::new(Liveness::new(now));
-            (name, Standing::Live(Live { session: session.claim(), liveness }))
+            let session = session.claim();
+            let liveness = Arc::new(Liveness::new(Arc::clone(session.heard())));
+            (name, Standing::Live(Live { session, liveness }))
         };
         self.ok
             .into_iter()
@@ -210,7 +211,7 @@ impl Authority {
 
         // From here to the session's admission nothing waits, so nothing can be dropped half-way.
         let now = Instant::now();
-        let opened = self.put(&session, answers, now)?;
+        let opened = self.put(&session, answers)?;
         session.touch(now);
         let session = Arc::new(session);
         let (gone, admitted) = self.registry.admit(Arc::clone(&session), now);
@@ -246,7 +247,7 @@ impl Authority {
         let credentials = Credentials { username: username.to_owned(), password, originator };
         let answers = self.ask(chosen, credentials, attempt).await;
         let error = answers.ok.is_empty().then(|| answers.error());
-        let opened = self.put(session, answers, Instant::now())?;
+        let opened = self.put(session, answers)?;
         self.lend(opened);
         error.map_or(Ok(()), Err)
     }
@@ -323,11 +324,10 @@ impl Authority {
         &self,
         session: &GatewaySession,
         answers: Answers,
-        now: Instant,
     ) -> Result<Vec<Arc<Session>>, LoginError> {
         let mut opened = Vec::new();
         let mut ended = false;
-        for (backend, standing) in answers.standings(now) {
+        for (backend, standing) in answers.standings() {
             let new = standing.session();
             match session.put(&backend, standing) {
                 Ok(before) => {

@@ -30,7 +30,7 @@ pub use error::{
 // For the command line, which asks a gateway in the way that backends are asked.
 pub(crate) use connections::{AskError, Server};
 pub use rrd::{Handler, RrdRequest};
-pub use session::{Access, Permissions, Session};
+pub use session::{Access, Heard, Permissions, Session};
 pub use tally::CallCounts;
 
 use std::collections::BTreeMap;
@@ -40,6 +40,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 
 use crate::config::{BackendConfig, Kind, PasswordCheck};
 use crate::wire::Arg;
@@ -271,12 +272,14 @@ impl Backend {
         retry: Retry,
     ) -> Result<Value, CallError> {
         self.own(session)?;
-        let way = self.way().await?;
-        self.tally.begin(call).end(match way {
+        let (way, asked) = (self.way().await?, Instant::now());
+        let result = self.tally.begin(call).end(match way {
             Way::Xapi(xapi) => xapi.call(session, call, args, retry).await,
             Way::Xend(xend) => Box::pin(xend.call(session, call, args, retry)).await,
             Way::Legacy(legacy) => legacy.call(call, args).await,
-        })
+        });
+        session.hear(asked, &result);
+        result
     }
 
     /// Makes a call that changes nothing, where its result could not be read before: in another
@@ -306,11 +309,13 @@ impl Backend {
         each: &mut (dyn FnMut(&[u8]) -> Result<(), ReadError> + Send),
     ) -> Result<EventFrame, CallError> {
         self.own(session)?;
-        let way = self.way().await?;
-        self.tally.begin("event.from").end(match way {
+        let (way, asked) = (self.way().await?, Instant::now());
+        let result = self.tally.begin("event.from").end(match way {
             Way::Xapi(xapi) => xapi.events(session, token, timeout, each).await,
             Way::Xend(_) | Way::Legacy(_) => Err(not_there("event.from")),
-        })
+        });
+        session.hear(asked, &result);
+        result
     }
 
     /// What a host has measured, as its RRD daemon answers it.
@@ -331,11 +336,14 @@ impl Backend {
     pub async fn check(&self, session: &Session) -> Result<(), CallError> {
         self.own(session)?;
         let counted = |call| self.tally.begin(call);
-        match self.way().await? {
+        let (way, asked) = (self.way().await?, Instant::now());
+        let result = match way {
             Way::Xapi(xapi) => counted("pool.get_all").end(xapi.check(session).await),
             Way::Xend(xend) => counted("session.get_uuid").end(xend.check(session).await),
             Way::Legacy(legacy) => counted("xend.node.info").end(legacy.probe().await),
-        }
+        };
+        session.hear(asked, &result);
+        result
     }
 
     /// Asks whether the backend is there, without a session.

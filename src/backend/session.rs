@@ -1,12 +1,15 @@
 //! A session of one backend.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use secrecy::SecretString;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use super::error::CallError;
 
 /// Someone logged in to a backend. Its ref stays inside this floor.
 pub struct Session {
@@ -15,10 +18,55 @@ pub struct Session {
     reference: SecretString,
     /// What the backend lets this session do.
     pub access: Access,
+    heard: Arc<Heard>,
     ended: CancellationToken,
     gone: AtomicBool,
     lost: AtomicBool,
 }
+
+/// Until when a session is known to have lived: the last question in it that the backend answered.
+/// Readers take no lock.
+#[derive(Debug)]
+pub struct Heard {
+    /// Milliseconds since `origin`.
+    last: AtomicU64,
+    origin: Instant,
+}
+
+impl Heard {
+    /// Of a session that has just been opened.
+    pub fn new(now: Instant) -> Self {
+        Self { last: AtomicU64::new(0), origin: now }
+    }
+
+    /// Notes that the backend has answered what was asked then.
+    pub fn note(&self, asked: Instant) {
+        self.last.fetch_max(self.since_origin(asked), Ordering::Relaxed);
+    }
+
+    /// When what it answered last was asked, in milliseconds since the session was opened.
+    pub fn last(&self) -> u64 {
+        self.last.load(Ordering::Relaxed)
+    }
+
+    /// The same of any time.
+    pub fn since_origin(&self, now: Instant) -> u64 {
+        let since = now.saturating_duration_since(self.origin).as_millis();
+        u64::try_from(since).unwrap_or(u64::MAX)
+    }
+}
+
+/// Failures that a backend may answer without having looked at the session.
+const BEFORE_THE_SESSION: [&str; 8] = [
+    "SESSION_INVALID",
+    "SESSION_AUTHENTICATION_FAILED",
+    "HOST_IS_SLAVE",
+    "HOST_STILL_BOOTING",
+    "MESSAGE_METHOD_UNKNOWN",
+    "MESSAGE_PARAMETER_COUNT_MISMATCH",
+    "MESSAGE_DEPRECATED",
+    "INTERNAL_ERROR",
+];
 
 /// What a session may do, as the backend told at login.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -115,6 +163,7 @@ impl Session {
             username: username.to_owned(),
             reference,
             access,
+            heard: Arc::new(Heard::new(Instant::now())),
             ended: CancellationToken::new(),
             gone: AtomicBool::new(false),
             lost: AtomicBool::new(false),
@@ -124,6 +173,25 @@ impl Session {
     /// Cancelled once the session is known to be no more.
     pub fn ended(&self) -> &CancellationToken {
         &self.ended
+    }
+
+    /// Until when it is known to have lived.
+    pub fn heard(&self) -> &Arc<Heard> {
+        &self.heard
+    }
+
+    /// Takes what was asked in this session then has come to for a sign of its life, if it is one.
+    pub(crate) fn hear<T>(&self, asked: Instant, result: &Result<T, CallError>) {
+        let lived = match result {
+            Ok(_) => true,
+            Err(CallError::Failure(failure)) => {
+                !BEFORE_THE_SESSION.contains(&failure.code.as_str())
+            }
+            Err(_) => false,
+        };
+        if lived && !self.ended.is_cancelled() {
+            self.heard.note(asked);
+        }
     }
 
     /// Who logged in.

@@ -18,7 +18,7 @@ use xengate::sim::{PASSWORD, Sim, SimConfig, SimHandle};
 pub(crate) const BACKEND: &str = "lab";
 
 /// How long a condition may take to come true before a test gives up.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// How often it is looked at.
 const GLANCE: Duration = Duration::from_millis(10);
 

@@ -13,7 +13,7 @@ const TERMS: Terms = Terms {
 pub(in crate::auth) fn live(backend: &str) -> (Arc<Session>, Standing) {
     let reference = SecretString::from("OpaqueRef:sentinel");
     let session = Arc::new(Session::new(backend, "root", reference, Access::default()));
-    let liveness = Arc::new(Liveness::new(Instant::now()));
+    let liveness = Arc::new(Liveness::new(Arc::new(backend::Heard::new(Instant::now()))));
     let standing = Standing::Live(Live { session: Arc::clone(&session), liveness });
     (session, standing)
 }

@@ -28,7 +28,7 @@ pub(super) struct Lane {
 /// How one lane of connections is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LaneUse {
-    /// What it is for: `calls`, `sync` or `login`.
+    /// What it is for: `calls`, `sync`, `login` or `check`.
     pub lane: &'static str,
     /// Connections it may have.
     pub size: usize,

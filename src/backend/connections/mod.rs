@@ -62,7 +62,7 @@ const FEWEST: usize = 3;
 
 const AGENT: &str = concat!("xengate/", env!("CARGO_PKG_VERSION"));
 
-/// Which connections an exchange may use. Sync and login have one each to themselves, so that
+/// Which connections an exchange may use. Sync, login and checks have one each to themselves, so that
 /// neither slow calls nor each other can starve them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Use {
@@ -72,6 +72,8 @@ pub(crate) enum Use {
     Sync,
     /// Logging in and out.
     Login,
+    /// Whether a session still lives.
+    Check,
 }
 
 /// What is sent to a host.
@@ -119,6 +121,7 @@ pub(crate) struct Connections {
     calls: Arc<Lane>,
     sync: Arc<Lane>,
     login: Arc<Lane>,
+    check: Arc<Lane>,
     asides: Asides,
     queue_wait: Duration,
     max_reply: u64,
@@ -146,6 +149,8 @@ impl Connections {
             calls: Lane::new(size - 2, MAX_WAITING),
             sync: Lane::new(1, MAX_WAITING),
             login: Lane::new(1, MAX_WAITING),
+            // Beside those that are configured, and open only while somebody is asked about.
+            check: Lane::new(1, MAX_WAITING),
             asides: Asides::default(),
             queue_wait: QUEUE_WAIT.min(config.call_timeout),
             max_reply: config.max_reply,
@@ -162,6 +167,7 @@ impl Connections {
         let lane = match of {
             Use::Calls => &self.calls,
             Use::Sync => &self.sync,
+            Use::Check => &self.check,
             Use::Login => match self.login.free_slot().or_else(|| self.calls.spare_slot()) {
                 Some(slot) => return Ok(slot),
                 None => &self.login,
@@ -221,8 +227,13 @@ impl Connections {
     }
 
     /// How they are used.
-    pub(crate) fn used(&self) -> [LaneUse; 3] {
-        [self.calls.used("calls"), self.sync.used("sync"), self.login.used("login")]
+    pub(crate) fn used(&self) -> [LaneUse; 4] {
+        [
+            self.calls.used("calls"),
+            self.sync.used("sync"),
+            self.login.used("login"),
+            self.check.used("check"),
+        ]
     }
 
     /// The largest reply a call may have.

@@ -4,9 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::Bytes;
-use tokio::time::timeout;
-
 use super::redact::{ends_session, redact};
 use super::{SESSION_INVALID, Xapi};
 use crate::backend::connections::{Endpoint, LARGEST_CALL, Post, Use, Within};
@@ -14,9 +11,13 @@ use crate::backend::error::{BadReply, CallError, Fault, Phase, Unsendable};
 use crate::backend::{Retry, Session, Value};
 use crate::wire::reply::{Dialect, Failure, Outcome};
 use crate::wire::{Arg, Limits, ReadError, jsonrpc, reply, xmlrpc};
+use bytes::Bytes;
 
-/// How long the question may take whether a session is still good.
-const CHECK_WITHIN: Duration = Duration::from_secs(5);
+/// How long the question may take whether a host is there.
+const PROBE_WITHIN: Duration = Duration::from_secs(5);
+/// How long the question may take whether a session is still good. Nobody waits for it for that long,
+/// and a pool that is slow is no reason to doubt its sessions.
+const CHECK_WITHIN: Duration = Duration::from_secs(20);
 
 /// One question to one host.
 #[derive(Clone, Copy)]
@@ -79,16 +80,14 @@ impl Xapi {
         still_good(session)?;
         let host = self.hosts.current_or_first();
         let question = Question {
-            of: Use::Calls,
+            of: Use::Check,
             call: "pool.get_all",
             args: &[Arg::Secret(session.reference().clone())],
             retry: Retry::Read,
             within: self.call_timeout.min(CHECK_WITHIN).into(),
         };
-        let result = match timeout(CHECK_WITHIN, self.ask_either(&host, question)).await {
-            Ok(result) => result,
-            Err(_) => Err(CallError::Timeout(Phase::Reply)),
-        };
+        // From when it has its connection: who waits for one has not been asked.
+        let result = self.ask_either(&host, question).await;
         self.settle(session, result).map(drop)
     }
 
@@ -100,7 +99,7 @@ impl Xapi {
             call: "pool.get_all",
             args: &[Arg::String("OpaqueRef:NULL".to_owned())],
             retry: Retry::Read,
-            within: self.call_timeout.min(CHECK_WITHIN).into(),
+            within: self.call_timeout.min(PROBE_WITHIN).into(),
         };
         let mut first = None;
         for host in self.hosts.candidates() {

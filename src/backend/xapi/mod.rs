@@ -92,7 +92,7 @@ impl Xapi {
         }
     }
 
-    pub(super) fn connections(&self) -> [LaneUse; 3] {
+    pub(super) fn connections(&self) -> [LaneUse; 4] {
         self.connections.used()
     }
 

@@ -153,7 +153,7 @@ impl Xend {
         let args = with_session(&reference, &[Arg::Secret(reference.clone())]);
         let within = CHECK_WITHIN.min(self.line.call_timeout);
         let call = "session.get_uuid";
-        let result = self.line.ask(Use::Calls, call, &args, Retry::Read, within).await;
+        let result = self.line.ask(Use::Check, call, &args, Retry::Read, within).await;
         match self.settled(session, &reference, result).await {
             Ok(_) => Ok(()),
             // The gateway's own: those whom it has let in lose nothing.
