@@ -1,5 +1,7 @@
 //! The wiring: a configuration becomes a gateway that runs.
 
+mod memory;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -17,7 +19,7 @@ use crate::http::server::Server;
 use crate::http::shell::Shell;
 use crate::http::telemetry::Telemetry;
 use crate::http::tls::{self, TlsError};
-use crate::inventory::Inventory;
+use crate::inventory::{Bounds, Inventory};
 
 /// Why a gateway cannot be started.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +70,8 @@ pub struct Running {
 
 impl App {
     /// Starts a gateway on the current runtime. Backends that are down are no obstacle.
-    pub async fn start(config: Config) -> Result<Running, StartError> {
+    pub async fn start(mut config: Config) -> Result<Running, StartError> {
+        let objects = memory::share_out(&mut config.limits);
         let config = Arc::new(config);
         let acceptor = config.tls.as_ref().map(tls::acceptor).transpose()?;
         let backends = backends(&config)?;
@@ -79,7 +82,7 @@ impl App {
 
         let mirrored =
             backends.iter().map(|(name, backend)| (backend.clone(), &config.backends[name]));
-        let inventory = Inventory::keeping(history(&config), mirrored.collect());
+        let inventory = Inventory::within(bounds(&config, objects), mirrored.collect());
         let authority =
             match Authority::new(&config.auth, &config.users, inventory.clone(), backends) {
                 Ok(authority) => authority,
@@ -143,9 +146,10 @@ impl Running {
     }
 }
 
-/// How much is kept of what has happened, in bytes.
-fn history(config: &Config) -> usize {
-    usize::try_from(config.limits.event_history).unwrap_or(usize::MAX)
+/// How much memory mirrors may take, where `objects` is what is left for what they hold.
+fn bounds(config: &Config, objects: Option<u64>) -> Bounds {
+    let bytes = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
+    Bounds { history: bytes(config.limits.event_history), objects: objects.map(bytes) }
 }
 
 /// The backends that are configured, with a word about what an operator may not have meant.

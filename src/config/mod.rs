@@ -110,7 +110,12 @@ pub struct Limits {
     /// How long a client may take nothing of an answer; beyond it its connection is closed.
     #[serde(deserialize_with = "units::duration")]
     pub write_timeout: Duration,
-    /// How much memory answers may take up until their clients have taken them; beyond it 503.
+    /// How much memory the process may take, which lowers what follows; without it the container's
+    /// limit, if it has one.
+    #[serde(deserialize_with = "units::some_size")]
+    pub memory: Option<u64>,
+    /// How much memory answers may take up until their clients have taken them, those that are kept
+    /// included; beyond it 503.
     #[serde(deserialize_with = "units::size")]
     pub max_unsent: u64,
     /// How much memory large bodies may take up that are kept for who asks next.
@@ -159,6 +164,7 @@ impl Default for Limits {
             max_concurrent_requests: 1024,
             request_timeout: Duration::from_secs(90),
             write_timeout: Duration::from_secs(30),
+            memory: None,
             max_unsent: 256 << 20,
             max_cached: 64 << 20,
             header_timeout: Duration::from_secs(60),

@@ -224,7 +224,7 @@ fn browsers_can_be_held_to_tls_for_long() {
         let config = parse(&format!("tls = {{ {files}{hsts} }}\n{POOL}"))?;
         Ok::<_, ConfigError>(config.tls.expect("as it is set").hsts)
     };
-    let days = |days| Some(Duration::from_secs(days * 86400));
+    let days = |days: u64| Some(Duration::from_secs(days * 86400));
     assert_eq!(tls("").expect("good"), None);
     assert_eq!(tls(", hsts = \"180d\"").expect("good"), days(180));
     assert_eq!(tls(", hsts = \"730d\"").expect("good"), days(730));
@@ -316,7 +316,8 @@ fn the_example_shows_the_defaults() {
             ..config.backends["pool"].clone()
         };
         // By default it follows from others.
-        let limits = Limits { max_connections_per_address: None, ..config.limits.clone() };
+        let limits = config.limits.clone();
+        let limits = Limits { max_connections_per_address: None, memory: None, ..limits };
         (format!("{limits:?}"), format!("{pool:?}"), config.listen, config.allow_plaintext)
     };
     let defaults = parse("[backends.pool]\nuri = \"https://pool.example.com\"").expect("config");

@@ -41,6 +41,11 @@ pub(super) fn size<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> 
     Ok(size)
 }
 
+/// The same where there need not be one.
+pub(super) fn some_size<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    size(from).map(Some)
+}
+
 /// A number of things, at least one.
 pub(super) fn count<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
     from.deserialize_any(Count)

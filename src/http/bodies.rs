@@ -5,23 +5,25 @@
 //! more. Whoever asks while a body is being made waits for it; a client that goes away leaves the
 //! work to the next.
 //!
+//! What is kept takes its room together with what is under way, and makes way for it. Where there is
+//! none even then, no body is made.
+//!
 //! Compressing tells about a body's content by its length (BREACH). What comes here holds no secret
 //! of the session, and a page of another origin cannot have a browser ask for it: the token is no
 //! cookie.
 
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, OnceLock};
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::HeaderMap;
-use parking_lot::Mutex;
 use quick_cache::sync::{Cache, DefaultLifecycle, EntryAction, EntryResult, PlaceholderGuard};
 use quick_cache::{OptionsBuilder, Weighter};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use super::compression::{self, Encoding};
-use super::problem::{Code, Problem};
+use super::room::{self, NoRoom, Room};
 use super::validators::ETag;
 
 /// Smaller bodies are quicker made than shared.
@@ -56,28 +58,28 @@ pub struct Shared {
     bytes: Bytes,
     /// The headers that belong to it, once its first answer is complete.
     headers: OnceLock<HeaderMap>,
-    /// What the answers that are under way hold together.
-    share: Mutex<Weak<OwnedSemaphorePermit>>,
+    /// What it takes of the room, for as long as an answer with it is under way or it is kept.
+    share: Arc<room::Share>,
+}
+
+/// Why there is no body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unmade {
+    /// There is no room for it.
+    NoRoom,
+    /// Making it failed.
+    Failed,
 }
 
 impl Shared {
-    fn new(bytes: impl Into<Bytes>) -> Arc<Self> {
-        let (headers, share) = (OnceLock::new(), Mutex::default());
+    fn new(bytes: Vec<u8>, share: room::Share) -> Arc<Self> {
+        let (headers, share) = (OnceLock::new(), Arc::new(share));
         Arc::new(Self { bytes: bytes.into(), headers, share })
     }
 
-    /// The share that answers with these bytes hold together, which `take` takes for the first.
-    pub fn share<E>(
-        &self,
-        take: impl FnOnce() -> Result<Option<OwnedSemaphorePermit>, E>,
-    ) -> Result<Option<Arc<OwnedSemaphorePermit>>, E> {
-        let mut share = self.share.lock();
-        if let Some(held) = share.upgrade() {
-            return Ok(Some(held));
-        }
-        let taken = take()?.map(Arc::new);
-        *share = taken.as_ref().map(Arc::downgrade).unwrap_or_default();
-        Ok(taken)
+    /// What answers with these bytes hold of the room.
+    pub fn share(&self) -> Option<Arc<room::Share>> {
+        Some(Arc::clone(&self.share))
     }
 }
 
@@ -106,11 +108,12 @@ pub struct Bodies {
     cache: Cache<Key, Kept, Weigh, foldhash::fast::RandomState>,
     /// Large bodies are made and compressed one at a time for each two processors.
     working: Semaphore,
+    room: Room,
 }
 
 impl Bodies {
-    /// Keeps bodies of at most so many bytes together.
-    pub fn new(bytes: u64) -> Self {
+    /// Keeps bodies of at most so many bytes together, within this room.
+    pub fn new(bytes: u64, room: Room) -> Self {
         let options = OptionsBuilder::new()
             .estimated_items_capacity(EXPECTED)
             .weight_capacity(bytes)
@@ -121,7 +124,20 @@ impl Bodies {
         let hasher = foldhash::fast::RandomState::default();
         let cache = Cache::with_options(options, Weigh, hasher, Lifecycle::default());
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { cache, working: Semaphore::new(processors.div_ceil(2)) }
+        Self { cache, working: Semaphore::new(processors.div_ceil(2)), room }
+    }
+
+    /// The room that they and all other answers have.
+    pub fn room(&self) -> &Room {
+        &self.room
+    }
+
+    /// Takes of the room; what is kept and nobody needs now makes way.
+    pub fn make_room<T>(&self, take: impl Fn(&Room) -> Result<T, NoRoom>) -> Result<T, NoRoom> {
+        take(&self.room).or_else(|NoRoom| {
+            self.cache.clear();
+            take(&self.room)
+        })
     }
 
     /// An answer with the body of this tag, which is `make`'s if there is none yet. It is about
@@ -131,21 +147,31 @@ impl Bodies {
         etag: &ETag,
         expected: usize,
         make: impl FnOnce() -> Vec<u8> + Send + 'static,
-    ) -> Response {
+    ) -> Result<Response, Unmade> {
         if expected < LEAST {
-            return Body::from(make()).into_response();
+            return Ok(Body::from(make()).into_response());
         }
         let Version { of, revision } = etag.version();
         let key = Key { of, encoding: None };
-        let made = self.once(key, revision, async || self.work(expected, make).await).await;
-        match made {
-            Some(shared) => {
-                let mut response = body(&shared).into_response();
-                response.extensions_mut().insert(shared);
-                response
-            }
-            None => Problem::from(Code::Internal).into_response(),
-        }
+        let shared = self
+            .once(key, revision, async || {
+                // Before it is made: then it would be there.
+                if expected as u64 > self.room.whole() {
+                    return Err(Unmade::NoRoom);
+                }
+                let share = self.make_room(|room| room.reserve(expected as u64));
+                let mut share = share.map_err(|NoRoom| Unmade::NoRoom)?;
+                let bytes = self.work(expected, make).await.ok_or(Unmade::Failed)?;
+                if let Some(more @ 1..) = bytes.len().checked_sub(expected) {
+                    let more = self.make_room(|room| room.reserve(more as u64));
+                    share.merge(more.map_err(|NoRoom| Unmade::NoRoom)?);
+                }
+                Ok(Shared::new(bytes, share))
+            })
+            .await?;
+        let mut response = body(&shared).into_response();
+        response.extensions_mut().insert(shared);
+        Ok(response)
     }
 
     /// The whole answer of this tag, headers and all, if it is there already: then nothing need be
@@ -178,13 +204,19 @@ impl Bodies {
     ) -> Option<Arc<Shared>> {
         let length = plain.len();
         let compress = move || compression::compress(encoding, &plain);
-        let work = async || self.work(length, compress).await?.ok();
-        match version {
+        let work = async || {
+            let packed = self.work(length, compress).await.and_then(Result::ok);
+            let packed = packed.ok_or(Unmade::Failed)?;
+            let share = self.make_room(|room| room.reserve(packed.len() as u64));
+            Ok(Shared::new(packed, share.map_err(|NoRoom| Unmade::NoRoom)?))
+        };
+        let made = match version {
             Some(Version { of, revision }) => {
                 self.once(Key { of, encoding: Some(encoding) }, revision, work).await
             }
-            None => work().await.map(Shared::new),
-        }
+            None => work().await,
+        };
+        made.ok()
     }
 
     /// The body of this key and revision. Of all who want it at a time one does the work.
@@ -192,10 +224,10 @@ impl Bodies {
         &self,
         key: Key,
         revision: u64,
-        work: impl AsyncFnOnce() -> Option<Vec<u8>>,
-    ) -> Option<Arc<Shared>> {
+        work: impl AsyncFnOnce() -> Result<Arc<Shared>, Unmade>,
+    ) -> Result<Arc<Shared>, Unmade> {
         match self.cache.get(&key) {
-            Some(kept) if kept.revision == revision => return Some(kept.body),
+            Some(kept) if kept.revision == revision => return Ok(kept.body),
             _ => {}
         }
         let entry = self.cache.entry_async(&key, |_, kept| match kept {
@@ -203,18 +235,18 @@ impl Bodies {
             kept => EntryAction::Retain((kept.revision == revision).then(|| kept.body.clone())),
         });
         let guard: Option<Guard<'_>> = match entry.await {
-            EntryResult::Retained(Some(body)) => return Some(body),
+            EntryResult::Retained(Some(body)) => return Ok(body),
             // Others have a newer one already; this one is nobody else's.
             EntryResult::Retained(None) => None,
             EntryResult::Vacant(guard) | EntryResult::Replaced(guard, _) => Some(guard),
             EntryResult::Removed(..) | EntryResult::Timeout => None,
         };
-        let body = Shared::new(work().await?);
+        let body = work().await?;
         if let Some(guard) = guard {
             // It may be too large to be kept.
             let _ = guard.insert(Kept { revision, body: body.clone() });
         }
-        Some(body)
+        Ok(body)
     }
 
     /// Does what takes long where it is in nobody's way.
@@ -258,13 +290,20 @@ mod tests {
         Version { of: (1, 2), revision }
     }
 
-    fn bytes(response: Response) -> Bytes {
+    fn shared(bodies: &Bodies, bytes: Vec<u8>) -> Result<Arc<Shared>, Unmade> {
+        let share = bodies.room.reserve(bytes.len() as u64).expect("room");
+        Ok(Shared::new(bytes, share))
+    }
+
+    fn bytes(response: Result<Response, Unmade>) -> Bytes {
+        let response = response.expect("made");
         response.extensions().get::<Arc<Shared>>().expect("shared").bytes.clone()
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn who_asks_at_once_has_it_made_and_compressed_once() {
-        let (bodies, made) = (Bodies::new(64 << 20), Arc::new(AtomicUsize::new(0)));
+        let (bodies, made) =
+            (Bodies::new(64 << 20, Room::new(256 << 20)), Arc::new(AtomicUsize::new(0)));
         let etag = Stamp::of(&"list").etag_of_boot("0f3c9a71be42");
         let asked = (0..100).map(|_| {
             let made = made.clone();
@@ -290,14 +329,14 @@ mod tests {
         let key = Key { of: version(0).of, encoding: None };
         let work = async || {
             made = true;
-            Some(vec![0; size])
+            shared(bodies, vec![0; size])
         };
         (bodies.once(key, revision, work).await.expect("made"), made)
     }
 
     #[tokio::test]
     async fn a_newer_version_takes_the_place_of_the_old_one() {
-        let bodies = Bodies::new(64 << 20);
+        let bodies = Bodies::new(64 << 20, Room::new(256 << 20));
         assert!(once(&bodies, 1, LARGE).await.1);
         assert!(!once(&bodies, 1, LARGE).await.1);
         assert!(once(&bodies, 2, LARGE).await.1);
@@ -308,10 +347,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_complete_answer_is_there_with_its_headers() {
-        let bodies = Bodies::new(64 << 20);
+        let bodies = Bodies::new(64 << 20, Room::new(256 << 20));
         let etag = Stamp::of(&"list").etag_of_boot("0f3c9a71be42");
         assert!(bodies.ready(&etag).is_none());
-        let mut first = bodies.whole(&etag, LARGE, || vec![b'x'; LARGE]).await;
+        let first = bodies.whole(&etag, LARGE, || vec![b'x'; LARGE]).await;
+        let mut first = first.expect("made");
         assert!(bodies.ready(&etag).is_none(), "its headers are not known");
         first.headers_mut().insert("xen-total", 7.into());
         Bodies::complete(&first);
@@ -319,41 +359,69 @@ mod tests {
         assert_eq!(second.headers()["xen-total"], "7");
         assert!(second.headers().contains_key("etag"));
         assert_eq!(second.extensions().get::<Version>(), Some(&etag.version()));
-        assert_eq!(bytes(second).as_ptr(), bytes(first).as_ptr());
+        assert_eq!(bytes(Ok(second)).as_ptr(), bytes(Ok(first)).as_ptr());
         // A short one is not shared, so there is nothing to complete.
-        Bodies::complete(&bodies.whole(&etag, 1, || vec![b'x']).await);
+        Bodies::complete(&bodies.whole(&etag, 1, || vec![b'x']).await.expect("made"));
     }
 
     #[tokio::test]
     async fn no_more_is_kept_than_may_be() {
-        let bodies = Bodies::new(4 * LARGE as u64);
+        let bodies = Bodies::new(4 * LARGE as u64, Room::new(256 << 20));
         for number in 0..20 {
             let key = Key { of: (number, 0), encoding: None };
-            bodies.once(key, 1, async || Some(vec![0; LARGE])).await.expect("made");
+            bodies.once(key, 1, async || shared(&bodies, vec![0; LARGE])).await.expect("made");
             assert!(bodies.cache.weight() <= 4 * LARGE as u64);
         }
-        let huge =
-            bodies.once(Key { of: (99, 0), encoding: None }, 1, async || Some(vec![0; 5 * LARGE]));
+        let huge = bodies.once(Key { of: (99, 0), encoding: None }, 1, async || {
+            shared(&bodies, vec![0; 5 * LARGE])
+        });
         assert_eq!(huge.await.expect("made").bytes.len(), 5 * LARGE);
         assert!(bodies.cache.weight() <= 4 * LARGE as u64);
     }
 
     #[tokio::test]
     async fn a_client_that_goes_away_leaves_the_work_to_the_next() {
-        let bodies = Bodies::new(64 << 20);
+        let bodies = Bodies::new(64 << 20, Room::new(256 << 20));
         let key = Key { of: (1, 1), encoding: None };
         let gone = bodies.once(key, 1, async || {
             std::future::pending::<()>().await;
-            None
+            Err(Unmade::Failed)
         });
-        let waits = bodies.once(key, 1, async || Some(vec![1]));
+        let waits = bodies.once(key, 1, async || shared(&bodies, vec![1]));
         let gone = async {
             assert!(tokio::time::timeout(Duration::from_millis(1), gone).await.is_err());
         };
         let ((), body) = tokio::join!(gone, waits);
         assert_eq!(&*body.expect("made").bytes, [1]);
         // A failure is nobody else's.
-        assert!(bodies.once(Key { of: (2, 2), ..key }, 1, async || None).await.is_none());
-        assert!(bodies.once(Key { of: (2, 2), ..key }, 1, async || Some(vec![])).await.is_some());
+        let failed = bodies.once(Key { of: (2, 2), ..key }, 1, async || Err(Unmade::Failed)).await;
+        assert_eq!(failed.err(), Some(Unmade::Failed));
+        let again =
+            bodies.once(Key { of: (2, 2), ..key }, 1, async || shared(&bodies, vec![])).await;
+        assert!(again.is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_makes_way_and_what_is_under_way_does_not() {
+        let bodies = Bodies::new(64 << 20, Room::new(2 * LARGE as u64));
+        let etag = |name: &str| Stamp::of(&name).etag_of_boot("0f3c9a71be42");
+        let whole = async |name: &str, made: usize| {
+            bodies.whole(&etag(name), LARGE, move || vec![b'x'; made]).await
+        };
+        let one = whole("one", LARGE).await.expect("room");
+        drop(whole("two", LARGE).await.expect("room"));
+        assert_eq!(bodies.room.taken(), 2 * LARGE as u64, "the second is kept");
+        let three = whole("three", LARGE).await.expect("the second made way");
+        assert_eq!(whole("four", LARGE).await.err(), Some(Unmade::NoRoom));
+        drop(one);
+        drop(whole("four", LARGE).await.expect("room"));
+        drop(three);
+        assert_eq!(
+            whole("five", 3 * LARGE).await.err(),
+            Some(Unmade::NoRoom),
+            "more than expected"
+        );
+        drop(whole("six", LARGE + LARGE / 2).await.expect("room"));
+        assert!(bodies.make_room(|room| room.reserve(2 * LARGE as u64)).is_ok());
     }
 }

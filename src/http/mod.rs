@@ -27,6 +27,7 @@ pub mod relations;
 pub mod representation;
 pub mod request_id;
 pub mod revision;
+pub mod room;
 pub mod router;
 pub mod routes;
 pub mod scope;
@@ -43,6 +44,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use self::bodies::Bodies;
+use self::room::Room;
 use crate::auth::Authority;
 use crate::config::Config;
 use crate::inventory::Inventory;
@@ -93,7 +95,8 @@ impl Gateway {
     ) -> Self {
         let mut boot_id = Uuid::new_v4().simple().to_string();
         boot_id.truncate(BOOT_ID_LENGTH);
-        let bodies = Arc::new(Bodies::new(config.limits.max_cached));
+        let bodies =
+            Arc::new(Bodies::new(config.limits.max_cached, Room::new(config.limits.max_unsent)));
         let stopping = CancellationToken::new();
         let metrics = Arc::<Metrics>::default();
         let events = Arc::new(Events::new(

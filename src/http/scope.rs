@@ -295,7 +295,7 @@ impl From<NotReady> for Problem {
         let code = match not_ready {
             NotReady::Down { .. } => Code::BackendUnreachable,
             NotReady::Nonsense { .. } => Code::BadReply,
-            NotReady::Late { .. } => Code::BackendNotReady,
+            NotReady::Late { .. } | NotReady::TooLarge { .. } => Code::BackendNotReady,
         };
         Self::new(code, not_ready.to_string()).retry_after(COME_BACK)
     }

@@ -35,6 +35,7 @@ use super::extract::without_body;
 use super::problem::{Code, Problem};
 use super::reading::Reading;
 use super::request_id::{self, RequestId};
+use super::room::NoRoom;
 use super::telemetry::{Load, Requests, Telemetry};
 use crate::config;
 
@@ -43,8 +44,7 @@ pub use outgoing::{Embedded, Unsent};
 pub use panics::log_panics;
 
 use encode::{Wish, encode};
-pub(super) use outgoing::Room;
-use outgoing::{NoRoom, Outgoing, Share};
+use outgoing::{Outgoing, Share};
 
 /// Answers about the gateway's own health go out even when everything else is refused, and take
 /// nobody's place.
@@ -87,7 +87,6 @@ struct Shared {
     max_header: u64,
     request_timeout: Duration,
     running: Arc<Semaphore>,
-    room: Room,
     bodies: Arc<Bodies>,
     telemetry: Arc<Telemetry>,
     reading: Arc<Reading>,
@@ -104,11 +103,10 @@ impl Shell {
         telemetry: Arc<Telemetry>,
     ) -> Self {
         let running = Arc::new(Semaphore::new(limits.max_concurrent_requests));
-        let room = Room::new(limits.max_unsent);
         telemetry.load.get_or_init(|| Load {
             running: running.clone(),
             max_running: limits.max_concurrent_requests,
-            room: room.clone(),
+            room: bodies.room().clone(),
         });
         let shared = Shared {
             routes,
@@ -116,7 +114,6 @@ impl Shell {
             max_header: limits.max_header,
             request_timeout: limits.request_timeout,
             running,
-            room,
             telemetry,
             bodies,
             reading: Arc::default(),
@@ -248,12 +245,11 @@ impl Shared {
         if always || response.extensions().get::<Embedded>().is_some() {
             return Ok(None);
         }
-        let take = || self.room.take(response.body(), version);
-        let share = match response.extensions().get::<Arc<SharedBody>>() {
-            Some(body) => body.share(take),
-            None => take().map(|share| share.map(Arc::new)),
-        };
-        share.map_err(|NoRoom| {
+        if let Some(body) = response.extensions().get::<Arc<SharedBody>>() {
+            return Ok(body.share());
+        }
+        let share = self.bodies.make_room(|room| room.take(response.body(), version));
+        share.map(|share| share.map(Arc::new)).map_err(|NoRoom| {
             self.telemetry.refused.unsent.inc();
             Problem::new(Code::Overloaded, "too many answers have not been taken by their clients")
         })

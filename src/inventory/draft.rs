@@ -6,6 +6,7 @@ use std::sync::Arc;
 use foldhash::{HashMap, HashSet};
 use serde_json::value::RawValue;
 
+use super::bound::whole_size;
 use super::encode::{EncodeError, Encoded, Encoder};
 use super::refs::{RefId, RefIndex, Target};
 use super::store::{Change, Object, Snapshot};
@@ -82,6 +83,8 @@ pub(super) struct Draft {
     unreadable: u64,
     /// The objects that they are about.
     unread: Unread,
+    /// What the objects that were put in take in memory.
+    bytes: usize,
 }
 
 impl Draft {
@@ -99,6 +102,7 @@ impl Draft {
             gone: HashSet::default(),
             unreadable: 0,
             unread: Unread::default(),
+            bytes: 0,
         }
     }
 
@@ -110,6 +114,11 @@ impl Draft {
     /// Objects that could not be read so far.
     pub(super) fn unread(&self) -> &Unread {
         &self.unread
+    }
+
+    /// What the objects that it has taken take in memory, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Takes one event, as the JSON of `event.from`.
@@ -263,7 +272,9 @@ impl Draft {
         let Some(reference) = refs.name(id).cloned() else { return };
         let object =
             Object::new(class.id, encoded.uuid, reference, encoded.record, encoded.sources);
-        self.insert(Arc::new(object.with_raw(raw)));
+        let object = object.with_raw(raw);
+        self.bytes += whole_size(&object);
+        self.insert(Arc::new(object));
     }
 
     fn insert(&mut self, object: Arc<Object>) {

@@ -190,9 +190,12 @@ impl Feed {
 
     /// Notes that a mirror holds nothing any more.
     pub(super) fn forgot(&self, backend: &str) {
+        // What is forgotten takes no memory: neither as what it was before something changed.
+        let dropped = self.history.lock().forget(backend);
         self.push(backend, What::Forgotten, 0, |present, backend| {
             present.snapshots.remove(&backend);
         });
+        drop(dropped);
     }
 
     fn push(
@@ -219,6 +222,22 @@ impl Feed {
 impl History {
     fn first_place(&self) -> u64 {
         self.kept.front().map_or(self.present.place + 1, |first| first.place)
+    }
+
+    /// Tells of what has changed on this backend as of something that is forgotten; hands it out.
+    fn forget(&mut self, backend: &str) -> Vec<Arc<Happening>> {
+        let mut dropped = Vec::new();
+        for kept in &mut self.kept {
+            if &*kept.backend == backend && matches!(kept.what, What::Changes(_)) {
+                let bytes = size_of::<Happening>() + kept.backend.len();
+                let (place, revision, backend) = (kept.place, kept.revision, kept.backend.clone());
+                let what = What::Forgotten;
+                self.bytes = self.bytes.saturating_sub(kept.bytes) + bytes;
+                let forgotten = Happening { place, revision, backend, what, bytes };
+                dropped.push(std::mem::replace(kept, Arc::new(forgotten)));
+            }
+        }
+        dropped
     }
 
     /// Keeps this, and hands out what has to go for it.

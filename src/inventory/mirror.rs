@@ -9,6 +9,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::bound::{Bound, whole_size};
 use super::demand::Demand;
 use super::draft::Finished;
 use super::feed::Feed;
@@ -60,6 +61,7 @@ pub struct Mirror {
     reading: ArcSwapOption<Reading>,
     status: watch::Sender<Status>,
     refs: RwLock<RefIndex>,
+    bound: Arc<Bound>,
     /// The service account's session, while it has one.
     account_session: ArcSwapOption<Session>,
     /// Sessions of callers that may be borrowed.
@@ -99,6 +101,7 @@ impl Mirror {
         service: Option<ServiceAccount>,
         revisions: Arc<Revisions>,
         feed: Arc<Feed>,
+        bound: Arc<Bound>,
     ) -> Self {
         let status = Status::well(MirrorState::Waiting);
         Self {
@@ -110,6 +113,7 @@ impl Mirror {
             reading: ArcSwapOption::empty(),
             status: watch::Sender::new(status),
             refs: RwLock::default(),
+            bound,
             account_session: ArcSwapOption::empty(),
             callers: Mutex::default(),
             offered: Notify::new(),
@@ -170,8 +174,8 @@ impl Mirror {
             return Ok(reading);
         }
         let mut status = self.status.subscribe();
-        let settled = status
-            .wait_for(|status| status.state == MirrorState::Down || self.reading.load().is_some());
+        let settled =
+            status.wait_for(|status| status.is_settled() || self.reading.load().is_some());
         // An elapsed wait and a closed channel (shutdown) are both: not ready.
         let down = match tokio::time::timeout(patience, settled).await {
             Ok(Ok(status)) => Some(status.clone()),
@@ -180,6 +184,7 @@ impl Mirror {
         let backend = self.name().to_owned();
         match (self.reading(), down) {
             (Some(reading), _) => Ok(reading),
+            (None, Some(Status { oversized: true, .. })) => Err(NotReady::TooLarge { backend }),
             (None, Some(Status { nonsense, reason, .. })) => {
                 let reason = reason.unwrap_or_default();
                 Err(match nonsense {
@@ -189,6 +194,11 @@ impl Mirror {
             }
             (None, None) => Err(NotReady::Late { backend }),
         }
+    }
+
+    /// Whether the backend is heard from as things happen, so that it is certainly there.
+    pub fn is_heard(&self) -> bool {
+        self.status.borrow().state == MirrorState::Live && !self.is_polled()
     }
 
     /// Whether the backend has to be asked for its objects again and again.
@@ -348,6 +358,12 @@ impl Mirror {
                 self.feed.replaced(self.name(), snapshot);
             }
             before => self.revisions.next(|revision| {
+                let size = |object: &Option<_>| object.as_deref().map_or(0, whole_size);
+                let changes = finished.changes.iter();
+                let (gone, come) = changes.fold((0, 0), |(gone, come), change| {
+                    (gone + size(&change.before), come + size(&change.after))
+                });
+                self.bound.exchange(&self.name, gone, come);
                 finished.snapshot.stamp(revision, &finished.changes);
                 let snapshot = Arc::new(finished.snapshot);
                 publish(&snapshot);
@@ -377,9 +393,10 @@ impl Mirror {
     /// Notes that changes do not arrive any more, or that nothing could be mirrored at all.
     pub(super) fn lost(&self, loss: Loss, contact: Option<Instant>) {
         self.saw_nothing();
+        let oversized = matches!(loss, Loss::TooLarge(_));
         let (reachable, nonsense, reason) = match loss {
             Loss::NoSession => (true, false, None),
-            Loss::Refused(reason) => (true, false, Some(reason)),
+            Loss::Refused(reason) | Loss::TooLarge(reason) => (true, false, Some(reason)),
             Loss::Unreachable(reason) => (false, false, Some(reason)),
             Loss::Nonsense(reason) => (false, true, Some(reason)),
         };
@@ -391,7 +408,7 @@ impl Mirror {
         } else {
             MirrorState::Down
         };
-        self.set_status(Status { state, reachable, nonsense, reason });
+        self.set_status(Status { state, reachable, nonsense, oversized, reason });
     }
 
     /// Notes that the backend takes longer to answer than it should. A first sync is as long as it
@@ -423,9 +440,33 @@ impl Mirror {
         let held = self.reading.swap(None).is_some();
         *self.refs.write() = RefIndex::default();
         self.usages.forget();
+        self.bound.clear(&self.name);
         if held {
             self.feed.forgot(self.name());
         }
+    }
+
+    /// Whether a fresh sync that has come to so many bytes may go on. Where it does not fit beside what
+    /// is mirrored already, that is given up for it.
+    pub(super) fn has_room_for(&self, bytes: usize) -> bool {
+        let held = self.bound.taken(&self.name);
+        if self.bound.fits(&self.name, bytes.saturating_add(held)) {
+            return true;
+        }
+        if held > 0 {
+            tracing::warn!(
+                backend = self.name(),
+                "memory is short: what was mirrored is dropped before all of it is read anew"
+            );
+            self.forget();
+        }
+        self.bound.fits(&self.name, bytes)
+    }
+
+    /// Whether what is mirrored has not grown too large: by a little it may.
+    pub(super) fn fits(&self) -> bool {
+        let taken = self.bound.taken(&self.name);
+        self.bound.fits(&self.name, taken - taken / 16)
     }
 
     fn set_stale_since(&self, since: Option<Instant>) {

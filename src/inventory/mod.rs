@@ -3,6 +3,7 @@
 //! [`Inventory`] starts one task per backend, the only writer of that backend's [`Mirror`].
 //! Readers take a [`Snapshot`] and keep it for as long as they need; nothing waits for them.
 
+mod bound;
 mod counts;
 mod date;
 mod demand;
@@ -50,13 +51,26 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backend::Backend;
 use crate::config::BackendConfig;
+use bound::Bound;
 use mirror::ServiceAccount;
 
 /// How long shutting down waits for the mirrors' own logouts.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How much is kept of what has happened, unless told.
-const HISTORY: usize = 16 << 20;
+/// How much memory mirrors may take, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// What is kept of what has happened, about.
+    pub history: usize,
+    /// The objects of all mirrors together, if they are bounded at all.
+    pub objects: Option<usize>,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { history: 16 << 20, objects: None }
+    }
+}
 
 /// The mirrors of all backends.
 #[derive(Debug)]
@@ -71,18 +85,21 @@ pub struct Inventory {
 impl Inventory {
     /// Starts to mirror these backends. Must be called within a runtime.
     pub fn start(backends: Vec<(Arc<Backend>, &BackendConfig)>) -> Arc<Self> {
-        Self::keeping(HISTORY, backends)
+        Self::within(Bounds::default(), backends)
     }
 
-    /// The same, where about so many bytes are kept of what has happened.
-    pub fn keeping(history: usize, backends: Vec<(Arc<Backend>, &BackendConfig)>) -> Arc<Self> {
+    /// The same, within bounds.
+    pub fn within(bounds: Bounds, backends: Vec<(Arc<Backend>, &BackendConfig)>) -> Arc<Self> {
         let (revisions, stop) = (Arc::new(Revisions::default()), CancellationToken::new());
-        let feed = Arc::new(Feed::new(history));
+        let feed = Arc::new(Feed::new(bounds.history));
+        let bound = Arc::new(Bound::new(bounds.objects));
         let (mut mirrors, mut tasks) = (BTreeMap::new(), JoinSet::new());
         for (backend, config) in backends {
             let service = config.service_username.clone().zip(config.service_password.clone());
             let service = service.map(|(username, password)| ServiceAccount { username, password });
-            let mirror = Arc::new(Mirror::new(backend, service, revisions.clone(), feed.clone()));
+            let mirror =
+                Mirror::new(backend, service, revisions.clone(), feed.clone(), bound.clone());
+            let mirror = Arc::new(mirror);
             tasks.spawn(keep::keep(mirror.clone(), stop.clone()));
             mirrors.insert(mirror.name().to_owned(), mirror);
         }

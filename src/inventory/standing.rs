@@ -42,6 +42,8 @@ pub struct Status {
     pub reachable: bool,
     /// Whether what it answered then made no sense.
     pub nonsense: bool,
+    /// Whether its objects take more memory than there is.
+    pub oversized: bool,
     /// Why the state is not better; fit for clients.
     pub reason: Option<String>,
 }
@@ -62,7 +64,12 @@ impl Loss {
 
 impl Status {
     pub(super) fn well(state: MirrorState) -> Self {
-        Self { state, reachable: true, nonsense: false, reason: None }
+        Self { state, reachable: true, nonsense: false, oversized: false, reason: None }
+    }
+
+    /// Whether nothing comes of waiting for objects.
+    pub(super) fn is_settled(&self) -> bool {
+        self.state == MirrorState::Down || self.oversized
     }
 }
 
@@ -76,6 +83,8 @@ pub(super) enum Loss {
     Unreachable(String),
     /// What it answers makes no sense.
     Nonsense(String),
+    /// Its objects take more memory than there is.
+    TooLarge(String),
 }
 
 /// Why nothing can be read.
@@ -96,6 +105,12 @@ pub enum NotReady {
         backend: String,
         /// What was seen.
         reason: String,
+    },
+    /// Its objects take more memory than there is.
+    #[error("backend {backend} is not mirrored: its objects do not fit into the gateway's memory")]
+    TooLarge {
+        /// Its name.
+        backend: String,
     },
     /// The first sync did not end in time.
     #[error("backend {backend} is not mirrored yet")]

@@ -21,7 +21,7 @@ use super::roles::{Learned, Roles};
 use super::standing::Loss;
 use super::store::Snapshot;
 use super::unread::{Remedies, Remedy, Unread};
-use crate::backend::{CallError, EventFrame, Fault, Session};
+use crate::backend::{CallError, EventFrame, Fault, ReadError, Session};
 
 /// How long one `event.from` waits for something to happen.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -55,6 +55,8 @@ enum End {
     SessionLost,
     /// The backend no longer understands the token, or what it counts is not what we have.
     OutOfStep,
+    /// The objects take more memory than there is.
+    TooLarge,
     /// The backend did not answer, or not with what was asked for.
     Failed(CallError),
 }
@@ -92,6 +94,8 @@ pub(super) struct Sync {
     /// Objects that could not be read, and what is done about them.
     unread: Unread,
     remedies: Remedies,
+    /// What is being read takes more memory than there is.
+    oversized: bool,
 }
 
 impl Sync {
@@ -112,6 +116,7 @@ impl Sync {
             complained: None,
             unread: Unread::default(),
             remedies: Remedies::default(),
+            oversized: false,
         }
     }
 
@@ -146,6 +151,7 @@ impl Sync {
                 }
             }
             End::OutOfStep => self.begin_anew(),
+            End::TooLarge => self.is_too_large(),
             End::Failed(error) => {
                 // A token that brings nothing but refusals is given up.
                 let refused = !matches!(error, CallError::Unreachable(_) | CallError::Timeout(_));
@@ -161,6 +167,17 @@ impl Sync {
         if !self.progress {
             self.pause().await;
         }
+    }
+
+    /// Says that the objects take more memory than there is. Only that there is more of it helps, or
+    /// fewer of them.
+    fn is_too_large(&mut self) {
+        self.begin_anew();
+        (self.oversized, self.progress, self.pause) = (false, false, LONG_PAUSE);
+        let reason = "its objects take more memory than there is: raise limits.memory, or what the \
+                      container may take";
+        tracing::error!(backend = self.mirror.name(), "the pool is not mirrored: {reason}");
+        self.mirror.lost(Loss::TooLarge(reason.to_owned()), self.contact);
     }
 
     /// Gives up the token: the next batch is everything.
@@ -278,6 +295,10 @@ impl Sync {
             let empty = matches!(&brought, Brought::Changes(events, ..) if events.is_empty());
             let Some(frame) = self.apply(brought).await else { return End::OutOfStep };
             self.contact = Some(Instant::now());
+            if !self.mirror.fits() {
+                self.mirror.forget();
+                return End::TooLarge;
+            }
             (self.pause, self.progress) = (PAUSES.0, true);
             self.rejected = 0;
             // What could not be read has not been seen.
@@ -306,6 +327,7 @@ impl Sync {
         match &error {
             // Its owner logged out, and the backend has heard of it already.
             _ if session.ended().is_cancelled() && !session.is_lost() => End::HandOver,
+            _ if self.oversized => End::TooLarge,
             _ if ends_session(&error) => {
                 session.ended().cancel();
                 End::SessionLost
@@ -324,10 +346,13 @@ impl Sync {
         let (mut draft, mut refs) = (Draft::fresh(), RefIndex::default());
         self.roles = Roles::default();
         let (backend, encoder, roles) = (&self.mirror.backend, &mut self.encoder, &mut self.roles);
+        let (mirror, oversized) = (&self.mirror, &mut self.oversized);
         let mut take = |event: &[u8]| {
             draft.take(event, encoder, &mut refs);
             roles.note(event);
-            Ok(())
+            *oversized = !mirror.has_room_for(draft.bytes());
+            // Whatever it says: that it is too large is what counts.
+            if *oversized { Err(ReadError::TooLarge { limit: 0 }) } else { Ok(()) }
         };
         let asking = Box::pin(backend.events(session, "", EVENT_TIMEOUT, &mut take));
         let frame = heard(&self.mirror, self.contact, asking).await?;

@@ -83,7 +83,7 @@ fn clients(gateway: &Gateway, families: &mut Families<'_>) -> fmt::Result {
         families.gauge("xengate_http_requests_in_flight", help, load.running() as u64)?;
         let help = "Requests that may be worked on at once.";
         families.gauge("xengate_http_requests_in_flight_max", help, load.max_running() as u64)?;
-        let help = "Bytes of answers that clients have not taken yet.";
+        let help = "Bytes of answers that clients have not taken yet, and of those kept for who asks next.";
         families.gauge("xengate_http_unsent_bytes", help, load.unsent())?;
         let help = "Bytes there may be of such answers.";
         families.gauge("xengate_http_unsent_max_bytes", help, load.max_unsent())?;

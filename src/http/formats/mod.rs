@@ -12,14 +12,17 @@ mod table;
 
 pub use document::{object, with_member};
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderName, HeaderValue, header};
 
 use self::document::Document;
-use super::bodies::Bodies;
+use super::bodies::{Bodies, Unmade};
 use super::page::Page;
-use super::problem::Problem;
+use super::problem::{Code, Problem};
+use super::room::NoRoom;
 use super::validators::ETag;
 use crate::datamodel::Class;
 use crate::inventory::query::{Expand, Fields};
@@ -96,11 +99,22 @@ impl List<'_> {
     ) -> Result<Response, Problem> {
         let mut response = match format {
             Format::Json => {
-                let document = Document::of(self)?;
+                let document = Arc::new(Document::of(self)?);
                 match shared {
                     Some((bodies, etag)) => {
-                        let size = document.size();
-                        bodies.whole(etag, size, move || document.json()).await
+                        let (size, whole) = (document.size(), Arc::clone(&document));
+                        match bodies.whole(etag, size, move || whole.json()).await {
+                            Ok(response) => response,
+                            // It is written as its client takes it, which shares nothing.
+                            Err(Unmade::NoRoom) => {
+                                let share = document.streamed_size() as u64;
+                                let share = bodies.make_room(|room| room.reserve(share));
+                                let share =
+                                    share.map_err(|NoRoom| Problem::from(Code::Overloaded))?;
+                                Response::new(document.stream(share))
+                            }
+                            Err(Unmade::Failed) => return Err(Problem::from(Code::Internal)),
+                        }
                     }
                     None => Response::new(Body::from(document.json())),
                 }

@@ -10,7 +10,7 @@ use super::List;
 use crate::inventory::{Object, Snapshot};
 
 /// About so many bytes are written at a time.
-const PIECE: usize = 64 << 10;
+pub(super) const PIECE: usize = 64 << 10;
 
 /// A body of `head` and a row for each object of the page, in order.
 pub(super) fn body(

@@ -62,6 +62,7 @@ pub async fn readyz(State(gateway): State<Arc<Gateway>>, _: AcceptsJson, _: NoQu
 /// and files; `GET /backends` and the log have it.
 fn in_public(status: &Status) -> Option<&'static str> {
     match status {
+        Status { oversized: true, .. } => Some("its objects do not fit into the gateway's memory"),
         Status { nonsense: true, .. } => Some("it does not answer as a Xen-API server does"),
         Status { reachable: false, .. } => Some("it cannot be reached"),
         Status { reason: Some(_), .. } => Some("the gateway cannot follow it"),

@@ -12,6 +12,7 @@ use tokio_rustls::rustls::{self, pki_types::ServerName};
 use super::*;
 use crate::config::{Cors, ServerTls};
 use crate::http::bodies::Bodies;
+use crate::http::room::Room;
 use crate::http::tls;
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -27,7 +28,7 @@ struct Bench {
 }
 
 fn bodies() -> Arc<Bodies> {
-    Arc::new(Bodies::new(1 << 20))
+    Arc::new(Bodies::new(1 << 20, Room::new(256 << 20)))
 }
 
 impl Bench {
@@ -162,17 +163,31 @@ async fn an_idle_http_2_connection_makes_way_and_its_stream_does_not() {
         let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream);
         let (mut sender, connection) = handshake.await.expect("HTTP/2");
         let connection = tokio::spawn(connection);
-        let request = |path| hyper::Request::get(format!("http://x{path}")).body(String::new());
-        let answer = sender.send_request(request(path).expect("a request"));
-        let mut second = bench.connect().await;
-        second.write_all(GET_AND_CLOSE).await.expect("sent");
+        let request = hyper::Request::get(format!("http://x{path}")).body(String::new());
+        let answer = sender.send_request(request.expect("a request"));
+        let answer = async {
+            let answer = answer.await.expect("an answer").into_body().collect().await;
+            answer.expect("the whole").to_bytes()
+        };
+        let second = async || {
+            let mut second = bench.connect().await;
+            second.write_all(GET_AND_CLOSE).await.expect("sent");
+            assert!(read_all(&mut second).await.ends_with("quick"));
+        };
         if path == "/slow" {
-            bench.entered.notified().await;
-            bench.leave.notify_one();
+            let second_then = async {
+                bench.entered.notified().await;
+                tokio::join!(second(), async {
+                    // Long enough for the second to be there.
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    bench.leave.notify_one();
+                });
+            };
+            assert_eq!(tokio::join!(answer, second_then).0, "slow");
+        } else {
+            assert_eq!(answer.await, "quick");
+            second().await;
         }
-        let body = answer.await.expect("an answer").into_body().collect().await.expect("whole");
-        assert_eq!(body.to_bytes(), path.replace("/slow", "slow").replace('/', "quick"));
-        assert!(read_all(&mut second).await.ends_with("quick"));
         connection.await.expect("no panic").expect("it was told that it ends");
     }
 }
@@ -301,6 +316,7 @@ async fn who_takes_nothing_of_an_answer_is_sent_away() {
     let bench = impatient().await;
     let mut stream = bench.connect().await;
     stream.write_all(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("sent");
+    read_answer(&mut stream, "\r\n\r\n").await;
     until_closed(&bench).await;
     assert!(read_all(&mut stream).await.len() < LARGE);
 }

@@ -14,17 +14,10 @@ use axum::body::{Body, Bytes, HttpBody};
 use http::Version;
 use http_body::{Frame, SizeHint};
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::activity::{Activity, UnderWay};
-
-/// What is counted: so many bytes or a part of them.
-const UNIT: u64 = 1024;
-
-/// Answers of HTTP/1 as short as this are not counted: of each connection there is one, and the
-/// number of connections is limited.
-const SHORT: u64 = 4 << 10;
+use crate::http::room;
 
 /// What an HTTP/2 stream is given at once, so that it shows whether its client takes anything.
 const PIECE: usize = 64 << 10;
@@ -34,54 +27,9 @@ const PIECE: usize = 64 << 10;
 #[derive(Debug, Clone, Copy)]
 pub struct Embedded;
 
-/// The memory that answers may take up until they are sent.
-#[derive(Debug, Clone)]
-pub(in crate::http) struct Room {
-    free: Arc<Semaphore>,
-    whole: u32,
-}
-
-/// An answer's share of it; no answer without a known length has one, its route sees to its limits.
+/// An answer's share of the room; no answer without a known length has one, its route sees to its limits.
 /// Answers with the same bytes have one together.
-pub(super) type Share = Option<Arc<OwnedSemaphorePermit>>;
-
-/// There is not enough room.
-#[derive(Debug)]
-pub(super) struct NoRoom;
-
-impl Room {
-    pub(super) fn new(bytes: u64) -> Self {
-        let whole = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).max(1);
-        Self { free: Arc::new(Semaphore::new(whole as usize)), whole }
-    }
-
-    /// Bytes that are taken, about.
-    pub(in crate::http) fn taken(&self) -> u64 {
-        (self.whole as usize).saturating_sub(self.free.available_permits()) as u64 * UNIT
-    }
-
-    /// Bytes there are in all.
-    pub(in crate::http) fn whole(&self) -> u64 {
-        u64::from(self.whole) * UNIT
-    }
-
-    /// Room for this body. One that is larger than the whole room gets in alone.
-    pub(super) fn take(
-        &self,
-        body: &Body,
-        version: Version,
-    ) -> Result<Option<OwnedSemaphorePermit>, NoRoom> {
-        match body.size_hint().exact() {
-            None | Some(0) => Ok(None),
-            Some(1..=SHORT) if version != Version::HTTP_2 => Ok(None),
-            Some(size) => {
-                let share = u32::try_from(size.div_ceil(UNIT)).unwrap_or(u32::MAX).min(self.whole);
-                let free = Arc::clone(&self.free);
-                free.try_acquire_many_owned(share).map(Some).map_err(|_| NoRoom)
-            }
-        }
-    }
-}
+pub(super) type Share = Option<Arc<room::Share>>;
 
 /// The answers of one connection that its client has not taken yet, and since when each has not
 /// moved.
@@ -195,7 +143,7 @@ impl Outgoing {
 /// Bytes, and what is held for as long as they live.
 struct Held {
     data: Bytes,
-    _share: Option<Arc<OwnedSemaphorePermit>>,
+    _share: Share,
     _moving: Option<Arc<Moving>>,
 }
 
@@ -258,28 +206,12 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
+    use crate::http::room::Room;
 
     const H2: Version = Version::HTTP_2;
 
     fn room(kib: u64) -> Room {
         Room::new(kib << 10)
-    }
-
-    #[test]
-    fn room_is_counted_in_units_and_none_is_too_small_for_one_answer() {
-        let room = room(4);
-        let large = room.take(&Body::from(vec![0; 1 << 20]), H2).expect("alone");
-        assert!(room.take(&Body::from("x"), H2).is_err());
-        drop(large);
-        let small: Vec<_> =
-            (0..4).map(|_| room.take(&Body::from("x"), H2).expect("room")).collect();
-        assert!(room.take(&Body::from("x"), H2).is_err());
-        assert!(room.take(&Body::empty(), H2).expect("nothing to hold").is_none());
-        let short = room.take(&Body::from("x"), Version::HTTP_11).expect("not counted");
-        assert!(short.is_none());
-        assert!(room.take(&Body::from(vec![0; 5 << 10]), Version::HTTP_11).is_err());
-        drop(small);
-        assert_eq!(room.free.available_permits(), 4);
     }
 
     #[tokio::test]
@@ -306,12 +238,12 @@ mod tests {
             drop(body);
             let last = pieces.pop().expect("some");
             drop(pieces);
-            assert!(room.free.available_permits() < 1024, "{version:?}: a piece is left");
+            assert!(room.taken() > 0, "{version:?}: a piece is left");
             let watched = usize::from(version == Version::HTTP_2);
             assert_eq!(unsent.waiting.lock().since.len(), watched);
             assert_eq!(unsent.activity.idle_since().is_none(), watched > 0);
             drop(last);
-            assert_eq!(room.free.available_permits(), 1024);
+            assert_eq!(room.taken(), 0);
             assert!(unsent.waiting.lock().since.is_empty());
             assert!(unsent.activity.idle_since().is_some());
         }

@@ -11,6 +11,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::config::{Cors, Limits};
 use crate::http::extract::{AcceptsJson, Json, ObjectUuid, Query};
+use crate::http::room::Room;
 use crate::http::validators::ETag;
 
 #[derive(Debug, Deserialize)]
@@ -43,12 +44,12 @@ fn routes() -> Router {
         .method_not_allowed_fallback(method_not_allowed)
 }
 
-fn bodies() -> Arc<Bodies> {
-    Arc::new(Bodies::new(1 << 20))
+fn bodies(limits: &Limits) -> Arc<Bodies> {
+    Arc::new(Bodies::new(1 << 20, Room::new(limits.max_unsent)))
 }
 
 fn shell(limits: Limits) -> Shell {
-    Shell::new(routes(), &limits, &Cors::default(), bodies(), Telemetry::new([]))
+    Shell::new(routes(), &limits, &Cors::default(), bodies(&limits), Telemetry::new([]))
 }
 
 struct Answer {
@@ -162,17 +163,18 @@ async fn answers_nobody_takes_are_no_more_than_there_is_room_for() {
 
 #[tokio::test]
 async fn answers_with_the_same_bytes_take_their_room_once() {
-    let shared = bodies();
+    let limits = Limits { max_unsent: 27 << 10, ..Limits::default() };
+    let bodies = bodies(&limits);
+    let shared = bodies.clone();
     let list = move || {
         let shared = shared.clone();
         async move {
             let etag = ETag::lasting("list");
-            shared.whole(&etag, 1 << 20, || vec![b'x'; 20 << 10]).await
+            shared.whole(&etag, 20 << 10, || vec![b'x'; 20 << 10]).await.expect("room")
         }
     };
-    let limits = Limits { max_unsent: 27 << 10, ..Limits::default() };
     let routes = routes().route("/list", get(list));
-    let shell = Shell::new(routes, &limits, &Cors::default(), bodies(), Telemetry::new([]));
+    let shell = Shell::new(routes, &limits, &Cors::default(), bodies, Telemetry::new([]));
     let unsent = Arc::<Unsent>::default();
     let open = async |path: &str| {
         let request = Request::get(path).body(Body::empty()).expect("a request");
@@ -271,7 +273,7 @@ async fn one_request_too_many_is_sent_away() {
         }),
     );
     let limits = Limits { max_concurrent_requests: 1, ..Limits::default() };
-    let shell = Shell::new(routes, &limits, &Cors::default(), bodies(), Telemetry::new([]));
+    let shell = Shell::new(routes, &limits, &Cors::default(), bodies(&limits), Telemetry::new([]));
     let slow = async { get_at(&shell, "/slow").await };
     let meanwhile = async {
         entered.notified().await;
@@ -307,7 +309,8 @@ async fn other_origins_are_let_in_by_name() {
     assert!(!answer.headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN));
 
     let cors = Cors { origins: vec!["https://other".to_owned(), MINE.to_owned()] };
-    let on = Shell::new(routes(), &Limits::default(), &cors, bodies(), Telemetry::new([]));
+    let limits = Limits::default();
+    let on = Shell::new(routes(), &limits, &cors, bodies(&limits), Telemetry::new([]));
     // Problems too, or a page could not read why it was refused.
     for path in ["/livez", "/nowhere"] {
         let answer = ask(&on, from(path, MINE), "").await;

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use tokio::sync::Semaphore;
 
-use super::shell::Room;
+use super::room::Room;
 use crate::telemetry::{Counter, Gauge};
 
 /// Counts and gauges of the HTTP side. Those of a backend are the backend's own.

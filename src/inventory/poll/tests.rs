@@ -5,6 +5,7 @@ use super::super::revision::Revisions;
 use super::*;
 use crate::backend::Backend;
 use crate::config::{BackendConfig, Kind};
+use crate::inventory::bound::Bound;
 
 /// The poll of a xend that nobody listens for: its replies are the test's.
 fn poll() -> Poll {
@@ -12,7 +13,13 @@ fn poll() -> Poll {
     config.kind = Kind::Xend;
     let backend = Backend::new("lab", &config).expect("a backend");
     let feed = Arc::new(Feed::new(1 << 20));
-    Poll::new(Arc::new(Mirror::new(backend, None, Arc::new(Revisions::default()), feed)))
+    Poll::new(Arc::new(Mirror::new(
+        backend,
+        None,
+        Arc::new(Revisions::default()),
+        feed,
+        Arc::new(Bound::new(None)),
+    )))
 }
 
 fn vm(name: &str) -> Found {
