@@ -329,9 +329,7 @@ impl Mirror {
         });
         self.put_before_readers(finished, as_of, stale_since);
         if unread.is_some() {
-            let (reachable, nonsense) = (true, false);
-            let state = MirrorState::Stale;
-            self.set_status(Status { state, reachable, nonsense, reason: unread });
+            self.set_status(Status { reason: unread, ..Status::well(MirrorState::Stale) });
         }
     }
 
