@@ -10,22 +10,16 @@ use tokio::time::Instant;
 use super::doors::{Door, Doors, Unclaimed};
 use super::throttle::Attempt;
 use super::users::Users;
-use crate::backend::{CallError, Misconfigured, Reason, Unreachable};
+use crate::backend::{CallError, Misconfigured, Phase, Reason, Unreachable};
 use crate::config::PasswordCheck;
 
-/// How long a client waits for a backend's word on a password, from when it is its turn: for the only
-/// one, and for one of several, which others can stand in for. XAPI sleeps five seconds before it
-/// refuses one.
-pub(super) const LOGIN_TIME: Duration = Duration::from_secs(30);
-pub(super) const LOGIN_TIME_EACH: Duration = Duration::from_secs(10);
+/// How long a client waits for the word on a password of one backend of several, which others can
+/// stand in for. XAPI sleeps five seconds before it refuses one.
+const ONE_OF_SEVERAL: Duration = Duration::from_secs(10);
 
-/// Failures that say that the backend knows the user or the password not to be good.
-const REFUSALS: [&str; 4] = [
-    "SESSION_AUTHENTICATION_FAILED",
-    "SESSION_AUTHORIZATION_FAILED",
-    "RBAC_PERMISSION_DENIED",
-    "PERMISSION_DENIED",
-];
+/// Failures that say that the password was good, and that its user may not log in to this pool.
+const FORBIDDEN: [&str; 3] =
+    ["SESSION_AUTHORIZATION_FAILED", "RBAC_PERMISSION_DENIED", "PERMISSION_DENIED"];
 
 /// A user name and a password, for as long as a login takes.
 pub(super) struct Credentials {
@@ -41,6 +35,8 @@ pub(super) enum Answer {
     Ok(Unclaimed),
     /// These credentials are no good.
     Refused,
+    /// They are good, and their user may not log in; with the backend's code.
+    Forbidden(String),
     /// Nothing of use, and why.
     Silent(Silence),
 }
@@ -55,10 +51,16 @@ pub(super) struct Silence {
 }
 
 /// What to make of a backend that said nothing of use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Of {
     /// It could not be asked.
     Unasked,
+    /// It was asked, and failed with this code.
+    Failure(String),
+    /// It did not answer in time.
+    Late,
+    /// It is being asked by too many.
+    Busy,
     /// Something came back that makes no sense, as from what is no Xen pool.
     Nonsense,
     /// Nobody can log in to it until somebody changes a configuration.
@@ -66,8 +68,8 @@ pub(super) enum Of {
 }
 
 impl Silence {
-    pub(super) fn new(why: impl Into<String>) -> Self {
-        Self { why: why.into(), of: Of::Unasked }
+    pub(super) fn new(of: Of, why: impl Into<String>) -> Self {
+        Self { why: why.into(), of }
     }
 }
 
@@ -78,35 +80,43 @@ pub(super) fn knock(
     backend: Arc<str>,
     credentials: Arc<Credentials>,
     attempt: Arc<Attempt>,
-    within: Duration,
+    is_alone: bool,
 ) -> oneshot::Receiver<Answer> {
     let (mut answer_to, answer) = oneshot::channel();
     let own_doors = Arc::clone(doors);
     doors.spawn(async move {
         let doors = own_doors;
         let Some(door) = doors.get(&backend) else { return };
+        let name = &credentials.username;
         let entered = tokio::select! {
-            entered = door.enter(attempt.is_proven()) => entered,
+            entered = door.enter(name, attempt.is_proven()) => entered,
             // Nobody waits for the answer, so the question need not be asked.
             () = answer_to.closed() => return,
         };
         let Ok(place) = entered else {
-            let crowded = Silence::new("too many logins are waiting for it");
+            let crowded = Silence::new(Of::Busy, "too many logins are waiting for it");
             drop(attempt);
             let _ = answer_to.send(Answer::Silent(crowded));
             return;
         };
+        let own = door.backend.login_timeout();
+        let within = if is_alone { own } else { own.min(ONE_OF_SEVERAL) };
+        let began = Instant::now();
         let mut login = Box::pin(open(door, &doors.users, &credentials));
         // An answer that is not taken is dropped, and a session in it logged out.
         if let Ok(result) = tokio::time::timeout(within, &mut login).await {
+            if result.is_ok() {
+                door.took(name, began.elapsed());
+            }
             let answer = judge(result, &doors, &attempt, &backend);
             // Over before the client hears of it, or its next attempt could come too early.
             drop((attempt, place));
             let _ = answer_to.send(answer);
         } else {
-            let seconds = within.as_secs();
-            let late = format!("it did not answer the login within {seconds} s");
-            let _ = answer_to.send(Answer::Silent(Silence::new(late)));
+            let late = humantime::format_duration(within);
+            let late = format!("it did not answer the login within {late}");
+            let _ = answer_to.send(Answer::Silent(Silence::new(Of::Late, late)));
+            // XAPI may yet take it, and a session that nobody uses counts there.
             drop(judge(login.await, &doors, &attempt, &backend));
         }
     });
@@ -161,27 +171,36 @@ fn judge(
             attempt.refused(Instant::now());
             Answer::Refused
         }
-        Err(Unopened::Backend(CallError::Failure(failure)))
-            if REFUSALS.contains(&failure.code.as_str()) =>
-        {
-            attempt.refused(Instant::now());
-            Answer::Refused
+        Err(Unopened::Backend(CallError::Failure(failure))) => {
+            let code = failure.code.as_str();
+            if code == "SESSION_AUTHENTICATION_FAILED" {
+                attempt.refused(Instant::now());
+                return Answer::Refused;
+            }
+            if FORBIDDEN.contains(&code) {
+                return Answer::Forbidden(failure.code);
+            }
+            tracing::warn!(backend, code, "a login failed");
+            let of = Of::Failure(failure.code.clone());
+            Answer::Silent(Silence::new(of, CallError::Failure(failure).to_string()))
         }
         Err(Unopened::NoUsers) => {
             tracing::warn!(backend, "nobody can log in: no [[users]] are configured");
             let why = "it checks no passwords, and the gateway has no users of its own: configure \
                        [[users]] (`xengate hash-password` makes the hashes), or auth = \"backend\" \
                        where its listener checks passwords";
-            Answer::Silent(Silence { why: why.to_owned(), of: Of::Configuration })
+            Answer::Silent(Silence::new(Of::Configuration, why))
         }
         Err(Unopened::Backend(error)) => {
             tracing::warn!(backend, %error, "a login got no answer");
             let of = match error {
                 CallError::BadReply(_) => Of::Nonsense,
                 CallError::Misconfigured(_) => Of::Configuration,
+                CallError::Timeout(Phase::Reply | Phase::Body) => Of::Late,
+                CallError::Timeout(Phase::Queue) | CallError::Busy(_) => Of::Busy,
                 _ => Of::Unasked,
             };
-            Answer::Silent(Silence { why: in_public(&error), of })
+            Answer::Silent(Silence::new(of, in_public(&error)))
         }
     }
 }
@@ -207,7 +226,7 @@ mod tests {
             Reason::Tls("not valid for name secret.example.com".to_owned()),
             Reason::Resolve,
             Reason::Connect(std::io::ErrorKind::ConnectionRefused),
-            Reason::TimedOut(LOGIN_TIME),
+            Reason::TimedOut(ONE_OF_SEVERAL),
             Reason::Lost { sent: true },
         ];
         for reason in reasons {

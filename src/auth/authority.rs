@@ -15,7 +15,7 @@ use super::key::{Key, KeyError};
 use super::liveness::{Check, Liveness};
 use super::registry::Registry;
 use super::session::{GatewaySession, Live, Terms};
-use super::throttle::Throttle;
+use super::throttle::{PutOff, Throttle};
 use super::tickets::Tickets;
 use super::token::{TokenError, Tokens, wall_clock};
 use super::users::{Users, UsersError};
@@ -78,6 +78,7 @@ pub struct Authority {
     pub(super) tokens: Tokens,
     pub(super) registry: Registry,
     pub(super) throttle: Arc<Throttle>,
+    pub(super) put_off: PutOff,
     pub(super) doors: Arc<Doors>,
     pub(super) inventory: Arc<Inventory>,
     pub(super) terms: Terms,
@@ -108,6 +109,7 @@ impl Authority {
             tokens: Tokens::new(&key, config.max_sessions),
             registry: Registry::new(config.max_sessions, config.max_sessions_per_user),
             throttle: Throttle::new(),
+            put_off: PutOff::default(),
             doors: Arc::new(Doors::new(backends, Users::new(users)?)),
             inventory,
             terms: Terms {

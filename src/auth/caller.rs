@@ -45,7 +45,7 @@ impl Caller {
         let belongs = |(name, status)| match status {
             BackendStatus::Ok => Some((name, true)),
             BackendStatus::Unreachable | BackendStatus::Ended => Some((name, false)),
-            BackendStatus::Refused => None,
+            BackendStatus::Refused | BackendStatus::Forbidden => None,
         };
         self.session.backends().into_iter().filter_map(belongs).collect()
     }

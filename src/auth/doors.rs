@@ -4,26 +4,16 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
+use super::places::{Crowded, Place, Places};
 use super::users::Users;
 use crate::backend::{Backend, Session};
-
-/// Passwords tried at once on a backend, for strangers and for the proven each. The proven have
-/// places of their own, so that wrong passwords, which take XAPI seconds, are not in their way.
-const AT_ONCE: usize = 4;
-
-/// Logins that wait for such a place, of either sort.
-const QUEUE: usize = 32;
-
-/// How long they wait.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Logouts at once from a backend.
 const LEAVING: usize = 8;
@@ -44,30 +34,15 @@ pub(super) struct Doors {
 /// One backend's.
 pub(super) struct Door {
     pub(super) backend: Arc<Backend>,
-    strangers: Queue,
-    proven: Queue,
+    places: Arc<Places>,
     leaving: Semaphore,
 }
-
-struct Queue {
-    places: Arc<Semaphore>,
-    waiting: AtomicUsize,
-}
-
-/// Too many logins are at the backend already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Crowded;
 
 impl Doors {
     /// Of these backends. Tasks run on the runtime this is called on.
     pub(super) fn new(backends: BTreeMap<String, Arc<Backend>>, users: Users) -> Self {
         let door = |(name, backend): (String, _)| {
-            let door = Door {
-                backend,
-                strangers: Queue::new(),
-                proven: Queue::new(),
-                leaving: Semaphore::new(LEAVING),
-            };
+            let door = Door { backend, places: Arc::default(), leaving: Semaphore::new(LEAVING) };
             (Arc::from(name), door)
         };
         Self {
@@ -109,44 +84,13 @@ impl Doors {
 
 impl Door {
     /// A place among those whose password is being tried.
-    pub(super) async fn enter(&self, proven: bool) -> Result<OwnedSemaphorePermit, Crowded> {
-        let queue = if proven { &self.proven } else { &self.strangers };
-        queue.enter().await
-    }
-}
-
-impl Queue {
-    fn new() -> Self {
-        Self { places: Arc::new(Semaphore::new(AT_ONCE)), waiting: AtomicUsize::new(0) }
+    pub(super) async fn enter(&self, name: &str, proven: bool) -> Result<Place, Crowded> {
+        self.places.enter(name, proven).await
     }
 
-    async fn enter(&self) -> Result<OwnedSemaphorePermit, Crowded> {
-        if let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() {
-            return Ok(permit);
-        }
-        let _waiting = Waiting::begin(&self.waiting)?;
-        match tokio::time::timeout(PATIENCE, Arc::clone(&self.places).acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(permit),
-            _ => Err(Crowded),
-        }
-    }
-}
-
-/// One that waits; dropped, it has left the queue.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    fn begin(waiting: &'a AtomicUsize) -> Result<Self, Crowded> {
-        waiting
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n < QUEUE).then_some(n + 1))
-            .map(|_| Self(waiting))
-            .map_err(|_| Crowded)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+    /// Notes how long the backend took to let somebody in.
+    pub(super) fn took(&self, name: &str, time: Duration) {
+        self.places.took(name, time);
     }
 }
 
@@ -182,62 +126,5 @@ impl fmt::Debug for Doors {
             .field("backends", &self.doors.keys())
             .field("tasks", &self.tasks.len())
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_place_is_waited_for_and_not_for_ever() {
-        let queue = Queue::new();
-        let mut inside = Vec::new();
-        for _ in 0..AT_ONCE {
-            inside.push(queue.enter().await.expect("a place"));
-        }
-        let began = tokio::time::Instant::now();
-        assert_eq!(queue.enter().await.map(drop), Err(Crowded));
-        assert_eq!(began.elapsed(), PATIENCE);
-        let (entered, ()) = tokio::join!(queue.enter(), async { drop(inside.pop()) });
-        assert!(entered.is_ok());
-        assert_eq!(queue.waiting.load(Ordering::Acquire), 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_queue_is_bounded_and_who_gives_up_leaves_it() {
-        let queue = Queue::new();
-        let mut inside = Vec::new();
-        for _ in 0..AT_ONCE {
-            inside.push(queue.enter().await.expect("a place"));
-        }
-        let mut waiting: Vec<_> = (0..QUEUE).map(|_| Box::pin(queue.enter())).collect();
-        for one in &mut waiting {
-            assert!(tokio::time::timeout(Duration::ZERO, one).await.is_err());
-        }
-        let began = tokio::time::Instant::now();
-        assert_eq!(queue.enter().await.map(drop), Err(Crowded));
-        assert_eq!(began.elapsed(), Duration::ZERO, "told at once");
-        drop(waiting.pop());
-        assert!(tokio::time::timeout(Duration::ZERO, queue.enter()).await.is_err(), "waits again");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn strangers_are_not_in_the_way_of_the_proven() {
-        let config = crate::config::BackendConfig::new(vec!["http://127.0.0.1:1".to_owned()]);
-        let backend = Backend::new("lab", &config).expect("a backend");
-        let users = Users::new(&[]).expect("no users");
-        let doors = Doors::new(BTreeMap::from([("lab".to_owned(), backend)]), users);
-        let door = doors.get("lab").expect("a door");
-        let mut inside = Vec::new();
-        for _ in 0..AT_ONCE {
-            inside.push(door.enter(false).await.expect("a place"));
-        }
-        assert!(tokio::time::timeout(Duration::ZERO, door.enter(false)).await.is_err());
-        for _ in 0..AT_ONCE {
-            let entered = tokio::time::timeout(Duration::ZERO, door.enter(true)).await;
-            inside.push(entered.expect("at once").expect("a place"));
-        }
-        assert!(tokio::time::timeout(Duration::ZERO, door.enter(true)).await.is_err());
     }
 }

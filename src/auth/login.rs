@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
-use super::attempt::{Answer, Credentials, LOGIN_TIME, LOGIN_TIME_EACH, Of, Silence, knock};
+use super::attempt::{Answer, Credentials, Of, Silence, knock};
 use super::authority::Authority;
 use super::doors::Unclaimed;
 use super::liveness::Liveness;
@@ -91,6 +91,36 @@ pub enum LoginError {
     /// Every backend that answered said no.
     #[error("the user name or the password is not good")]
     Refused,
+    /// The password is good, and its user may not log in.
+    #[error("this user has no role in the pool: {}", Reasons(.backends))]
+    Forbidden {
+        /// Each of those that said so, and its code.
+        backends: Vec<(String, String)>,
+    },
+    /// The backends were asked, and failed.
+    #[error("the login could not be checked: {}", Reasons(.backends))]
+    Failed {
+        /// The code of the first of them.
+        code: String,
+        /// Each of those asked for, and what it said.
+        backends: Vec<(String, String)>,
+    },
+    /// The backends did not answer in time.
+    #[error("the login was not answered: {}", Reasons(.backends))]
+    Late {
+        /// Each of those asked for.
+        backends: Vec<(String, String)>,
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// Too many are being logged in.
+    #[error("no login could be begun: {}", Reasons(.backends))]
+    Busy {
+        /// Each of those asked for.
+        backends: Vec<(String, String)>,
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// What came back from the backends makes no sense.
     #[error("no backend gave an answer that makes sense: {}", Reasons(.backends))]
     BadReply {
@@ -140,9 +170,11 @@ impl fmt::Display for Reasons<'_> {
 }
 
 /// What the backends said to one login.
+#[derive(Default)]
 struct Answers {
     ok: Vec<(Arc<str>, Unclaimed)>,
     refused: Vec<Arc<str>>,
+    forbidden: Vec<(Arc<str>, String)>,
     silent: Vec<(Arc<str>, Silence)>,
 }
 
@@ -152,16 +184,32 @@ impl Answers {
         if !self.refused.is_empty() {
             return LoginError::Refused;
         }
+        let named = |(name, why): (&Arc<str>, &String)| (name.to_string(), why.clone());
+        if !self.forbidden.is_empty() {
+            let backends = self.forbidden.iter().map(|(name, code)| named((name, code)));
+            return LoginError::Forbidden { backends: backends.collect() };
+        }
         let silent = self.silent.iter();
-        let backends =
-            silent.map(|(name, silence)| (name.to_string(), silence.why.clone())).collect();
-        let all = |of| self.silent.iter().all(|(_, silence)| silence.of == of);
-        if all(Of::Configuration) {
-            LoginError::NotConfigured { backends }
-        } else if all(Of::Nonsense) {
-            LoginError::BadReply { backends, retry_after: LATER }
-        } else {
-            LoginError::Unreachable { backends, retry_after: LATER }
+        let backends = silent.map(|(name, silence)| named((name, &silence.why))).collect();
+        let all = |is: fn(&Of) -> bool| self.silent.iter().all(|(_, silence)| is(&silence.of));
+        let first = self.silent.first().map(|(_, silence)| &silence.of);
+        match first {
+            Some(Of::Failure(code)) if all(|of| matches!(of, Of::Failure(_))) => {
+                LoginError::Failed { code: code.clone(), backends }
+            }
+            Some(Of::Configuration) if all(|of| *of == Of::Configuration) => {
+                LoginError::NotConfigured { backends }
+            }
+            Some(Of::Nonsense) if all(|of| *of == Of::Nonsense) => {
+                LoginError::BadReply { backends, retry_after: LATER }
+            }
+            Some(Of::Late) if all(|of| *of == Of::Late) => {
+                LoginError::Late { backends, retry_after: LATER }
+            }
+            Some(Of::Busy) if all(|of| *of == Of::Busy) => {
+                LoginError::Busy { backends, retry_after: LATER }
+            }
+            _ => LoginError::Unreachable { backends, retry_after: LATER },
         }
     }
 
@@ -176,6 +224,7 @@ impl Answers {
             .into_iter()
             .map(live)
             .chain(self.refused.into_iter().map(|name| (name, Standing::Refused)))
+            .chain(self.forbidden.into_iter().map(|(name, _)| (name, Standing::Forbidden)))
             .chain(self.silent.into_iter().map(|(name, _)| (name, Standing::Unreachable)))
     }
 }
@@ -282,7 +331,9 @@ impl Authority {
         match self.throttle.admit(peer, username, Instant::now()) {
             Ok(attempt) => Ok(Arc::new(attempt)),
             Err(retry_after) => {
-                tracing::info!(%peer, ?retry_after, "login put off");
+                if let Some(others) = self.put_off.note(Instant::now()) {
+                    tracing::info!(%peer, ?retry_after, others, "login put off");
+                }
                 Err(LoginError::Throttled { retry_after })
             }
         }
@@ -296,23 +347,27 @@ impl Authority {
         attempt: Arc<Attempt>,
     ) -> Answers {
         let credentials = Arc::new(credentials);
-        let within = if backends.len() > 1 { LOGIN_TIME_EACH } else { LOGIN_TIME };
+        let is_alone = backends.len() == 1;
         let waiting: Vec<_> = backends
             .into_iter()
             .map(|name| {
                 let credentials = Arc::clone(&credentials);
                 let attempt = Arc::clone(&attempt);
-                (Arc::clone(&name), knock(&self.doors, name, credentials, attempt, within))
+                (Arc::clone(&name), knock(&self.doors, name, credentials, attempt, is_alone))
             })
             .collect();
-        let mut answers = Answers { ok: Vec::new(), refused: Vec::new(), silent: Vec::new() };
+        let mut answers = Answers::default();
         for (name, answer) in waiting {
             match answer.await {
                 Ok(Answer::Ok(session)) => answers.ok.push((name, session)),
                 Ok(Answer::Refused) => answers.refused.push(name),
+                Ok(Answer::Forbidden(code)) => answers.forbidden.push((name, code)),
                 Ok(Answer::Silent(silence)) => answers.silent.push((name, silence)),
                 // Its task is gone, which only the runtime's end brings about.
-                Err(_) => answers.silent.push((name, Silence::new("the login broke off"))),
+                Err(_) => {
+                    let silence = Silence::new(Of::Unasked, "the login broke off");
+                    answers.silent.push((name, silence));
+                }
             }
         }
         answers

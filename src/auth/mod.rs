@@ -17,6 +17,7 @@ mod doors;
 mod key;
 mod liveness;
 mod login;
+mod places;
 mod presence;
 mod registry;
 pub mod roles;

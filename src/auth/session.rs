@@ -27,6 +27,8 @@ pub enum BackendStatus {
     Ok,
     /// The backend refused the user name or the password.
     Refused,
+    /// The password was good, and its user has no role there.
+    Forbidden,
     /// The backend could not be asked: at login, or for longer than is forgiven since.
     Unreachable,
     /// The backend's session is over; log in to it again.
@@ -42,6 +44,7 @@ pub enum NoAccess {
     /// It tried, and the backend refused or could not be reached.
     #[error("the backend took no login from this session: {}", match .0 {
         BackendStatus::Refused => "it refused the password",
+        BackendStatus::Forbidden => "this user has no role there",
         _ => "it could not be reached",
     })]
     LoginFailed(BackendStatus),
@@ -63,6 +66,7 @@ pub(super) struct Live {
 pub(super) enum Standing {
     Live(Live),
     Refused,
+    Forbidden,
     Unreachable,
 }
 
@@ -167,6 +171,7 @@ impl GatewaySession {
     fn status(&self, place: &Place, now: Instant) -> Option<BackendStatus> {
         Some(match place.standing.load().as_deref()? {
             Standing::Refused => BackendStatus::Refused,
+            Standing::Forbidden => BackendStatus::Forbidden,
             Standing::Unreachable => BackendStatus::Unreachable,
             Standing::Live(live) if live.session.ended().is_cancelled() => BackendStatus::Ended,
             Standing::Live(live) if live.liveness.has_lapsed(now, self.terms.grace) => {
@@ -190,6 +195,7 @@ impl GatewaySession {
         match place.standing.load().as_deref() {
             None => Err(NoAccess::NotLoggedIn),
             Some(Standing::Refused) => Err(NoAccess::LoginFailed(BackendStatus::Refused)),
+            Some(Standing::Forbidden) => Err(NoAccess::LoginFailed(BackendStatus::Forbidden)),
             Some(Standing::Unreachable) => Err(NoAccess::LoginFailed(BackendStatus::Unreachable)),
             Some(Standing::Live(live)) if live.session.ended().is_cancelled() => {
                 Err(NoAccess::Ended)
@@ -297,7 +303,7 @@ impl Standing {
     pub(super) fn session(&self) -> Option<Arc<backend::Session>> {
         match self {
             Self::Live(live) => Some(Arc::clone(&live.session)),
-            Self::Refused | Self::Unreachable => None,
+            Self::Refused | Self::Forbidden | Self::Unreachable => None,
         }
     }
 

@@ -331,5 +331,27 @@ impl Drop for Attempt {
     }
 }
 
+/// How often the log says that logins are put off: whoever floods the gateway must not flood its log
+/// as well.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
+
+/// Logins that were put off, told a few at a time.
+#[derive(Default)]
+pub(super) struct PutOff(Mutex<(Option<Instant>, u64)>);
+
+impl PutOff {
+    /// Notes one; how many others there were since the log was told, if it is to be told now.
+    pub(super) fn note(&self, now: Instant) -> Option<u64> {
+        let mut noted = self.0.lock();
+        let (told, others) = &mut *noted;
+        if told.is_some_and(|told| now.saturating_duration_since(told) < TOLD_EVERY) {
+            *others += 1;
+            return None;
+        }
+        *told = Some(now);
+        Some(std::mem::take(others))
+    }
+}
+
 #[cfg(test)]
 mod tests;

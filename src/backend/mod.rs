@@ -179,6 +179,11 @@ impl Backend {
         &self.name
     }
 
+    /// How long a login to it is waited for where no other can stand in for it.
+    pub fn login_timeout(&self) -> Duration {
+        self.config.login_timeout
+    }
+
     /// Who checks the passwords of those who log in to it.
     pub async fn password_check(&self) -> Result<PasswordCheck, CallError> {
         Ok(match self.way().await? {
@@ -360,7 +365,8 @@ impl Backend {
     /// the backend says.
     pub async fn logout(&self, session: &Session) {
         if self.own(session).is_ok() && session.end() {
-            match self.way.get() {
+            // Known since the login, be it that it is only taken for what it seems.
+            match self.way().await.ok() {
                 Some(Way::Xapi(xapi)) => xapi.logout(session.reference()).await,
                 Some(Way::Xend(xend)) => xend.logout(session.reference()).await,
                 Some(Way::Legacy(_)) | None => {}

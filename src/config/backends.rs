@@ -33,6 +33,8 @@ pub struct BackendConfig {
     pub connect_timeout: Duration,
     /// How long a call may take.
     pub call_timeout: Duration,
+    /// How long a login is waited for where no other backend can stand in for this one.
+    pub login_timeout: Duration,
     /// Largest reply to a call, in bytes.
     pub max_reply: u64,
     /// Largest reply to a first sync, in bytes.
@@ -92,6 +94,7 @@ impl BackendConfig {
             max_connections: 8,
             connect_timeout: Duration::from_secs(5),
             call_timeout: Duration::from_secs(60),
+            login_timeout: Duration::from_secs(30),
             max_reply: 64 << 20,
             max_sync_reply: 1 << 30,
         }
@@ -133,6 +136,8 @@ pub(super) struct RawBackend {
     connect_timeout: Duration,
     #[serde(deserialize_with = "units::duration")]
     call_timeout: Duration,
+    #[serde(deserialize_with = "units::duration")]
+    login_timeout: Duration,
     #[serde(deserialize_with = "units::size")]
     max_reply: u64,
     #[serde(deserialize_with = "units::size")]
@@ -156,6 +161,7 @@ impl Default for RawBackend {
             max_connections: defaults.max_connections,
             connect_timeout: defaults.connect_timeout,
             call_timeout: defaults.call_timeout,
+            login_timeout: defaults.login_timeout,
             max_reply: defaults.max_reply,
             max_sync_reply: defaults.max_sync_reply,
         }
@@ -305,6 +311,7 @@ impl RawBackend {
             max_connections: self.max_connections,
             connect_timeout: self.connect_timeout,
             call_timeout: self.call_timeout,
+            login_timeout: self.login_timeout,
             max_reply: self.max_reply,
             max_sync_reply: self.max_sync_reply,
             ..named

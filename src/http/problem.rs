@@ -82,6 +82,9 @@ const LONGEST_NAME: usize = 1024;
 /// Bytes of a code: a server may say anything.
 const LONGEST_CODE: usize = 128;
 
+/// When to log in again to a backend that is not ready to.
+const LOGIN_LATER: Duration = Duration::from_secs(5);
+
 /// A problem's type: a URN whatever the code is made of.
 fn kind(code: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
@@ -146,6 +149,26 @@ impl Problem {
             retry_after: family.retry_after(),
             headers: HeaderMap::new(),
         }))
+    }
+
+    /// A login that a backend was asked for and that failed, with the backend's code: nothing that
+    /// was sent is at fault, whatever the code means elsewhere. No parameter of it is repeated, since
+    /// it may be what was sent.
+    pub fn login_failed(code: &str) -> Self {
+        let mut problem = Self::failure(code, &[], |_| None);
+        let later = match table::family_of(code, &[]) {
+            table::Family::Unavailable | table::Family::Passing | table::Family::TooMany => {
+                Some(LOGIN_LATER)
+            }
+            _ => None,
+        };
+        problem.0.status = match later {
+            Some(_) => StatusCode::SERVICE_UNAVAILABLE,
+            None => StatusCode::BAD_GATEWAY,
+        };
+        problem.0.retryable = later.is_some();
+        problem.0.retry_after = later;
+        problem
     }
 
     /// The same, about the part of the request's body at this JSON pointer. What would be a

@@ -172,6 +172,11 @@ impl SimHandle {
         self.state.trusting.store(trust, Ordering::Release);
     }
 
+    /// Lets the logins of a name take their time, as a directory does.
+    pub fn slow_down(&self, name: &str, by: Duration) {
+        self.state.sessions.slow_down(name, by);
+    }
+
     /// Adds a user, or replaces the one of that name.
     pub fn put_user(&self, user: User) {
         self.state.sessions.put_user(user);

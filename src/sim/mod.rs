@@ -80,6 +80,10 @@ pub struct SimConfig {
     pub batching: Option<Duration>,
     /// How long a refused login takes; a real pool needs some seconds.
     pub refusal_delay: Duration,
+    /// How many parameters a login takes: 4 since 6.2, 3 since 4.1, 2 before.
+    pub login_params: usize,
+    /// Whether it speaks XML-RPC only, as servers before JSON-RPC.
+    pub xml_only: bool,
     /// How long what a call begins takes: a VM's start, a disk's copy. Nothing unless told
     /// otherwise: a task is over when its ref is answered.
     pub task_duration: Duration,
@@ -107,6 +111,8 @@ impl Default for SimConfig {
             time: Time::Real,
             batching: None,
             refusal_delay: Duration::ZERO,
+            login_params: 4,
+            xml_only: false,
             task_duration: Duration::ZERO,
             activity: false,
             trusting: false,
@@ -142,6 +148,8 @@ impl Sim {
         let settings = Settings {
             batching: config.batching.unwrap_or(default_batching),
             refusal_delay: config.refusal_delay,
+            login_params: config.login_params,
+            xml_only: config.xml_only,
             task_duration: config.task_duration,
         };
         let state = Arc::new(State {

@@ -47,6 +47,11 @@ impl User {
         Self { name: name.into(), password: password.into(), role: None }
     }
 
+    /// Somebody whose password is good, and who has no role in the pool.
+    pub fn without_role(name: &str, password: &str) -> Self {
+        Self::with_role(name, password, "")
+    }
+
     /// Somebody who may do what a role of the datamodel may.
     pub fn with_role(name: &str, password: &str, role: &str) -> Self {
         Self { role: Some(role.into()), ..Self::superuser(name, password) }
@@ -77,6 +82,7 @@ impl Session {
 #[derive(Debug)]
 pub(crate) struct Sessions {
     users: Mutex<Vec<User>>,
+    slow: Mutex<HashMap<String, Duration>>,
     open: Mutex<HashMap<Text, Session>>,
     handed_out: Mutex<VecDeque<Text>>,
     opened: AtomicU64,
@@ -87,6 +93,7 @@ impl Sessions {
     pub(crate) fn new(users: Vec<User>, mark: Option<String>) -> Self {
         Self {
             users: Mutex::new(users),
+            slow: Mutex::default(),
             open: Mutex::default(),
             handed_out: Mutex::default(),
             opened: AtomicU64::new(0),
@@ -98,6 +105,16 @@ impl Sessions {
     pub(crate) fn user(&self, name: &str, password: &str) -> Option<User> {
         let users = self.users.lock();
         users.iter().find(|user| user.name == name && user.password == password).cloned()
+    }
+
+    /// Lets the logins of a name take their time, as a directory does.
+    pub(crate) fn slow_down(&self, name: &str, by: Duration) {
+        self.slow.lock().insert(name.to_owned(), by);
+    }
+
+    /// How long a login of this name takes.
+    pub(crate) fn slowness(&self, name: &str) -> Duration {
+        self.slow.lock().get(name).copied().unwrap_or_default()
     }
 
     /// Adds a user, or replaces the one of that name.

@@ -28,6 +28,10 @@ pub(crate) struct Settings {
     pub(crate) batching: Duration,
     /// How long a refused login takes.
     pub(crate) refusal_delay: Duration,
+    /// How many parameters a login takes.
+    pub(crate) login_params: usize,
+    /// Whether it speaks XML-RPC only.
+    pub(crate) xml_only: bool,
     /// How long what a call begins takes.
     pub(crate) task_duration: Duration,
 }

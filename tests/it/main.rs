@@ -17,6 +17,7 @@ mod formats;
 mod generated_clients;
 mod lab;
 mod life_cycles;
+mod logins;
 mod memory;
 mod metrics;
 mod nonsense;

@@ -108,7 +108,7 @@ async fn a_late_refusal_counts_all_the_same() {
         pool.until("the login arrives", |state| state.asked == n).await;
         pass(seconds(30)).await;
         let error = login.await.expect("no panic").expect_err("late");
-        assert!(matches!(error, LoginError::Unreachable { .. }), "{error}");
+        assert!(matches!(error, LoginError::Late { .. }), "{error}");
         pool.set(|state| state.hold_logins = false);
         pool.until("the login is answered", |state| state.answered == n).await;
         until_tasks(&authority, 1).await;
@@ -175,7 +175,7 @@ async fn a_host_that_is_busy_starting_refuses_nobody() {
     let authority = authority(&[("lab", &pool)]);
     for _ in 0..5 {
         let error = authority.login(PEER, "root", password(), None).await.expect_err("not yet");
-        assert!(matches!(error, LoginError::Unreachable { .. }), "{error}");
+        assert!(matches!(error, LoginError::Failed { .. }), "{error}");
         assert!(error.to_string().contains("HOST_STILL_BOOTING"), "{error}");
     }
 }
@@ -213,7 +213,7 @@ async fn a_crowd_gets_its_answers_a_few_at_a_time() {
     let pool = Pool::start().await;
     let authority = authority(&[("lab", &pool)]);
     pool.set(|state| state.hold_logins = true);
-    let crowd: Vec<_> = (1..=12)
+    let crowd: Vec<_> = (1..=20)
         .map(|n| {
             let authority = Arc::clone(&authority);
             let (peer, username) = (IpAddr::from([198, 51, 100, n]), format!("user{n}"));
@@ -227,12 +227,12 @@ async fn a_crowd_gets_its_answers_a_few_at_a_time() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
-    assert!(pool.see(|state| state.asked) <= 4);
+    assert!(pool.see(|state| state.asked) <= 12);
     pool.set(|state| state.hold_logins = false);
     for one in crowd {
         assert_eq!(one.await.expect("no panic"), Err(LoginError::Refused));
     }
-    assert_eq!(pool.see(|state| state.asked), 12);
+    assert_eq!(pool.see(|state| state.asked), 20);
 }
 
 #[tokio::test]

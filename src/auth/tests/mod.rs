@@ -58,6 +58,7 @@ fn statuses(session: &GatewaySession) -> Vec<(String, &'static str)> {
     let status = |status| match status {
         BackendStatus::Ok => "ok",
         BackendStatus::Refused => "refused",
+        BackendStatus::Forbidden => "forbidden",
         BackendStatus::Unreachable => "unreachable",
         BackendStatus::Ended => "ended",
     };

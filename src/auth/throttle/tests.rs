@@ -245,3 +245,14 @@ fn an_attempt_fails_once_and_a_success_outweighs_it() {
     assert!(throttle.0.lock().names.0.is_empty());
     assert!(throttle.admit(peer, "root", now).expect("admitted").is_proven());
 }
+
+#[test]
+fn a_flood_of_logins_is_no_flood_of_lines() {
+    let (put_off, now) = (PutOff::default(), Instant::now());
+    assert_eq!(put_off.note(now), Some(0));
+    for _ in 0..1000 {
+        assert_eq!(put_off.note(now + TOLD_EVERY / 2), None);
+    }
+    assert_eq!(put_off.note(now + TOLD_EVERY), Some(1000));
+    assert_eq!(put_off.note(now + TOLD_EVERY * 2), Some(0));
+}

@@ -46,6 +46,8 @@ struct Learned {
     events_in_xml: Option<Instant>,
     failed: Option<(Instant, Unreachable)>,
     unanswered: bool,
+    /// How many parameters its login takes, if fewer than today's.
+    login_params: Option<usize>,
     /// Connections to it that are open.
     open: usize,
     epoch: u64,
@@ -172,6 +174,21 @@ impl Endpoint {
         self.learned.lock().events_in_xml = in_xml.then(Instant::now);
     }
 
+    /// Whether its address says what it speaks.
+    pub(crate) fn is_bound_to_dialect(&self) -> bool {
+        self.forced.is_some()
+    }
+
+    /// How many parameters its login takes, as far as known.
+    pub(crate) fn login_params(&self) -> Option<usize> {
+        self.learned.lock().login_params
+    }
+
+    /// Remembers that its login takes so many.
+    pub(crate) fn learn_login_params(&self, count: usize) {
+        self.learned.lock().login_params = Some(count);
+    }
+
     /// The failure to connect that is too recent to try again.
     pub(crate) fn cooling_down(&self) -> Option<Unreachable> {
         let learned = self.learned.lock();
@@ -199,6 +216,8 @@ impl Endpoint {
     pub(crate) fn failed(&self, why: Unreachable) {
         let mut learned = self.learned.lock();
         learned.failed = Some((Instant::now(), why));
+        // It may be upgraded meanwhile.
+        learned.login_params = None;
         learned.epoch += 1;
     }
 

@@ -54,6 +54,10 @@ const QUEUE_WAIT: Duration = Duration::from_secs(20);
 /// How many calls wait in a lane at most.
 const MAX_WAITING: usize = 256;
 
+/// How many passwords are tried at once. They have connections of their own, beside the configured
+/// ones, and only for as long as they take: none of them is in the way of anything else.
+const PASSWORDS: usize = 24;
+
 /// How long a body may pause.
 const PIECE_WAIT: Duration = Duration::from_secs(30);
 
@@ -74,6 +78,8 @@ pub(crate) enum Use {
     Login,
     /// Whether a session still lives.
     Check,
+    /// Trying passwords, on which a directory may take its time.
+    Password,
 }
 
 /// What is sent to a host.
@@ -122,6 +128,7 @@ pub(crate) struct Connections {
     sync: Arc<Lane>,
     login: Arc<Lane>,
     check: Arc<Lane>,
+    passwords: Arc<Lane>,
     asides: Asides,
     queue_wait: Duration,
     max_reply: u64,
@@ -151,6 +158,7 @@ impl Connections {
             login: Lane::new(1, MAX_WAITING),
             // Beside those that are configured, and open only while somebody is asked about.
             check: Lane::new(1, MAX_WAITING),
+            passwords: Lane::new(PASSWORDS, MAX_WAITING),
             asides: Asides::default(),
             queue_wait: QUEUE_WAIT.min(config.call_timeout),
             max_reply: config.max_reply,
@@ -168,6 +176,7 @@ impl Connections {
             Use::Calls => &self.calls,
             Use::Sync => &self.sync,
             Use::Check => &self.check,
+            Use::Password => &self.passwords,
             Use::Login => match self.login.free_slot().or_else(|| self.calls.spare_slot()) {
                 Some(slot) => return Ok(slot),
                 None => &self.login,
@@ -193,7 +202,7 @@ impl Connections {
             connect: within.connect,
             limit: MaxReply { setting: "max_reply", bytes: self.max_reply },
             pace: Pace { whole: begin, piece: PIECE_WAIT },
-            owed: of == Use::Login,
+            owed: matches!(of, Use::Login | Use::Password),
         };
         let once =
             async |kept| self.exchange(&slot, endpoint, post, terms, kept).await?.whole().await;

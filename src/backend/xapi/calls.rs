@@ -179,36 +179,39 @@ impl Xapi {
                 return again;
             }
         }
-        if result.as_ref().is_err_and(speaks_otherwise) {
+        if result.as_ref().is_err_and(contradicts_dialect) {
             host.learn_dialect(None);
         }
         result
     }
 
-    /// Asks a host of which it may not be known yet what it speaks. JSON-RPC is tried first: an old
-    /// or a strange server answers that with an HTTP error or a page. The question may reach the
-    /// host twice, so it has to be a harmless one.
+    /// Asks a host of which it may not be known yet what it speaks, or no longer. JSON-RPC is tried
+    /// first: an old or a strange server answers that with an HTTP error or a page. The question may
+    /// reach the host twice, so it has to be a harmless one.
     pub(in crate::backend) async fn ask_either(
         &self,
         host: &Arc<Endpoint>,
         question: Question<'_>,
     ) -> Result<Value, CallError> {
-        if host.dialect().is_some() {
-            return self.ask(host, question).await;
-        }
-        let first = self.ask_in(Dialect::JsonRpc, host, question).await;
+        let known = host.dialect();
+        let dialect = known.unwrap_or(Dialect::JsonRpc);
+        let first = self.ask_in(dialect, host, question).await;
         if is_answer(&first) {
-            host.learn_dialect(Some(Dialect::JsonRpc));
+            host.learn_dialect(Some(dialect));
         }
-        if !first.as_ref().is_err_and(speaks_otherwise) {
+        if !first.as_ref().is_err_and(speaks_otherwise) || host.is_bound_to_dialect() {
             return first;
         }
-        let second = self.ask_in(Dialect::XmlRpc, host, question).await;
-        if is_answer(&second) {
-            host.learn_dialect(Some(Dialect::XmlRpc));
-            return second;
+        let other = match dialect {
+            Dialect::JsonRpc => Dialect::XmlRpc,
+            Dialect::XmlRpc => Dialect::JsonRpc,
+        };
+        let second = self.ask_in(other, host, question).await;
+        let contradicted = first.as_ref().is_err_and(contradicts_dialect);
+        if known.is_none() || contradicted {
+            host.learn_dialect(is_answer(&second).then_some(other));
         }
-        first
+        if is_answer(&second) { second } else { first }
     }
 
     pub(in crate::backend) async fn ask_in(
@@ -293,6 +296,13 @@ pub(super) fn json_cannot_carry(error: &CallError) -> bool {
         Fault::Unread(error) => matches!(error, ReadError::Malformed { .. }),
         _ => false,
     }
+}
+
+/// Whether an answer shows that the host does not speak the dialect that it was known for. A server's
+/// own error, which old ones answer to many a call, shows nothing of the kind.
+pub(super) fn contradicts_dialect(error: &CallError) -> bool {
+    let own = matches!(error, CallError::BadReply(BadReply { status: Some(500..), .. }));
+    speaks_otherwise(error) && !own
 }
 
 /// Whether the host answered in a way that makes it worth asking in the other dialect. A gateway

@@ -7,7 +7,9 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use super::Xapi;
-use super::calls::{is_answer, json_cannot_carry, session_invalid, speaks_otherwise};
+use super::calls::{
+    contradicts_dialect, is_answer, json_cannot_carry, session_invalid, speaks_otherwise,
+};
 use crate::backend::connections::{Endpoint, Reply, Use};
 use crate::backend::error::{CallError, Fault};
 use crate::backend::{EventFrame, Session};
@@ -73,6 +75,8 @@ impl Xapi {
         }
         if result.as_ref().is_err_and(speaks_otherwise) {
             host.follow_in_xml(false);
+        }
+        if result.as_ref().is_err_and(contradicts_dialect) {
             host.learn_dialect(None);
         }
         result

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::Xapi;
 use super::redact::redact;
-use crate::backend::connections::Endpoint;
+use crate::backend::connections::{Endpoint, Use};
 use crate::backend::error::{BadReply, CallError, Fault, Misconfigured, Phase, Unreachable};
 use crate::wire::reply::Failure;
 
@@ -30,9 +30,6 @@ const BAD_FOR: Duration = Duration::from_secs(2);
 
 /// How often the log says that it was.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
-
-/// How long a host may take to refuse it.
-const WITHIN: Duration = Duration::from_secs(30);
 
 /// More hosts than any pool has.
 const MOST_HOSTS: usize = 256;
@@ -187,8 +184,8 @@ impl Xapi {
     async fn try_made_up(self: &Arc<Self>, host: &Arc<Endpoint>) -> Outcome {
         let epoch = host.epoch();
         let (name, password) = made_up();
-        let within = self.call_timeout.min(WITHIN).into();
-        match self.log_in(host, &name, &password, "xengate", within).await {
+        let within = self.login_within.into();
+        match self.log_in(host, &name, &password, "xengate", within, Use::Password).await {
             Ok(session) => {
                 let complain = self.guard.with(host, |known| {
                     known.refused = None;

@@ -25,15 +25,17 @@ const API_VERSION: &str = "2.21";
 /// The longest originator: XAPI keeps it in its database, and counts sessions by it.
 const LONGEST_ORIGINATOR: usize = 64;
 
+/// A name and a password.
+const FEWEST_PARAMS: usize = 2;
+
 /// The longest session ref that is believed to be one.
 const LONGEST_REF: usize = 256;
 
 /// What XAPI answers to a wrong password.
 const AUTHENTICATION_FAILED: &str = "SESSION_AUTHENTICATION_FAILED";
 
-/// How long a login may take. XAPI sleeps five seconds before it refuses a password, and a directory
-/// takes longer.
-const LOGIN_WITHIN: Duration = Duration::from_secs(30);
+/// How long the questions around a login may take.
+const LOOK_WITHIN: Duration = Duration::from_secs(20);
 
 /// How long connecting to a host may take while there are others to try.
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
@@ -113,7 +115,7 @@ impl Xapi {
         let mut first = None;
         let mut candidates = self.hosts.candidates().into_iter();
         while let Some(host) = candidates.next() {
-            let whole = self.call_timeout.min(LOGIN_WITHIN);
+            let whole = self.login_within;
             // Nobody waits long for a login, so a host that may be no more must leave time for the
             // others. It gets all of it when it is the last, as it is next time.
             let connect = if candidates.len() > 0 { CONNECT_WITHIN } else { Duration::MAX };
@@ -167,12 +169,12 @@ impl Xapi {
         within: Within,
     ) -> Result<SecretString, CallError> {
         let Request { username, password, originator, trust } = *request;
-        let proof = match trust {
-            Trust::Account => Proof::There,
-            Trust::Backend => self.proof(host)?,
+        let (proof, of) = match trust {
+            Trust::Account => (Proof::There, Use::Login),
+            Trust::Backend => (self.proof(host)?, Use::Password),
         };
         let epoch = host.epoch();
-        let result = self.log_in(host, username, password, originator, within).await;
+        let result = self.log_in(host, username, password, originator, within, of).await;
         let session = match result {
             Ok(session) => session,
             Err(CallError::Failure(failure)) if failure.code == AUTHENTICATION_FAILED => {
@@ -207,6 +209,7 @@ impl Xapi {
         password: &SecretString,
         originator: &str,
         within: Within,
+        of: Use,
     ) -> Result<SecretString, CallError> {
         let args = [
             Arg::String(username.to_owned()),
@@ -214,14 +217,27 @@ impl Xapi {
             Arg::String(API_VERSION.to_owned()),
             Arg::String(tidy(originator)),
         ];
-        let question = Question {
-            of: Use::Login,
-            call: "session.login_with_password",
-            args: &args,
-            retry: Retry::Write,
-            within,
+        let mut count = host.login_params().unwrap_or(args.len()).min(args.len());
+        let value = loop {
+            let question = Question {
+                of,
+                call: "session.login_with_password",
+                args: &args[..count],
+                retry: Retry::Write,
+                within,
+            };
+            match self.ask_either(host, question).await {
+                // Before 6.2 it took no originator, before 4.1 no version.
+                Err(CallError::Failure(failure))
+                    if failure.code == "MESSAGE_PARAMETER_COUNT_MISMATCH"
+                        && count > FEWEST_PARAMS =>
+                {
+                    count -= 1;
+                    host.learn_login_params(count);
+                }
+                result => break result?,
+            }
         };
-        let value = self.ask_either(host, question).await?;
         let session: String = parse(&value, "a login's result is no session ref")?;
         if uuid::Uuid::try_parse(&session).is_ok() {
             // XAPI's refs are opaque; a bare uuid is xend's, which may let anybody in.
@@ -306,7 +322,7 @@ impl Xapi {
         call: &str,
         args: &[Arg],
     ) -> Result<Value, CallError> {
-        let within = self.call_timeout.min(LOGIN_WITHIN).into();
+        let within = self.call_timeout.min(LOOK_WITHIN).into();
         self.ask(host, Question { of: Use::Login, call, args, retry: Retry::Read, within }).await
     }
 
@@ -324,7 +340,7 @@ impl Xapi {
             retry: Retry::Read,
             within: LOGOUT_WITHIN.min(self.call_timeout).into(),
         };
-        match timeout(LOGOUT_WITHIN, self.ask(host, question)).await {
+        match timeout(LOGOUT_WITHIN, self.ask_either(host, question)).await {
             Ok(Ok(_)) => {}
             Ok(Err(CallError::Failure(failure))) => {
                 tracing::debug!(code = %failure.code, "nothing to log out of");

@@ -31,6 +31,10 @@ pub(super) use login::Trust;
 /// The failure of a call whose session is no more.
 pub(super) const SESSION_INVALID: &str = "SESSION_INVALID";
 
+/// How long a login goes on at least when nobody waits for it any more: a session may come of it, to
+/// be logged out of.
+const SHORTEST_LOGIN: Duration = Duration::from_secs(60);
+
 /// A pool that speaks XAPI's Xen-API.
 pub(super) struct Xapi {
     connections: Connections,
@@ -38,6 +42,7 @@ pub(super) struct Xapi {
     guard: Guard,
     account: Option<(String, SecretSource)>,
     call_timeout: Duration,
+    login_within: Duration,
     ids: AtomicU64,
     facts: Mutex<Facts>,
     permissions: PermissionSets,
@@ -73,6 +78,7 @@ impl Xapi {
             guard: Guard::default(),
             account: config.service_username.clone().zip(config.service_password.clone()),
             call_timeout: config.call_timeout,
+            login_within: config.login_timeout.saturating_mul(2).max(SHORTEST_LOGIN),
             ids: AtomicU64::new(1),
             facts: Mutex::default(),
             permissions: PermissionSets::default(),

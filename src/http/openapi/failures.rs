@@ -55,10 +55,17 @@ pub(super) const UNAUTHORIZED: Failure = own(
 pub(super) const REFUSED: Failure =
     own(401, &[Code::LoginRefused], "The user name or the password is not good.");
 /// The further backends said no.
-pub(super) const BACKEND_REFUSED: Failure = own(
+pub(super) const BACKEND_REFUSED: Failure = of_backend(
     403,
     &[Code::BackendLoginRefused],
-    "The user name or the password is not good on the further backends; the session is as it was.",
+    "The user name or the password is not good on the further backends, or with the backend's own \
+     code: it is, and its user has no role there. The session is as it was.",
+);
+/// The password is good, and of no use.
+pub(super) const NO_ROLE: Failure = of_backend(
+    403,
+    &[],
+    "The password is good, and its user has no role in the pool; the code is the pool's.",
 );
 /// Not for this user.
 pub(super) const FORBIDDEN: Failure = of_backend(
@@ -183,6 +190,13 @@ pub(super) const BAD_GATEWAY: Failure = own(
     502,
     &[Code::BadReply],
     "A backend answered with something that is no Xen-API reply; the detail says what was seen.",
+);
+/// The backend was asked, and failed.
+pub(super) const LOGIN_FAILED: Failure = of_backend(
+    502,
+    &[Code::BadReply],
+    "The backend was asked and failed, with its own code, or answered with something that is no \
+     Xen-API reply.",
 );
 /// The backend tried, and failed.
 pub(super) const CALL_FAILED: Failure = of_backend(

@@ -23,7 +23,7 @@ const LOGIN_FAILURES: [Failure; 11] = [
     failures::TOO_MANY,
     failures::HEADER_TOO_LARGE,
     failures::INTERNAL,
-    failures::BAD_GATEWAY,
+    failures::LOGIN_FAILED,
     failures::UNAVAILABLE,
     failures::GATEWAY_TIMEOUT,
 ];
@@ -61,7 +61,7 @@ fn login(parts: &mut Parts) -> Operation {
     let made = answer(parts, "Logged in to at least one backend.", Some(body))
         .header_ref("Location", answers::location(parts))
         .build();
-    let failures = [&[failures::REFUSED], &LOGIN_FAILURES[..]].concat();
+    let failures = [&[failures::REFUSED, failures::NO_ROLE], &LOGIN_FAILURES[..]].concat();
     Operation {
         access: Access::Public,
         calls: vec!["session.login_with_password".into()],
@@ -165,9 +165,9 @@ fn session_example() -> Value {
 fn session_schema(parts: &mut Parts) -> Shape {
     parts.schema("Session", |parts| {
         let status = "How a session stands with a backend: `ok`, `refused` (the login), \
-                      `unreachable` (at the login, or for too long since) or `ended` (log in again).";
+                      `forbidden` (the password was good, its user has no role), `unreachable` (at the login, or for too long since) or `ended` (log in again).";
         let status =
-            parts.schema("LoginStatus", |_| open_enum(&["ok", "refused", "unreachable", "ended"], status));
+            parts.schema("LoginStatus", |_| open_enum(&["ok", "refused", "forbidden", "unreachable", "ended"], status));
         let backend = parts.schema("SessionBackend", |_| {
             object(
                 [

@@ -86,7 +86,7 @@ pub struct SessionView {
 pub struct BackendLogin {
     /// The backend's name.
     pub name: String,
-    /// `ok`, `refused`, `unreachable` or `ended`.
+    /// `ok`, `refused`, `forbidden`, `unreachable` or `ended`.
     pub status: BackendStatus,
 }
 
@@ -186,6 +186,21 @@ fn refused(error: LoginError, shape: Shape) -> Problem {
             Problem::new(Code::TooManyAttempts, detail).retry_after(retry_after)
         }
         LoginError::Refused => Problem::new(Code::LoginRefused, detail),
+        LoginError::Forbidden { backends } => {
+            let code = backends.first().map_or("", |(_, code)| code);
+            Problem::failure(code, &[], |_| None)
+                .with_detail(detail)
+                .with_params(backends.iter().map(|(name, _)| name.as_str()))
+        }
+        LoginError::Failed { code, backends } => Problem::login_failed(&code)
+            .with_detail(detail)
+            .with_params(backends.into_iter().map(|(name, _)| name)),
+        LoginError::Late { backends, retry_after } => Problem::new(Code::BackendTimeout, detail)
+            .with_params(backends.into_iter().map(|(name, _)| name))
+            .retry_after(retry_after),
+        LoginError::Busy { backends, retry_after } => Problem::new(Code::BackendBusy, detail)
+            .with_params(backends.into_iter().map(|(name, _)| name))
+            .retry_after(retry_after),
         LoginError::BadReply { backends, retry_after } => Problem::new(Code::BadReply, detail)
             .with_params(backends.into_iter().map(|(name, _)| name))
             .retry_after(retry_after),

@@ -222,7 +222,11 @@ fn check(state: &State, name: &str, mut args: Vec<Arg>) -> Result<Request, Failu
         datamodel().call(plain).ok_or_else(|| Failure::new("MESSAGE_METHOD_UNKNOWN", [plain]))?;
     let with_session = usize::from(known.session);
     let required = known.params.iter().filter(|param| param.default.is_none()).count();
-    let allowed = with_session + required..=with_session + known.params.len();
+    let most = match known.wire_name.as_str() {
+        "session.login_with_password" => state.settings.login_params,
+        _ => known.params.len(),
+    };
+    let allowed = with_session + required..=with_session + most;
     if !allowed.contains(&args.len()) {
         // Counted as XAPI counts, which goes below zero when even the session is missing.
         let got = i64::try_from(args.len()).unwrap_or(i64::MAX) - i64::from(known.session);

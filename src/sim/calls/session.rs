@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::datamodel::datamodel;
 use crate::sim::database::Value;
 use crate::sim::edit::Edit;
 use crate::sim::protocol::{Body, Failure, Form, Output};
@@ -34,6 +35,7 @@ pub(super) async fn log_in(
     is_local: bool,
 ) -> Result<Body, Failure> {
     let (name, password, originator) = (request.text(0), request.text(1), request.text(3));
+    state.clock.sleep(state.sessions.slowness(name)).await;
     let user = match is_local || state.trusting.load(Ordering::Acquire) {
         true => Some(User::superuser(name, password)),
         false => state.sessions.user(name, password),
@@ -44,6 +46,14 @@ pub(super) async fn log_in(
         let params = [&**name, "Authentication failure"];
         return Err(Failure::new("SESSION_AUTHENTICATION_FAILED", params));
     };
+    let known = |role: &String| datamodel().roles.contains(role);
+    if user.role.as_ref().is_some_and(|role| !known(role)) {
+        // Those as well.
+        state.clock.sleep(state.settings.refusal_delay).await;
+        let text = format!("Subject {name} has no access rights in this pool");
+        let params = ["session.login_with_password", &text];
+        return Err(Failure::new("RBAC_PERMISSION_DENIED", params));
+    }
     let (elapsed, now) = (state.clock.elapsed(), state.clock.date_time(0));
     let reference = state.write(|db| {
         state.sessions.open(db, &state.identifiers, &user, originator, (elapsed, &now))

@@ -228,7 +228,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     async fn call(&mut self, head: &Head) -> Result<Next, NoRequest> {
         let body = self.inbox.body(&mut self.stream, head).await?;
-        let json = head.path.starts_with("/jsonrpc");
+        // Who knows no JSON-RPC takes what comes there for XML-RPC, as anywhere.
+        let json = head.path.starts_with("/jsonrpc") && !self.state.settings.xml_only;
         let call = if json { read_json(&body) } else { read_xml(&body) };
         drop(body);
         let call = call.map_err(|bad| NoRequest::Refused(Page::internal(head, &bad.0)))?;

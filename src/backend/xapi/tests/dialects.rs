@@ -66,7 +66,9 @@ async fn a_host_without_json_rpc_is_spoken_to_in_xml_rpc() {
 #[tokio::test]
 async fn what_a_host_speaks_is_found_out_without_a_write() {
     let server = server(|asked| match asked.number {
-        4 => Act::Answer(http("500 Internal Error", "text/html", "<html></html>")),
+        4 => Act::Answer(http("404 Not Found", "text/html", "<html></html>")),
+        // Its own error says nothing of what it speaks.
+        7 => Act::Answer(http("500 Internal Error", "text/html", "<html></html>")),
         _ => Act::Answer(json("[]")),
     })
     .await;
@@ -74,6 +76,9 @@ async fn what_a_host_speaks_is_found_out_without_a_write() {
     backend.call(&session, "VM.start", &[], Retry::Write).await.expect_err("an HTTP error");
     backend.call(&session, "VM.start", &[], Retry::Write).await.expect("a result");
     assert_eq!((calls(&server, "VM.start"), calls(&server, "pool.get_all")), (2, 1));
+    backend.call(&session, "VM.start", &[], Retry::Write).await.expect_err("an HTTP error");
+    backend.call(&session, "VM.start", &[], Retry::Write).await.expect("a result");
+    assert_eq!((calls(&server, "VM.start"), calls(&server, "pool.get_all")), (4, 1));
 }
 
 #[tokio::test]
