@@ -4,6 +4,7 @@
 //! the OpenAPI document), standard error the log and what went wrong.
 
 mod check;
+mod check_backend;
 mod demo;
 mod hash_password;
 mod healthcheck;
@@ -22,6 +23,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::app::StartError;
 use crate::auth::HashError;
+use crate::backend::BackendError;
 use crate::config::{ConfigError, listen_address};
 use crate::http::openapi;
 
@@ -51,6 +53,9 @@ enum Command {
         /// The configuration.
         file: PathBuf,
     },
+    /// Look at a backend's address: whether it can be reached, its TLS and the pin to paste, what it is,
+    /// whether it looks at passwords and, with --username, what role a login has.
+    CheckBackend(check_backend::CheckBackend),
     /// Ask the gateway of this machine how it is: exit status 0 when it is well, 1 when not.
     Healthcheck(Healthcheck),
     /// Print the VMs of a running gateway as `xm list` prints them, and end as xm ends: with 3 for a
@@ -167,6 +172,10 @@ enum Failed {
     #[error("the gateway at {address} is not well: {why}")]
     Unhealthy { address: SocketAddr, why: String },
     #[error(transparent)]
+    Backend(#[from] BackendError),
+    #[error("{address}: {why}")]
+    Bad { address: String, why: String },
+    #[error(transparent)]
     List(#[from] list::ListError),
     #[error("cannot watch for signals: {0}")]
     Signals(io::Error),
@@ -195,6 +204,7 @@ pub fn run() -> ExitCode {
         Command::Sim(sim) => on_runtime(simulate::run(sim.simulated)),
         Command::List(list) => list::run(list),
         Command::CheckConfig { file } => check::run(&file).map(|()| say("ok")),
+        Command::CheckBackend(check) => on_runtime(check_backend::run(check)),
         Command::HashPassword => hash_password::run(),
         Command::Openapi => {
             say(openapi::pretty().trim_end());

@@ -195,7 +195,11 @@ fn judge(
             tracing::warn!(backend, %error, "a login got no answer");
             let of = match error {
                 CallError::BadReply(_) => Of::Nonsense,
-                CallError::Misconfigured(_) => Of::Configuration,
+                // Nor does an old server's TLS get better by waiting.
+                CallError::Misconfigured(_)
+                | CallError::Unreachable(Unreachable { reason: Reason::NoTls(_), .. }) => {
+                    Of::Configuration
+                }
                 CallError::Timeout(Phase::Reply | Phase::Body) => Of::Late,
                 CallError::Timeout(Phase::Queue) | CallError::Busy(_) => Of::Busy,
                 _ => Of::Unasked,

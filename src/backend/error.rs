@@ -171,6 +171,9 @@ pub enum Reason {
     /// No common TLS, or a certificate that is not good.
     #[error("TLS: {0}")]
     Tls(String),
+    /// The same, for a cause that has a name and a way out.
+    #[error("TLS: {}", .0.text())]
+    NoTls(NoTls),
     /// The connection broke before a reply came.
     #[error("the connection was lost before an answer came")]
     Lost {
@@ -281,4 +284,40 @@ pub enum Unsendable {
     /// An argument cannot be written in the backend's dialect.
     #[error(transparent)]
     Unwritable(#[from] WriteError),
+}
+
+/// What old servers lack for TLS, and what to do about it. The texts name nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoTls {
+    /// No cipher suite in common.
+    Ciphers,
+    /// No version in common.
+    Versions,
+    /// A certificate that no authority may issue any more.
+    Outdated,
+    /// What listens there speaks something else.
+    NotSpoken,
+}
+
+impl NoTls {
+    /// The cause, and a way out.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Ciphers => {
+                "no cipher suite in common: it takes none with forward secrecy and none of AEAD, like \
+                 XenServer 6.5 to 7.x, which knows TLS_RSA_WITH_AES_128_CBC_SHA256 only; update it, or \
+                 put stunnel beside the gateway, or use http:// in a network of its own"
+            }
+            Self::Versions => {
+                "no version in common: it speaks TLS 1.1 at most; update it, or put stunnel beside the \
+                 gateway, or use http:// in a network of its own"
+            }
+            Self::Outdated => {
+                "its certificate is of X.509 version 1, or its key is too short for a certificate \
+                 authority's rules: pin it, with tls = { fingerprints_sha256 = [\"…\"] } \
+                 (`xengate check-backend` prints it)"
+            }
+            Self::NotSpoken => "what listens there speaks no TLS; is its address http://?",
+        }
+    }
 }

@@ -22,10 +22,10 @@ mod testing;
 // Parts of the errors, for floors that do not know `wire`.
 pub use crate::wire::reply::Failure;
 pub use crate::wire::{ReadError, Seen};
-pub use connections::{LaneUse, connector as tls_connector};
+pub use connections::{Certificate, Handshake, LaneUse, Looked, connector as tls_connector, look};
 pub use error::{
-    BackendError, BadReply, Busy, CallError, Fault, Misconfigured, Phase, Reason, Unreachable,
-    Unsendable,
+    BackendError, BadReply, Busy, CallError, Fault, Misconfigured, NoTls, Phase, Reason,
+    Unreachable, Unsendable,
 };
 // For the command line, which asks a gateway in the way that backends are asked.
 pub(crate) use connections::{AskError, Server};
@@ -358,6 +358,23 @@ impl Backend {
             Way::Xapi(xapi) => counted("pool.get_all").end(xapi.probe().await),
             Way::Xend(xend) => counted("host.get_all").end(xend.probe().await),
             Way::Legacy(legacy) => counted("xend.node.info").end(legacy.probe().await),
+        }
+    }
+
+    /// Whether it looks at passwords: a made-up one is tried. False where none are taken anyhow.
+    pub async fn prove(&self) -> Result<bool, CallError> {
+        match self.way().await? {
+            Way::Xapi(xapi) => xapi.prove().await.map(|()| true),
+            Way::Xend(_) | Way::Legacy(_) => Ok(false),
+        }
+    }
+
+    /// The dialect that its coordinator speaks, as far as known.
+    pub fn dialect(&self) -> Option<&'static str> {
+        match self.way.get() {
+            Some(Way::Xapi(xapi)) => xapi.dialect(),
+            Some(Way::Xend(_) | Way::Legacy(_)) => Some("XML-RPC"),
+            None => None,
         }
     }
 

@@ -353,7 +353,7 @@ impl RawTls {
 
 /// The bytes of a SHA-256 written in hex, with or without colons, as `openssl x509 -fingerprint`
 /// prints it.
-fn fingerprint(text: &str) -> Option<[u8; 32]> {
+pub fn fingerprint(text: &str) -> Option<[u8; 32]> {
     let mut bytes = [0; 32];
     let digits: Vec<u32> = text
         .chars()

@@ -14,7 +14,7 @@ mod units;
 mod users;
 mod xm;
 
-pub use backends::{BackendConfig, BackendTls, Kind, PasswordCheck};
+pub use backends::{BackendConfig, BackendTls, Kind, PasswordCheck, fingerprint};
 pub use listen::parse as listen_address;
 pub use load::ConfigError;
 pub use secret::{SecretError, SecretSource};

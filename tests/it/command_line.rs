@@ -132,6 +132,81 @@ fn a_configuration_is_checked() {
     }
 }
 
+/// The same with something on standard input.
+fn run_with(arguments: &[&str], input: &str) -> Output {
+    let mut command = xengate(arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("it starts");
+    let mut stdin = child.stdin.take().expect("piped");
+    stdin.write_all(input.as_bytes()).expect("written");
+    drop(stdin);
+    child.wait_with_output().expect("its output")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_is_looked_at() {
+    use std::sync::Arc;
+    use tokio_rustls::rustls::{ServerConfig, crypto};
+    use xengate::sim::{PASSWORD, Sim, SimConfig};
+
+    let names = ["pool.example.com".to_owned(), "127.0.0.1".to_owned()];
+    let pair = rcgen::generate_simple_self_signed(names).expect("a pair");
+    let key = rustls_pki_types::PrivateKeyDer::try_from(pair.signing_key.serialize_der());
+    let tls = ServerConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![pair.cert.der().clone()], key.expect("a key"))
+        .expect("a configuration");
+    let sim = SimConfig { tls: Some(Arc::new(tls)), ..SimConfig::default() };
+    let sim = Sim::start(sim).expect("the pool starts");
+    let url = sim.url();
+    let look = async |arguments: Vec<String>, input: &'static str| {
+        let looked = tokio::task::spawn_blocking(move || {
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            run_with(&arguments, input)
+        });
+        let looked = looked.await.expect("no panic");
+        let texts = (text(&looked.stdout).to_owned(), text(&looked.stderr).to_owned());
+        (looked.status.code(), texts.0, texts.1)
+    };
+    let arguments = |more: &[&str]| {
+        let all = ["check-backend", &url].into_iter().chain(more.iter().copied());
+        all.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (code, out, err) = look(arguments(&[]), "").await;
+    assert_eq!(code, Some(0), "{out}{err}");
+    for part in [
+        "reachable:   yes",
+        "TLSv1_3",
+        "pool.example.com, 127.0.0.1",
+        "trusted:     no: ",
+        "kind:        xapi",
+        "dialect:     JSON-RPC",
+        "a made-up login was refused",
+    ] {
+        assert!(out.contains(part), "{part:?} is not in {out}");
+    }
+    let pin = out.split_once("fingerprints_sha256 = [\"").expect("a pin").1;
+    let pin = pin.split_once('"').expect("its end").0.to_owned();
+
+    let before = sim.seen("session.login_with_password");
+    let (code, _, err) = look(arguments(&["--username", "root"]), PASSWORD).await;
+    assert_eq!(code, Some(1));
+    assert!(err.contains("no password is sent there"), "{err}");
+    assert_eq!(sim.seen("session.login_with_password"), before + 1, "the made-up one");
+
+    let (code, out, err) =
+        look(arguments(&["--pin", &pin, "--username", "vm-operator"]), PASSWORD).await;
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert!(out.contains("trusted:     yes") && out.contains("role:        vm-operator"), "{out}");
+    assert!(!out.contains(PASSWORD) && !err.contains(PASSWORD));
+    let (code, _, err) = look(arguments(&["--pin", &pin, "--username", "root"]), "wrong").await;
+    assert!(code == Some(1) && err.contains("SESSION_AUTHENTICATION_FAILED"), "{err}");
+    assert_eq!(sim.sessions_open(), 0, "it logs out");
+    sim.stop().await;
+}
+
 #[test]
 fn wrong_arguments_are_refused() {
     for (arguments, code, part) in [

@@ -9,17 +9,18 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{InvalidDnsNameError, ServerName};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls;
+use tokio_rustls::rustls::CertificateError;
 
 use super::endpoint::{Endpoint, Place};
 use super::live::Live;
-use crate::backend::error::{Reason, Unreachable};
+use crate::backend::error::{NoTls, Reason, Unreachable};
 
 /// When a connection over which nothing comes is looked at, and how often.
 const KEEPALIVE: TcpKeepalive =
@@ -80,7 +81,7 @@ impl Dialer {
             Place::Tcp { tls: true, host, port } => {
                 let no_tls = || Reason::Tls("not set up for this address".to_owned());
                 let connector = self.tls.as_ref().ok_or_else(no_tls)?;
-                let name = ServerName::try_from(host.clone()).map_err(|_| {
+                let name = server_name(host).map_err(|_| {
                     Reason::Tls("the host's name cannot be in a certificate".to_owned())
                 })?;
                 let stream = tcp(host, *port).await?;
@@ -94,7 +95,12 @@ impl Dialer {
     }
 }
 
-async fn tcp(host: &str, port: u16) -> Result<TcpStream, Reason> {
+/// Whom the certificate is for: an address without its zone.
+pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, InvalidDnsNameError> {
+    ServerName::try_from(host.split('%').next().unwrap_or(host).to_owned())
+}
+
+pub(super) async fn tcp(host: &str, port: u16) -> Result<TcpStream, Reason> {
     let addresses = lookup_host((host, port)).await.map_err(|_| Reason::Resolve)?;
     let stream = first_of(by_turns(addresses)).await?;
     // Small calls must not wait for more to send; one that does is slow, not wrong.
@@ -146,12 +152,43 @@ fn connect(error: io::Error) -> Reason {
 }
 
 /// A TLS error in rustls's words, which hold names and reasons, never data.
-fn tls(error: &io::Error) -> Reason {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+pub(super) fn tls(error: &io::Error) -> Reason {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    if let Some(known) = inner.and_then(no_tls) {
+        return Reason::NoTls(known);
+    }
+    match inner {
+        Some(error @ rustls::Error::InvalidCertificate(CertificateError::BadSignature)) => {
+            Reason::Tls(format!(
+                "{error}: it is of another authority, or its key is too short for one; such a \
+                 certificate can be pinned, by tls = {{ fingerprints_sha256 = [\"…\"] }}"
+            ))
+        }
         Some(rustls::Error::General(text)) => Reason::Tls(text.clone()),
         Some(inner) => Reason::Tls(inner.to_string()),
         None => Reason::Tls(format!("the handshake broke off: {}", io::Error::from(error.kind()))),
     }
+}
+
+/// The cause, where it is one of an old server's.
+fn no_tls(error: &rustls::Error) -> Option<NoTls> {
+    use rustls::{AlertDescription as Alert, Error, PeerIncompatible};
+    Some(match error {
+        Error::AlertReceived(Alert::HandshakeFailure | Alert::InsufficientSecurity)
+        | Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon) => NoTls::Ciphers,
+        Error::AlertReceived(Alert::ProtocolVersion)
+        | Error::PeerIncompatible(
+            PeerIncompatible::ServerDoesNotSupportTls12Or13
+            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
+        ) => NoTls::Versions,
+        Error::InvalidCertificate(CertificateError::Other(other))
+            if format!("{other:?}").contains("UnsupportedCertVersion") =>
+        {
+            NoTls::Outdated
+        }
+        Error::InvalidMessage(_) => NoTls::NotSpoken,
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

@@ -5,9 +5,11 @@
 //! [`super::xend`].
 
 mod body;
+mod certificate;
 mod dial;
 mod endpoint;
 mod get;
+mod inspect;
 mod lane;
 mod live;
 mod once;
@@ -17,8 +19,10 @@ mod tls;
 mod tests;
 
 pub(crate) use body::Reply;
+pub use certificate::Certificate;
 pub(crate) use endpoint::Endpoint;
 pub(crate) use get::Got;
+pub use inspect::{Handshake, Looked, look};
 pub use lane::LaneUse;
 pub(crate) use lane::Slot;
 pub(crate) use once::{AskError, Server};

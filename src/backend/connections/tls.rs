@@ -18,6 +18,7 @@ use tokio_rustls::rustls::{
     ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
 
+use super::certificate;
 use crate::backend::error::BackendError;
 use crate::config::BackendTls;
 
@@ -105,6 +106,7 @@ impl ServerCertVerifier for Unchained {
     ) -> Result<HandshakeSignatureValid, Error> {
         let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls12_signature(message, certificate, signature, algorithms)
+            .or_else(|_| certificate::verify(message, certificate, signature, algorithms))
     }
 
     fn verify_tls13_signature(
@@ -114,7 +116,15 @@ impl ServerCertVerifier for Unchained {
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
+        verify_tls13_signature(message, certificate, signature, algorithms).or_else(|error| {
+            match signature.scheme {
+                // TLS 1.3 has no others for RSA.
+                SignatureScheme::RSA_PKCS1_SHA256
+                | SignatureScheme::RSA_PKCS1_SHA384
+                | SignatureScheme::RSA_PKCS1_SHA512 => Err(error),
+                _ => certificate::verify(message, certificate, signature, algorithms),
+            }
+        })
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -122,7 +132,8 @@ impl ServerCertVerifier for Unchained {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// In hex digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         // Writing to a String does not fail.
         let _ = write!(text, "{byte:02x}");

@@ -181,6 +181,11 @@ impl Xapi {
         })
     }
 
+    /// The word of the host that a login would go to.
+    pub(in crate::backend) async fn prove(self: &Arc<Self>) -> Result<(), CallError> {
+        self.proof(&self.hosts.current_or_first())?.wait().await
+    }
+
     async fn try_made_up(self: &Arc<Self>, host: &Arc<Endpoint>) -> Outcome {
         let epoch = host.epoch();
         let (name, password) = made_up();

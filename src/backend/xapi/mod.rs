@@ -23,6 +23,7 @@ use super::connections::{Connections, Endpoint, LaneUse};
 use super::error::{BackendError, CallError, Phase};
 use super::session::PermissionSets;
 use crate::config::{BackendConfig, SecretSource};
+use crate::wire::reply::Dialect;
 pub(super) use calls::{Question, session_invalid};
 use guard::Guard;
 use hosts::Hosts;
@@ -96,6 +97,13 @@ impl Xapi {
             address: self.hosts.current().map(|host| host.to_string()),
             last_error: self.last_error.lock().clone(),
         }
+    }
+
+    pub(super) fn dialect(&self) -> Option<&'static str> {
+        Some(match self.hosts.current_or_first().dialect()? {
+            Dialect::JsonRpc => "JSON-RPC",
+            Dialect::XmlRpc => "XML-RPC",
+        })
     }
 
     pub(super) fn connections(&self) -> [LaneUse; 4] {

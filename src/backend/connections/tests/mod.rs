@@ -1,4 +1,5 @@
 mod bounds;
+mod old_tls;
 mod tls;
 
 use super::*;
