@@ -1,6 +1,7 @@
 //! The wiring: a configuration becomes a gateway that runs.
 
 mod memory;
+mod warnings;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use crate::auth::{self, Authority};
 use crate::backend::{Backend, BackendError};
-use crate::config::{BackendConfig, BackendTls, Config, Kind, PasswordCheck, SecretError};
+use crate::config::{Config, SecretError};
 use crate::http::Gateway;
 use crate::http::router::routes;
 use crate::http::server::Server;
@@ -56,6 +57,8 @@ pub enum StartError {
     Auth(#[from] auth::StartError),
 }
 
+pub(crate) use warnings::warnings;
+
 /// Starts gateways.
 #[derive(Debug)]
 pub struct App;
@@ -71,6 +74,9 @@ pub struct Running {
 impl App {
     /// Starts a gateway on the current runtime. Backends that are down are no obstacle.
     pub async fn start(mut config: Config) -> Result<Running, StartError> {
+        for warning in warnings(&config) {
+            warning.log();
+        }
         let objects = memory::share_out(&mut config.limits);
         let config = Arc::new(config);
         let acceptor = config.tls.as_ref().map(tls::acceptor).transpose()?;
@@ -152,7 +158,7 @@ fn bounds(config: &Config, objects: Option<u64>) -> Bounds {
     Bounds { history: bytes(config.limits.event_history), objects: objects.map(bytes) }
 }
 
-/// The backends that are configured, with a word about what an operator may not have meant.
+/// The backends that are configured.
 fn backends(config: &Config) -> Result<BTreeMap<String, Arc<Backend>>, StartError> {
     let mut backends = BTreeMap::new();
     for (name, settings) in &config.backends {
@@ -162,72 +168,7 @@ fn backends(config: &Config) -> Result<BTreeMap<String, Arc<Backend>>, StartErro
             // Read when it is needed; who starts a gateway learns at once that it cannot be.
             password.read().map_err(|source| StartError::Secret { name: name.clone(), source })?;
         }
-        warn_about(name, settings);
         backends.insert(name.clone(), backend);
     }
     Ok(backends)
-}
-
-fn warn_about(backend: &str, settings: &BackendConfig) {
-    if settings.tls == BackendTls::Insecure {
-        tracing::warn!(backend, "any certificate is taken for the backend's: tls.insecure is set");
-    }
-    if settings.uris.iter().any(|uri| is_in_the_clear(uri)) {
-        tracing::warn!(backend, "passwords travel in the clear: the address is not https");
-    }
-    if is_xapis_socket(settings) {
-        tracing::warn!(
-            backend,
-            "xapi takes any password at its own Unix socket, so nobody logs in with one there: \
-             configure a service account and [[users]], or give the host's https:// address"
-        );
-    }
-    if let Some(source) = &settings.service_password
-        && source.readable_by_others()
-    {
-        tracing::warn!(backend, "{source} can be read by every user of this machine");
-    }
-}
-
-/// Whether it is likely to be xapi's own socket, and nothing is configured for those who are to work
-/// there.
-fn is_xapis_socket(settings: &BackendConfig) -> bool {
-    let may_be = |uri: &String| match settings.kind {
-        Kind::Xapi => true,
-        // xend's sockets are in folders of its name.
-        Kind::Auto => !uri.contains("xend"),
-        Kind::Xend | Kind::Legacy => false,
-    };
-    let local = |uri: &&String| uri.starts_with("unix:") || uri.starts_with("httpu:");
-    settings.auth != Some(PasswordCheck::Users)
-        && settings.uris.iter().find(local).is_some_and(may_be)
-}
-
-/// Whether what is sent there can be read on the way.
-fn is_in_the_clear(uri: &str) -> bool {
-    let Ok(uri) = uri.parse::<http::Uri>() else { return false };
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    let loopback = host == "localhost"
-        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-    uri.scheme_str() == Some("http") && !loopback
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_plain_http_to_elsewhere_is_in_the_clear() {
-        assert!(is_in_the_clear("http://pool.example.com"));
-        assert!(is_in_the_clear("http://192.0.2.1:8080/"));
-        for fine in [
-            "https://pool.example.com",
-            "http://127.0.0.1:80",
-            "http://[::1]/",
-            "http://localhost",
-            "unix:///var/lib/xcp/xapi",
-        ] {
-            assert!(!is_in_the_clear(fine), "{fine}");
-        }
-    }
 }

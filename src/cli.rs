@@ -177,6 +177,8 @@ enum Failed {
     Bad { address: String, why: String },
     #[error(transparent)]
     List(#[from] list::ListError),
+    #[error("it has been said what is wrong")]
+    Told,
     #[error("cannot watch for signals: {0}")]
     Signals(io::Error),
     #[error("cannot start: {0}")]
@@ -218,12 +220,17 @@ pub fn run() -> ExitCode {
             let _ = writeln!(io::stderr(), "Error: {error}");
             ExitCode::from(error.code())
         }
+        Err(Failed::Told) => ExitCode::FAILURE,
         Err(failed) => {
-            // Not a log line: whoever typed the command reads it.
-            let _ = writeln!(io::stderr(), "xengate: {failed}");
+            tell(&failed);
             ExitCode::FAILURE
         }
     }
+}
+
+/// Says what went wrong. Not a log line: whoever typed the command reads it.
+fn tell(failure: &dyn fmt::Display) {
+    let _ = writeln!(io::stderr(), "xengate: {failure}");
 }
 
 /// Whether `xengate list` was typed, whatever follows.

@@ -80,7 +80,7 @@ impl Key {
 
     /// The key in `file`, which is made when it is not there.
     pub(super) fn from_file(file: &Path) -> Result<Self, KeyError> {
-        match File::open(file) {
+        match open_file(file)? {
             Ok(open) => Self::read(file, open),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let key = Self::ephemeral()?;
@@ -129,7 +129,7 @@ impl Key {
 /// Whether the gateway could start with this key file. One that is not there yet is made at the
 /// start, where there is a directory to make it in.
 pub fn check_key_file(file: &Path) -> Result<(), KeyError> {
-    match File::open(file) {
+    match open_file(file)? {
         Ok(open) => Key::read(file, open).map(drop),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let about = directory_of(file).metadata();
@@ -140,6 +140,14 @@ pub fn check_key_file(file: &Path) -> Result<(), KeyError> {
             usable.map_err(|source| KeyError::Create { file: file.to_owned(), source })
         }
         Err(source) => Err(reading(file, source)),
+    }
+}
+
+/// Opens a file, unless that could wait for ever.
+fn open_file(file: &Path) -> Result<io::Result<File>, KeyError> {
+    match file.metadata() {
+        Ok(about) if !about.is_file() => Err(KeyError::NotAFile { file: file.to_owned() }),
+        _ => Ok(File::open(file)),
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::address::Address;
 use super::document::Complaint;
 use super::secret::SecretSource;
 use super::{units, xm};
@@ -100,6 +101,19 @@ impl BackendConfig {
         }
     }
 
+    /// Its addresses, as far as they are any.
+    pub fn addresses(&self) -> impl Iterator<Item = Address> {
+        self.uris.iter().filter_map(|uri| Address::parse(uri).ok())
+    }
+
+    /// Whether it has addresses, and none that is not read yet could be https.
+    fn is_without_tls(&self) -> bool {
+        let tls = |address| matches!(address, Address::Tcp { tls: true, .. });
+        !self.uris.is_empty()
+            && self.addresses().count() == self.uris.len()
+            && !self.addresses().any(tls)
+    }
+
     /// The xend that xm's own configuration names.
     pub(super) fn of_xm(file: &Path) -> Result<Self, Complaint> {
         let config = xm::read(file).map_err(|error| Complaint::new(error.to_string()))?;
@@ -178,24 +192,36 @@ pub(super) struct RawTls {
 }
 
 impl RawBackend {
-    /// The backend these settings describe; paths are relative to `directory`.
-    pub(super) fn check(mut self, directory: &Path) -> Result<BackendConfig, Complaint> {
-        let xm = self.xm_config.take().map(|file| self.of_xm(&directory.join(file))).transpose();
-        if let Some(xm) = xm.map_err(|complaint| complaint.at("xm_config"))? {
-            self.uri = xm.uris.first().cloned();
-            self.kind = xm.kind;
-            return self.with(xm, directory);
-        }
-        let account = self.account(directory)?;
-        let uris = self.uris()?;
-        let (username, password) = account;
-        let named = BackendConfig {
-            kind: self.kind,
-            service_username: username,
-            service_password: password,
-            ..BackendConfig::new(uris)
+    /// The backend these settings describe, and what is wrong with them; paths are relative to
+    /// `directory`. Without an address there is none.
+    pub(super) fn check(mut self, directory: &Path) -> (Option<BackendConfig>, Vec<Complaint>) {
+        let mut complaints = Vec::new();
+        let named = match self.xm_config.take() {
+            Some(file) => match self.of_xm(&directory.join(file)) {
+                Ok(xm) => {
+                    self.kind = xm.kind;
+                    xm
+                }
+                Err(complaint) => {
+                    complaints.push(complaint.at("xm_config"));
+                    return (None, complaints);
+                }
+            },
+            None => {
+                let account = self.account(directory);
+                let (service_username, service_password) =
+                    account.map_err(|complaint| complaints.push(complaint)).unwrap_or_default();
+                let uris = self.uris(&mut complaints);
+                BackendConfig {
+                    kind: self.kind,
+                    service_username,
+                    service_password,
+                    ..BackendConfig::new(uris)
+                }
+            }
         };
-        self.with(named, directory)
+        let checked = self.with(named, directory, &mut complaints);
+        (Some(checked).filter(|checked| !checked.uris.is_empty()), complaints)
     }
 
     /// What xm's file says, if nothing that is said here contradicts it.
@@ -214,29 +240,35 @@ impl RawBackend {
         }
     }
 
-    /// The addresses.
-    fn uris(&mut self) -> Result<Vec<String>, Complaint> {
-        Ok(match (self.uri.take(), self.uris.take()) {
+    /// The addresses, as they are written.
+    fn uris(&mut self, complaints: &mut Vec<Complaint>) -> Vec<String> {
+        match (self.uri.take(), self.uris.take()) {
             (Some(_), Some(_)) => {
-                return Err(Complaint::new("give either `uri` or `uris`, not both").at("uris"));
+                let text = "give either `uri` or `uris`, not both";
+                complaints.push(Complaint::new(text).at("uris"));
+                Vec::new()
             }
             (None, None) => {
-                return Err(Complaint::new("`uri` (or `uris`, the hosts of one pool) is missing"));
+                let text = "`uri` (or `uris`, the hosts of one pool) is missing";
+                complaints.push(Complaint::new(text));
+                Vec::new()
             }
             (Some(uri), None) => {
-                check_uri(&uri).map_err(|complaint| complaint.at("uri"))?;
+                let wrong = check_uri(&uri).err();
+                complaints.extend(wrong.map(|complaint| complaint.at("uri")));
                 vec![uri]
             }
-            (None, Some(uris)) if uris.is_empty() => {
-                return Err(Complaint::new("at least one address is needed").at("uris"));
-            }
             (None, Some(uris)) => {
+                if uris.is_empty() {
+                    complaints.push(Complaint::new("at least one address is needed").at("uris"));
+                }
                 for (index, uri) in uris.iter().enumerate() {
-                    check_uri(uri).map_err(|complaint| complaint.at(index).at("uris"))?;
+                    let wrong = check_uri(uri).err();
+                    complaints.extend(wrong.map(|complaint| complaint.at(index).at("uris")));
                 }
                 uris
             }
-        })
+        }
     }
 
     /// The service account.
@@ -291,20 +323,31 @@ impl RawBackend {
     }
 
     /// The rest of the settings, for the backend that is named so far.
-    fn with(self, named: BackendConfig, directory: &Path) -> Result<BackendConfig, Complaint> {
-        let auth = self.password_check(&named)?;
+    fn with(
+        self,
+        named: BackendConfig,
+        directory: &Path,
+        complaints: &mut Vec<Complaint>,
+    ) -> BackendConfig {
+        let auth = self.password_check(&named).unwrap_or_else(|complaint| {
+            complaints.push(complaint);
+            None
+        });
         if matches!(self.kind, Kind::Xend | Kind::Legacy) && named.uris.len() > 1 {
-            return Err(Complaint::new("xend is one host, at one address").at("uris"));
+            complaints.push(Complaint::new("xend is one host, at one address").at("uris"));
         }
         let tls = match self.tls {
-            None => BackendTls::System,
-            Some(_) if !named.uris.iter().any(|uri| uri.starts_with("https://")) => {
-                let text = "means nothing without an https:// address";
-                return Err(Complaint::new(text).at("tls"));
+            None => Ok(BackendTls::System),
+            Some(_) if named.is_without_tls() => {
+                Err(Complaint::new("means nothing without an https:// address"))
             }
-            Some(tls) => tls.check(directory).map_err(|complaint| complaint.at("tls"))?,
+            Some(tls) => tls.check(directory),
         };
-        Ok(BackendConfig {
+        let tls = tls.unwrap_or_else(|complaint| {
+            complaints.push(complaint.at("tls"));
+            BackendTls::System
+        });
+        BackendConfig {
             tls,
             auth,
             guest_timeout: self.guest_timeout,
@@ -315,7 +358,7 @@ impl RawBackend {
             max_reply: self.max_reply,
             max_sync_reply: self.max_sync_reply,
             ..named
-        })
+        }
     }
 }
 
@@ -371,36 +414,5 @@ pub fn fingerprint(text: &str) -> Option<[u8; 32]> {
 
 /// Refuses an address no backend can have. What can be reached there is found out later.
 pub(super) fn check_uri(uri: &str) -> Result<(), Complaint> {
-    let beginning = "an address begins with https://, http:// or unix:/";
-    // A Unix socket has no host, so its two slashes mean nothing.
-    if let Some(path) = uri.strip_prefix("unix:").filter(|path| !path.starts_with("//"))
-        && path.starts_with('/')
-        && path.len() > 1
-    {
-        return Ok(());
-    }
-    let (scheme, rest) = uri.split_once("://").ok_or_else(|| Complaint::new(beginning))?;
-    match scheme {
-        "unix" | "httpu" if rest.starts_with('/') && rest.len() > 1 => return Ok(()),
-        "unix" | "httpu" => {
-            return Err(Complaint::new(format!("{scheme}:// is followed by an absolute path")));
-        }
-        "http" | "https" => {}
-        _ => return Err(Complaint::new(beginning)),
-    }
-    let parsed: http::Uri = uri.parse().map_err(|_| Complaint::new("this is not an address"))?;
-    let authority = parsed.authority().map(http::uri::Authority::as_str).unwrap_or_default();
-    if authority.contains('@') {
-        return Err(Complaint::new("an address carries no user name and no password"));
-    }
-    if parsed.host().is_none_or(str::is_empty) {
-        return Err(Complaint::new("the address names no host"));
-    }
-    if parsed.port_u16().is_none() && !authority.ends_with(']') && authority.contains(':') {
-        return Err(Complaint::new("the port is not a number from 0 to 65535"));
-    }
-    if parsed.query().is_some() || uri.contains('#') {
-        return Err(Complaint::new("an address has no query and no fragment"));
-    }
-    Ok(())
+    Address::parse(uri).map(drop).map_err(Complaint::new)
 }

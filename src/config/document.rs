@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeArray, DeTable, DeValue};
 
 /// A step on the way to a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,4 +121,49 @@ fn find_in(value: &DeValue<'_>, span: &Range<usize>, offset: usize, path: &mut V
 
 fn contains(span: &Range<usize>, offset: usize) -> bool {
     span.contains(&offset)
+}
+
+/// Takes out the innermost key or element that holds the byte at `offset`; what is left keeps its
+/// places. Whether there was one.
+pub(super) fn remove_at(table: &mut DeTable<'_>, offset: usize) -> bool {
+    let mut whole = None;
+    for (key, value) in table.iter_mut() {
+        let inside = match value.get_mut() {
+            DeValue::Table(table) => remove_at(table, offset),
+            DeValue::Array(array) => remove_element(array, offset),
+            _ => false,
+        };
+        if inside {
+            return true;
+        }
+        if contains(&key.span(), offset) || contains(&value.span(), offset) {
+            whole = Some(key.clone());
+            break;
+        }
+    }
+    whole.is_some_and(|key| table.remove(&key).is_some())
+}
+
+fn remove_element(array: &mut DeArray<'_>, offset: usize) -> bool {
+    let mut whole = None;
+    for (index, element) in array.iter_mut().enumerate() {
+        let inside = match element.get_mut() {
+            DeValue::Table(table) => remove_at(table, offset),
+            DeValue::Array(array) => remove_element(array, offset),
+            _ => false,
+        };
+        if inside {
+            return true;
+        }
+        if contains(&element.span(), offset) {
+            whole = Some(index);
+            break;
+        }
+    }
+    let Some(whole) = whole else { return false };
+    let elements = std::mem::replace(array, DeArray::new());
+    for (_, element) in elements.into_iter().enumerate().filter(|(index, _)| *index != whole) {
+        array.push(element);
+    }
+    true
 }

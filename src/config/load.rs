@@ -12,7 +12,8 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::backends::{RawBackend, check_uri};
-use super::document::{self, Complaint};
+use super::document::{self, Complaint, Step};
+use super::files;
 use super::listen;
 use super::users;
 use super::{
@@ -45,6 +46,9 @@ pub enum ConfigError {
         /// What is wrong.
         text: String,
     },
+    /// Several things are wrong.
+    #[error("{}", Lines(.0))]
+    Several(Vec<ConfigError>),
     /// An argument of the command line that cannot be used.
     #[error("{option} {argument}: {text}")]
     Argument {
@@ -57,24 +61,57 @@ pub enum ConfigError {
     },
 }
 
-impl ConfigError {
-    /// What was found out about the setting under these keys of a file after it was read.
-    pub fn about(file: &Path, keys: &[&str], text: String) -> Self {
-        Self::found(file, keys.iter().rev().fold(Complaint::new(text), |c, key| c.at(*key)))
+/// As many mistakes of one file are told.
+const MOST_TOLD: usize = 50;
+
+/// A configuration as far as it can be used, and all that is wrong with it.
+#[derive(Debug)]
+pub struct Examined {
+    /// What can be used; the rest is as it is by default, or left out.
+    pub config: Config,
+    errors: Vec<ConfigError>,
+    file: PathBuf,
+    text: String,
+}
+
+impl Examined {
+    /// Adds what was found out about the setting under these keys after the file was read.
+    pub fn wrong(&mut self, keys: &[&str], text: String) {
+        self.add(keys.iter().rev().fold(Complaint::new(text), |c, key| c.at(*key)));
     }
 
     /// The same about a key of the user at this place in the list, from 0.
-    pub fn about_user(file: &Path, index: usize, key: &str, text: String) -> Self {
-        Self::found(file, Complaint::new(text).at(key).at(index).at("users"))
+    pub fn wrong_user(&mut self, index: usize, key: &str, text: String) {
+        self.add(Complaint::new(text).at(key).at(index).at("users"));
     }
 
-    fn found(file: &Path, complaint: Complaint) -> Self {
-        let content = match std::fs::read_to_string(file) {
-            Ok(content) => content,
-            Err(source) => return Self::Unreadable { file: file.to_owned(), source },
-        };
-        let document = DeTable::parse(&content).ok();
-        Self::placed(file, &content, document.as_ref().map(Spanned::get_ref), complaint)
+    fn add(&mut self, complaint: Complaint) {
+        let document = DeTable::parse(&self.text).ok();
+        let document = document.as_ref().map(Spanned::get_ref);
+        self.errors.push(ConfigError::placed(&self.file, &self.text, document, complaint));
+    }
+
+    /// The configuration, if nothing is wrong with it.
+    pub fn into_result(self) -> Result<Config, ConfigError> {
+        match ConfigError::all(self.errors) {
+            None => Ok(self.config),
+            Some(error) => Err(error),
+        }
+    }
+}
+
+impl ConfigError {
+    /// All of these, in the order of their lines; none if there are none.
+    fn all(mut errors: Vec<Self>) -> Option<Self> {
+        errors.sort_by_key(|error| match error {
+            Self::Invalid { line, column, .. } => (*line, *column),
+            _ => (0, 0),
+        });
+        errors.truncate(MOST_TOLD);
+        match errors.len() {
+            0 | 1 => errors.pop(),
+            _ => Some(Self::Several(errors)),
+        }
     }
 
     fn placed(
@@ -90,6 +127,18 @@ impl ConfigError {
     }
 }
 
+struct Lines<'a>(&'a [ConfigError]);
+
+impl fmt::Display for Lines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, error) in self.0.iter().enumerate() {
+            let before = if place == 0 { "" } else { "\n" };
+            write!(f, "{before}{error}")?;
+        }
+        Ok(())
+    }
+}
+
 struct Prefix<'a>(&'a str);
 
 impl fmt::Display for Prefix<'_> {
@@ -101,31 +150,24 @@ impl fmt::Display for Prefix<'_> {
 impl Config {
     /// Reads and checks a file. Paths in it are relative to the file's own directory.
     pub fn load(file: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(file)
+        Self::examine(file)?.into_result()
+    }
+
+    /// The same, with what can be used where something is wrong.
+    pub fn examine(file: &Path) -> Result<Examined, ConfigError> {
+        let text = files::read(file)
             .map_err(|source| ConfigError::Unreadable { file: file.to_owned(), source })?;
-        Self::parse(&text, file)
+        Ok(Self::examine_text(text, file))
     }
 
     /// Checks the text of `file`.
     pub fn parse(text: &str, file: &Path) -> Result<Self, ConfigError> {
-        let invalid = |offset: usize, key: String, message: String| {
-            let (line, column) = line_and_column(text, offset);
-            ConfigError::Invalid { file: file.to_owned(), line, column, key, text: message }
-        };
-        let syntax = |document: Option<&DeTable<'_>>, error: &toml::de::Error| {
-            let offset = error.span().map_or(0, |span| span.start);
-            let path = document.map(|document| document::path_at(document, offset));
-            let key = document::Path(&path.unwrap_or_default()).to_string();
-            invalid(offset, key, sentence(error.message()))
-        };
-        let document = DeTable::parse(text).map_err(|error| syntax(None, &error))?;
-        let raw: Raw = toml::Deserializer::parse(text)
-            .and_then(Raw::deserialize)
-            .map_err(|error| syntax(Some(document.get_ref()), &error))?;
-        let directory = file.parent().unwrap_or(Path::new(""));
-        raw.check(directory).map_err(|complaint| {
-            ConfigError::placed(file, text, Some(document.get_ref()), complaint)
-        })
+        Self::examine_text(text.to_owned(), file).into_result()
+    }
+
+    pub(super) fn examine_text(text: String, file: &Path) -> Examined {
+        let (config, errors) = read(&text, file);
+        Examined { config, errors, file: file.to_owned(), text }
     }
 
     /// Listens elsewhere than was configured, as `--listen` asks.
@@ -183,6 +225,65 @@ impl Config {
     }
 }
 
+/// Reads a file's text. What is wrong is told and left out, and the rest read on, so that one mistake
+/// does not hide the others.
+fn read(text: &str, file: &Path) -> (Config, Vec<ConfigError>) {
+    let invalid = |offset: usize, key: String, message: &str| {
+        let (line, column) = line_and_column(text, offset);
+        ConfigError::Invalid { file: file.to_owned(), line, column, key, text: sentence(message) }
+    };
+    let offset_of = |error: &toml::de::Error| error.span().map_or(0, |span| span.start);
+    let (whole, unreadable) = DeTable::parse_recoverable(text);
+    if !unreadable.is_empty() {
+        // Where a table or a text ends is not known any more, so nothing else is either.
+        let key = |offset| document::Path(&document::path_at(whole.get_ref(), offset)).to_string();
+        let told = unreadable.iter().map(|error| {
+            let offset = offset_of(error);
+            invalid(offset, key(offset), error.message())
+        });
+        return (Config::default(), told.collect());
+    }
+    let (mut left, mut errors, mut removed) = (whole.clone(), Vec::new(), Vec::new());
+    let raw = loop {
+        let error = match Raw::deserialize(toml::Deserializer::from(left.clone())) {
+            Ok(raw) => break raw,
+            Err(error) => error,
+        };
+        let offset = offset_of(&error);
+        let path = document::path_at(whole.get_ref(), offset);
+        errors.push(invalid(offset, document::Path(&path).to_string(), error.message()));
+        removed.push(path);
+        if errors.len() >= MOST_TOLD || !document::remove_at(left.get_mut(), offset) {
+            return (Config::default(), errors);
+        }
+    };
+    let directory = file.parent().unwrap_or(Path::new(""));
+    let (config, complaints) = raw.check(directory);
+    // What was left out is missed now; that is no mistake of its own.
+    let follows = |complaint: &Complaint| {
+        removed.iter().any(|path: &Vec<Step>| {
+            let parent = path.split_last().map_or(&path[..], |(_, parent)| parent);
+            let goes_with = |path: &[Step]| {
+                matches!(path.last(), Some(Step::Key(key)) if key.starts_with("service_") || key == "auth")
+            };
+            complaint.path == parent
+                || (complaint.path.starts_with(parent)
+                    && goes_with(&complaint.path)
+                    && goes_with(path))
+                || (complaint.path == [Step::from("listen")] && path.first() == Some(&"tls".into()))
+        })
+    };
+    // That there is no backend goes without saying while something else is wrong.
+    let goes_without = |complaint: &Complaint| complaint.path.is_empty() && !removed.is_empty();
+    let mut complaints = complaints;
+    complaints.retain(|complaint| !follows(complaint) && !goes_without(complaint));
+    let told = complaints
+        .into_iter()
+        .map(|complaint| ConfigError::placed(file, text, Some(left.get_ref()), complaint));
+    errors.extend(told);
+    (config, errors)
+}
+
 /// The file as it is written.
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -220,42 +321,43 @@ impl Default for Raw {
 }
 
 impl Raw {
-    fn check(mut self, directory: &Path) -> Result<Config, Complaint> {
-        check_listen(self.listen, self.tls.is_some() || self.allow_plaintext)
-            .map_err(|complaint| complaint.at("listen"))?;
+    fn check(mut self, directory: &Path) -> (Config, Vec<Complaint>) {
+        let mut complaints = Vec::new();
+        let listens = check_listen(self.listen, self.tls.is_some() || self.allow_plaintext);
+        complaints.extend(listens.err().map(|complaint| complaint.at("listen")));
         if let Some(tls) = &mut self.tls {
             tls.cert_file = directory.join(&tls.cert_file);
             tls.key_file = directory.join(&tls.key_file);
         }
         for (index, origin) in self.cors.origins.iter().enumerate() {
-            check_origin(origin)
-                .map_err(|complaint| complaint.at(index).at("origins").at("cors"))?;
+            let wrong = check_origin(origin).err();
+            complaints.extend(wrong.map(|complaint| complaint.at(index).at("origins").at("cors")));
         }
         if self.backends.is_empty() {
-            return Err(Complaint::new("there is no backend: add a [backends.NAME] with a `uri`"));
+            let text = "there is no backend: add a [backends.NAME] with a `uri`";
+            complaints.push(Complaint::new(text));
         }
+        let names: Vec<String> = self.backends.keys().cloned().collect();
         let mut backends = BTreeMap::new();
         for (name, raw) in self.backends {
-            let checked = check_name(&name).and_then(|()| raw.check(directory));
-            let backend =
-                checked.map_err(|complaint| complaint.at(name.as_str()).at("backends"))?;
-            backends.insert(name, backend);
+            let (backend, wrong) = raw.check(directory);
+            let wrong = check_name(&name).err().into_iter().chain(wrong);
+            complaints.extend(wrong.map(|wrong| wrong.at(name.as_str()).at("backends")));
+            backends.extend(backend.map(|backend| (name, backend)));
         }
         for (index, name) in self.auth.default_backends.iter().enumerate() {
-            if !backends.contains_key(name) {
-                return Err(Complaint::new(format!("there is no backend called {name:?}"))
-                    .at(index)
-                    .at("default_backends")
-                    .at("auth"));
+            if !names.contains(name) {
+                let complaint = Complaint::new(format!("there is no backend called {name:?}"));
+                complaints.push(complaint.at(index).at("default_backends").at("auth"));
             }
         }
-        users::check(&self.users)?;
+        complaints.extend(users::check(&self.users));
         self.auth.key_file = self.auth.key_file.map(|file| directory.join(file));
         let MetricsConfig { scrape_token_file, xen_token_file } = &mut self.metrics;
         for file in scrape_token_file.iter_mut().chain(xen_token_file) {
             *file = directory.join(&*file);
         }
-        Ok(Config {
+        let config = Config {
             listen: self.listen,
             allow_plaintext: self.allow_plaintext,
             trusted_proxies: self.trusted_proxies,
@@ -266,7 +368,8 @@ impl Raw {
             auth: self.auth,
             metrics: self.metrics,
             users: self.users,
-        })
+        };
+        (config, complaints)
     }
 }
 

@@ -3,8 +3,10 @@
 //! [`Config::load`] reads `xengate.toml`; every complaint names the file, the line, the column and
 //! the key. Nothing here knows what is done with a setting.
 
+pub mod address;
 mod backends;
 mod document;
+pub mod files;
 mod listen;
 mod load;
 mod secret;
@@ -14,9 +16,11 @@ mod units;
 mod users;
 mod xm;
 
+pub use address::Address;
 pub use backends::{BackendConfig, BackendTls, Kind, PasswordCheck, fingerprint};
+pub use files::is_readable_by_others;
 pub use listen::parse as listen_address;
-pub use load::ConfigError;
+pub use load::{ConfigError, Examined};
 pub use secret::{SecretError, SecretSource};
 pub use users::User;
 

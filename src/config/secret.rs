@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use secrecy::SecretString;
 
-use super::xm;
+use super::{files, xm};
 
 /// Where a secret is read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl SecretSource {
     /// Reads the secret, anew each time: it may have been changed meanwhile.
     pub fn read(&self) -> Result<SecretString, SecretError> {
         let mut text = match self {
-            Self::File(file) => std::fs::read_to_string(file)
+            Self::File(file) => files::read(file)
                 .map_err(|source| SecretError::File { file: file.clone(), source })?,
             Self::Env(name) => {
                 std::env::var(name).map_err(|_| SecretError::Env { name: name.clone() })?
@@ -90,12 +90,8 @@ impl SecretSource {
     /// Whether users other than its owner and group may read the secret's file.
     pub fn readable_by_others(&self) -> bool {
         match self {
-            #[cfg(unix)]
-            Self::File(file) | Self::Xm(file) => {
-                use std::os::unix::fs::PermissionsExt;
-                std::fs::metadata(file).is_ok_and(|meta| meta.permissions().mode() & 0o004 != 0)
-            }
-            _ => false,
+            Self::File(file) | Self::Xm(file) => files::is_readable_by_others(file),
+            Self::Env(_) => false,
         }
     }
 }

@@ -271,15 +271,90 @@ fn backends_on_the_command_line() {
 
 #[test]
 fn what_is_found_out_later_has_a_line_too() {
-    let mut file = tempfile::NamedTempFile::new().expect("file");
-    std::io::Write::write_all(&mut file, format!("# pools\n{POOL}").as_bytes()).expect("write");
     let about = |keys: &[&str]| {
-        let said = ConfigError::about(file.path(), keys, "no".to_owned()).to_string();
-        said.strip_prefix(&file.path().display().to_string()).expect("the file").to_owned()
+        let path = Path::new("/etc/xengate/xengate.toml");
+        let mut examined = Config::examine_text(format!("# pools\n{POOL}"), path);
+        examined.wrong(keys, "no".to_owned());
+        let said = examined.into_result().expect_err("wrong").to_string();
+        said.strip_prefix("/etc/xengate/xengate.toml").expect("the file").to_owned()
     };
     assert_eq!(about(&["backends", "pool", "uri"]), ":3:1: backends.pool.uri: no");
     assert_eq!(about(&["backends", "pool", "tls"]), ":2:11: backends.pool.tls: no");
     assert_eq!(about(&["backends", "lab"]), ":2:2: backends.lab: no");
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    let text = r#"listen = "nowhere"
+typo = 1
+
+[limits]
+max_body = "much"
+max_header = "more"
+
+[auth]
+default_backends = ["gone", "b"]
+
+[backends.a]
+uri = 5
+tls = { insecure = true, ca_file = "x" }
+
+[backends.b]
+uris = ["https://fd00::1", "ftp://b"]
+service_username = "u"
+call_timeout = "soon"
+
+[backends."c d"]
+uri = "https://c"
+
+[[users]]
+name = "ann"
+role = "read-only"
+
+[[users]]
+name = ""
+password_hash = "hunter2"
+role = "read-only"
+"#;
+    let said = wrong(text);
+    let lines: Vec<&str> = said.lines().collect();
+    let expected = [
+        (1, "listen"),
+        (2, "typo"),
+        (5, "limits.max_body"),
+        (6, "limits.max_header"),
+        (9, "auth.default_backends[0]"),
+        (12, "backends.a.uri"),
+        (13, "backends.a.tls"),
+        (16, "backends.b.uris[0]"),
+        (16, "backends.b.uris[1]"),
+        (17, "backends.b.service_username"),
+        (18, "backends.b.call_timeout"),
+        (20, "backends.c d"),
+        (23, "users[0]"),
+        (28, "users["),
+        (29, "users["),
+    ];
+    for (line, (number, key)) in lines.iter().zip(expected) {
+        let place = line.strip_prefix("/etc/xengate/xengate.toml:").unwrap_or(line);
+        let is_it = place.starts_with(&format!("{number}:")) && place.contains(&format!(": {key}"));
+        assert!(is_it, "{number} {key} is not in {line:?}:\n{said}");
+    }
+    assert_eq!(lines.len(), expected.len(), "{said}");
+    assert!(!said.contains("hunter2"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_fifo_is_not_waited_for() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let fifo = directory.path().join("fifo");
+    let made = std::process::Command::new("mkfifo").arg(&fifo).status().expect("mkfifo");
+    assert!(made.success());
+    let said = Config::load(&fifo).expect_err("a FIFO").to_string();
+    assert!(said.contains("no regular file"), "{said}");
+    let said = SecretSource::File(fifo).read().expect_err("a FIFO").to_string();
+    assert!(said.contains("no regular file"), "{said}");
 }
 
 /// An xm's configuration that is there whether or not this machine has Xen.
@@ -407,10 +482,10 @@ fn xms_file_names_the_backend() {
 
 #[test]
 fn unix_sockets_are_written_in_several_ways() {
-    for uri in ["unix:/run/x", "unix:///run/x", "httpu:///run/x"] {
+    for uri in ["unix:/run/x", "unix:///run/x", "httpu:///run/x", "httpu:/run/x", "UNIX:/run/x"] {
         assert!(parse(&format!("[backends.a]\nuri = \"{uri}\"")).is_ok(), "{uri}");
     }
-    for uri in ["unix:", "unix:/", "unix:run/x", "httpu://run/x", "httpu:/run/x"] {
+    for uri in ["unix:", "unix:/", "unix:run/x", "httpu://run/x"] {
         assert!(parse(&format!("[backends.a]\nuri = \"{uri}\"")).is_err(), "{uri}");
     }
 }

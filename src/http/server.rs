@@ -43,6 +43,7 @@ use super::request_id::RequestId;
 use super::shell::{Malformed, Shell, Stack, Unsent, finish_outside};
 use super::telemetry::Telemetry;
 use crate::config::Limits;
+pub(crate) use descriptors::connections as possible_connections;
 use passing::{Passing, Turns};
 use patience::Patience;
 use places::{Place, Places};

@@ -8,7 +8,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls;
 
-use crate::config::ServerTls;
+use crate::config::{ServerTls, files};
 
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +40,12 @@ pub fn acceptor(tls: &ServerTls) -> Result<TlsAcceptor, TlsError> {
         let file = file.to_owned();
         move |source| TlsError::File { file, what, source }
     };
+    for (file, what) in
+        [(&tls.cert_file, "it cannot be opened"), (&tls.key_file, "it cannot be opened")]
+    {
+        files::open(file)
+            .map_err(|error| wrong(file, what)(rustls_pki_types::pem::Error::Io(error)))?;
+    }
     let certificates = CertificateDer::pem_file_iter(&tls.cert_file)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(wrong(&tls.cert_file, "no certificate can be read"))?;

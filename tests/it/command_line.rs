@@ -143,6 +143,53 @@ fn run_with(arguments: &[&str], input: &str) -> Output {
     child.wait_with_output().expect("its output")
 }
 
+#[test]
+fn all_mistakes_are_told_at_once_and_warnings_as_serve_gives_them() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let write = |name: &str, mode: u32, text: &str| {
+        use std::os::unix::fs::PermissionsExt;
+        let file = directory.path().join(name);
+        std::fs::write(&file, text).expect("a file");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).expect("chmod");
+    };
+    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("pair");
+    write("cert.pem", 0o644, &pair.cert.pem());
+    write("key.pem", 0o644, &pair.signing_key.serialize_pem());
+    write("scrape.token", 0o644, "0123456789abcdef");
+    let fifo = directory.path().join("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().expect("mkfifo").success());
+    let common = "[tls]\ncert_file = \"cert.pem\"\nkey_file = \"key.pem\"\n[metrics]\n\
+                  scrape_token_file = \"scrape.token\"\nxen_token_file = \"fifo\"\n\
+                  [backends.a]\nuri = \"HTTP://pool.example.com\"\n";
+    write("good.toml", 0o600, common);
+    let good = run(&["check-config", path(&directory.path().join("good.toml"))]);
+    assert_eq!((good.status.code(), text(&good.stdout)), (Some(0), "ok\n"));
+    let said = text(&good.stderr);
+    for part in ["key.pem", "scrape.token", "in the clear", "fifo: it is no regular file"] {
+        assert!(said.contains(part), "{part:?} is not in {said}");
+    }
+    let bad = format!(
+        "listen = \"0.0.0.0\"\n{common}service_username = \"u\"\nservice_password_file = \"fifo\"\n\
+         [auth]\nkey_file = \"fifo\"\n[[users]]\nname = \"a\"\npassword_hash = \"x\"\nrole = \"r\"\n"
+    );
+    write("bad.toml", 0o600, &bad);
+    let bad = run(&["check-config", path(&directory.path().join("bad.toml"))]);
+    assert_eq!((bad.status.code(), text(&bad.stdout)), (Some(1), ""));
+    let said = text(&bad.stderr);
+    for part in [
+        "bad.toml:1:",
+        ": listen: ",
+        "bad.toml:11:1: backends.a.service_password_file: ",
+        "bad.toml:13:1: auth.key_file: ",
+        "bad.toml:16:1: users[0].password_hash: ",
+        "in the clear",
+    ] {
+        assert!(said.contains(part), "{part:?} is not in {said}");
+    }
+    let served = run(&["serve", "--config", path(&fifo)]);
+    assert_eq!(served.status.code(), Some(1), "{}", text(&served.stderr));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backend_is_looked_at() {
     use std::sync::Arc;

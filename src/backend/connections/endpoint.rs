@@ -1,21 +1,18 @@
 //! The address of one host, and what is known about it.
 
 use std::fmt;
-use std::net::Ipv6Addr;
 use std::path::PathBuf;
 
 use parking_lot::Mutex;
 use tokio::time::{Duration, Instant};
 
 use crate::backend::error::Unreachable;
+use crate::config::address::{self, Address, RpcPath};
 use crate::wire::reply::Dialect;
 
 /// How long nobody else tries to connect to a host that just could not be reached, so that a dead
 /// backend does not cost every caller the whole time for connecting.
 const COOL_DOWN: Duration = Duration::from_secs(1);
-
-/// The longest name DNS has; with it a request's head stays far below XAPI's limit.
-const LONGEST_HOST: usize = 253;
 
 /// How long events are followed in XML-RPC once JSON could not carry them. What it could not carry
 /// may be gone by then, and JSON is read faster.
@@ -60,53 +57,17 @@ impl Endpoint {
     ///   XML-RPC. With the path `/jsonrpc` always JSON-RPC, with `/RPC2` always XML-RPC.
     /// - `unix:/PATH`, `unix:///PATH`, `httpu:///PATH`: a Unix socket.
     pub(crate) fn parse(uri: &str) -> Result<Self, &'static str> {
-        if let Some(path) = unix_path(uri) {
-            if !path.starts_with('/') || path.len() < 2 {
-                return Err("a Unix socket needs an absolute path: unix:/PATH");
+        Ok(match Address::parse(uri)? {
+            Address::Unix(path) => Self::new(Place::Unix(path), None),
+            Address::Tcp { tls, host, port, path } => {
+                let forced = match path {
+                    RpcPath::Any => None,
+                    RpcPath::JsonRpc => Some(Dialect::JsonRpc),
+                    RpcPath::XmlRpc => Some(Dialect::XmlRpc),
+                };
+                Self::new(Place::Tcp { tls, host, port }, forced)
             }
-            return Ok(Self::new(Place::Unix(PathBuf::from(path)), None));
-        }
-        let uri: http::Uri = uri.parse().map_err(|_| "not an address")?;
-        let tls = match uri.scheme_str() {
-            Some("https") => true,
-            Some("http") => false,
-            _ => return Err("an address starts with https://, http:// or unix:/"),
-        };
-        let authority = uri.authority().ok_or("the host is missing")?;
-        if authority.as_str().contains('@') {
-            return Err("a user name or a password does not belong in an address");
-        }
-        if uri.query().is_some() {
-            return Err("an address has no query");
-        }
-        let forced = match uri.path() {
-            "" | "/" => None,
-            "/jsonrpc" => Some(Dialect::JsonRpc),
-            "/RPC2" => Some(Dialect::XmlRpc),
-            _ => {
-                return Err(
-                    "the path is none of /, /jsonrpc (JSON-RPC only), /RPC2 (XML-RPC only)",
-                );
-            }
-        };
-        let port = match (authority.port_u16(), tls) {
-            (Some(0), _) => return Err("the port is no number from 1 to 65535"),
-            (Some(port), _) => port,
-            (None, _) if authority.as_str() != authority.host() => {
-                return Err("the port is no number from 1 to 65535");
-            }
-            (None, true) => 443,
-            (None, false) => 80,
-        };
-        let host = match authority.host().strip_prefix('[').and_then(|it| it.strip_suffix(']')) {
-            Some(inner) if inner.parse::<Ipv6Addr>().is_err() => {
-                return Err("brackets are for IPv6 addresses");
-            }
-            Some(inner) => inner,
-            None => authority.host(),
-        };
-        check_host(host)?;
-        Ok(Self::new(Place::Tcp { tls, host: host.to_owned(), port }, forced))
+        })
     }
 
     /// The same pool's host at another address, reached in the same way: same port, same TLS.
@@ -114,8 +75,8 @@ impl Endpoint {
         let Place::Tcp { tls, port, .. } = &self.place else {
             return Err("a Unix socket leads to no other host");
         };
-        check_host(host).map_err(|_| "the coordinator it names has no usable address")?;
-        let place = Place::Tcp { tls: *tls, host: host.to_owned(), port: *port };
+        let host = address::host(host).ok_or("its address is no name and no IP address")?;
+        let place = Place::Tcp { tls: *tls, host, port: *port };
         Ok(Self::new(place, self.forced))
     }
 
@@ -127,13 +88,19 @@ impl Endpoint {
     pub(crate) fn host_header(&self) -> String {
         match &self.place {
             Place::Unix(_) => "localhost".to_owned(),
-            Place::Tcp { host, port, tls } => {
-                let host = bracketed(host);
-                match (port, tls) {
-                    (443, true) | (80, false) => host,
-                    _ => format!("{host}:{port}"),
-                }
+            // A zone means something on this machine only (RFC 6874, section 4).
+            Place::Tcp { host, .. } => self.authority(host.split('%').next().unwrap_or(host)),
+        }
+    }
+
+    fn authority(&self, host: &str) -> String {
+        let host = bracketed(host);
+        match &self.place {
+            Place::Tcp { port: 443, tls: true, .. } | Place::Tcp { port: 80, tls: false, .. } => {
+                host
             }
+            Place::Tcp { port, .. } => format!("{host}:{port}"),
+            Place::Unix(_) => host,
         }
     }
 
@@ -257,29 +224,18 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
             Place::Unix(path) => write!(f, "unix:{}", path.display()),
-            Place::Tcp { tls: true, .. } => write!(f, "https://{}", self.host_header()),
-            Place::Tcp { tls: false, .. } => write!(f, "http://{}", self.host_header()),
+            Place::Tcp { tls: true, host, .. } => write!(f, "https://{}", self.authority(host)),
+            Place::Tcp { tls: false, host, .. } => write!(f, "http://{}", self.authority(host)),
         }
     }
 }
 
-fn unix_path(uri: &str) -> Option<&str> {
-    ["unix://", "unix:", "httpu://"].iter().find_map(|prefix| uri.strip_prefix(prefix))
-}
-
 fn bracketed(host: &str) -> String {
-    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
-}
-
-fn check_host(host: &str) -> Result<(), &'static str> {
-    if host.parse::<Ipv6Addr>().is_ok() {
-        return Ok(());
+    match host.split_once('%') {
+        Some((address, zone)) => format!("[{address}%25{zone}]"),
+        None if host.contains(':') => format!("[{host}]"),
+        None => host.to_owned(),
     }
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-    if host.is_empty() || host.len() > LONGEST_HOST || !host.bytes().all(plain) {
-        return Err("the host is no name and no IP address");
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -302,24 +258,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
-        for uri in [
-            "",
-            "pool.example.com",
-            "ftp://pool",
-            "https://",
-            "https://root:pw@pool",
-            "https://pool/xapi",
-            "https://pool?x=1",
-            "https://pool:0",
-            "https://pool:99999",
-            "unix:run/xapi",
-            "unix:/",
-            "http://po ol",
-            "https://[pool]",
-        ] {
-            assert!(place(uri).is_err(), "{uri}");
-        }
+    fn a_zone_is_shown_and_told_to_no_server() {
+        let host = Endpoint::parse("https://[fe80::1%25eth0]:8443").expect("an address");
+        assert_eq!(host.to_string(), "https://[fe80::1%25eth0]:8443");
+        assert_eq!(host.host_header(), "[fe80::1]:8443");
+        let sibling = host.sibling("[fe80::2%eth0]").expect("a sibling");
+        assert_eq!(sibling.to_string(), "https://[fe80::2%25eth0]:8443");
     }
 
     #[test]
@@ -333,7 +277,8 @@ mod tests {
     #[test]
     fn a_sibling_is_reached_in_the_same_way() {
         let supporter = Endpoint::parse("https://10.0.0.2:8443/RPC2").expect("an address");
-        let coordinator = supporter.sibling("fd00::1").expect("a sibling");
+        let coordinator = supporter.sibling("[fd00::1]").expect("a sibling");
+        assert_eq!(coordinator.place, supporter.sibling("FD00::1").expect("the same").place);
         assert_eq!(coordinator.to_string(), "https://[fd00::1]:8443");
         assert!(matches!(coordinator.dialect(), Some(Dialect::XmlRpc)));
         assert!(supporter.sibling("10.0.0.1/evil?").is_err());

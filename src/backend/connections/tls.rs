@@ -20,7 +20,7 @@ use tokio_rustls::rustls::{
 
 use super::certificate;
 use crate::backend::error::BackendError;
-use crate::config::BackendTls;
+use crate::config::{BackendTls, files};
 
 /// The connector for this policy. It is the same for every host of the pool, so a redirect never
 /// weakens it.
@@ -57,6 +57,7 @@ fn system_roots() -> Result<RootCertStore, BackendError> {
 
 fn roots_of(path: &Path) -> Result<RootCertStore, BackendError> {
     let wrong = |why: String| BackendError::CaFile(format!("{}: {why}", path.display()));
+    files::open(path).map_err(|error| wrong(error.to_string()))?;
     let mut roots = RootCertStore::empty();
     for certificate in
         CertificateDer::pem_file_iter(path).map_err(|error| wrong(error.to_string()))?

@@ -80,7 +80,9 @@ impl Hosts {
         supporter: &Endpoint,
         coordinator: &str,
     ) -> Result<Arc<Endpoint>, &'static str> {
-        let sibling = supporter.sibling(coordinator)?;
+        let sibling = supporter
+            .sibling(coordinator)
+            .map_err(|_| "the coordinator it names has no usable address")?;
         if sibling.place == supporter.place {
             return Err("the coordinator it names is itself");
         }

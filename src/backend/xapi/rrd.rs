@@ -10,6 +10,7 @@ use super::calls::{session_invalid, still_good};
 use crate::backend::connections::{Endpoint, Got};
 use crate::backend::error::{BadReply, CallError, Fault, Reason, Unreachable};
 use crate::backend::{RrdRequest, Session};
+use crate::config::address;
 
 /// The parameter that holds the session's ref.
 const SESSION: &str = "session_id";
@@ -72,8 +73,10 @@ impl Xapi {
     ) -> Result<(Arc<Endpoint>, SecretString), CallError> {
         let uri: http::Uri =
             location.expose_secret().parse().map_err(|_| strayed("it is referred to nowhere"))?;
-        let address = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-        if !request.pool.contains(&address) {
+        let address = address::host(uri.host().unwrap_or_default());
+        let address = address.as_deref().unwrap_or_default();
+        let is_it = |known: &str| address::host(known).is_some_and(|known| known == address);
+        if !request.pool.iter().any(|known| is_it(known)) {
             return Err(strayed("it is referred to a host that is not of this pool"));
         }
         if uri.path() != request.handler.path() {
@@ -85,7 +88,7 @@ impl Xapi {
         let pairs = pairs.iter().map(|(name, value)| (&**name, &**value));
         let target = target(uri.path(), pairs, session)?;
         // The coordinator is where it has been found, whatever address it gives itself.
-        let host = match request.coordinator == Some(address) {
+        let host = match request.coordinator.is_some_and(is_it) {
             true => self.hosts.current_or_first(),
             false => self.at(address)?,
         };

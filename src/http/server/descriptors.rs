@@ -9,7 +9,7 @@ const OTHERS: usize = 128;
 
 /// How many connections there can be when so many are wanted. The process's soft limit is raised as
 /// far as it may be.
-pub(super) fn connections(wanted: usize) -> usize {
+pub(crate) fn connections(wanted: usize) -> usize {
     let needed = (wanted + LEAVING + OTHERS) as u64;
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let Some(current) = current.filter(|current| *current < needed) else { return wanted };
