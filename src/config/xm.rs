@@ -51,7 +51,6 @@ impl fmt::Display for Line {
 pub(super) fn read(file: &Path) -> Result<XmConfig, XmError> {
     let unreadable = |text: String| XmError { file: file.to_owned(), line: None, text };
     let mut bytes = Vec::new();
-    // What is no regular file has no size that could be looked at first.
     files::open(file)
         .and_then(|open| open.take(LARGEST + 1).read_to_end(&mut bytes))
         .map_err(|error| unreadable(error.to_string()))?;
@@ -187,7 +186,7 @@ mod tests {
         assert!(said.ends_with("neither UTF-8 nor Latin-1"), "{said}");
         std::fs::write(&file, vec![b' '; (1 << 20) + 1]).expect("write");
         let said = read(&file).expect_err("a large file").to_string();
-        assert!(said.ends_with("it is no regular file"), "{said}");
+        assert!(said.ends_with("larger than 1048576 bytes"), "{said}");
         let gone = read(&directory.path().join("none")).expect_err("no file").to_string();
         assert!(gone.contains("none: "), "{gone}");
     }
@@ -206,6 +205,6 @@ mod tests {
     #[test]
     fn what_never_ends_is_not_read_to_its_end() {
         let said = read(Path::new("/dev/zero")).expect_err("no end").to_string();
-        assert!(said.ends_with("larger than 1048576 bytes"), "{said}");
+        assert!(said.ends_with("it is no regular file"), "{said}");
     }
 }
