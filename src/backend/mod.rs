@@ -40,6 +40,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use serde_json::value::RawValue;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::config::{BackendConfig, Kind, PasswordCheck};
@@ -61,6 +62,8 @@ pub struct Backend {
     /// For finding out what listens there, if nobody said.
     unknown: Option<Unknown>,
     tally: Tally,
+    /// How many calls it has answered, with a result or a failure.
+    answers: watch::Sender<u64>,
 }
 
 /// How a pool is spoken to.
@@ -171,7 +174,8 @@ impl Backend {
         };
         let way = way.map_or_else(OnceLock::new, OnceLock::from);
         let (name, config) = (name.to_owned(), config.clone());
-        Ok(Arc::new(Self { name, config, way, unknown, tally: Tally::default() }))
+        let (tally, answers) = (Tally::default(), watch::Sender::new(0));
+        Ok(Arc::new(Self { name, config, way, unknown, tally, answers }))
     }
 
     /// The name it is configured under.
@@ -260,11 +264,11 @@ impl Backend {
     ) -> Result<Arc<Session>, CallError> {
         let way = self.way().await?;
         let calling = self.tally.begin("session.login_with_password");
-        let (reference, access) = calling.end(match way {
+        let (reference, access) = self.heard(calling.end(match way {
             Way::Xapi(xapi) => xapi.login(username, password, originator, trust).await,
             Way::Xend(xend) => xend.login(username, password).await,
             Way::Legacy(_) => Err(Misconfigured::NoLogins.into()),
-        })?;
+        }))?;
         Ok(Arc::new(Session::new(&self.name, username, reference, access)))
     }
 
@@ -284,7 +288,7 @@ impl Backend {
             Way::Legacy(legacy) => legacy.call(call, args).await,
         });
         session.hear(asked, &result);
-        result
+        self.heard(result)
     }
 
     /// Makes a call that changes nothing, where its result could not be read before: in another
@@ -298,17 +302,19 @@ impl Backend {
         self.own(session)?;
         match self.way().await? {
             Way::Xapi(xapi) => {
-                self.tally.begin(call).end(xapi.read_otherwise(session, call, args).await)
+                let calling = self.tally.begin(call);
+                self.heard(calling.end(xapi.read_otherwise(session, call, args).await))
             }
             Way::Xend(_) | Way::Legacy(_) => self.call(session, call, args, Retry::Read).await,
         }
     }
 
-    /// The events since `token` (`""`: every object), or none once `timeout` has passed. `each` is
-    /// given one event's JSON at a time while the reply comes in.
+    /// The events of these classes (`*`: of all) since `token` (`""`: every object), or none once
+    /// `timeout` has passed. `each` is given one event's JSON at a time while the reply comes in.
     pub async fn events(
         &self,
         session: &Session,
+        classes: &[&str],
         token: &str,
         timeout: Duration,
         each: &mut (dyn FnMut(&[u8]) -> Result<(), ReadError> + Send),
@@ -316,7 +322,7 @@ impl Backend {
         self.own(session)?;
         let (way, asked) = (self.way().await?, Instant::now());
         let result = self.tally.begin("event.from").end(match way {
-            Way::Xapi(xapi) => xapi.events(session, token, timeout, each).await,
+            Way::Xapi(xapi) => xapi.events(session, classes, token, timeout, each).await,
             Way::Xend(_) | Way::Legacy(_) => Err(not_there("event.from")),
         });
         session.hear(asked, &result);
@@ -348,17 +354,17 @@ impl Backend {
             Way::Legacy(legacy) => counted("xend.node.info").end(legacy.probe().await),
         };
         session.hear(asked, &result);
-        result
+        self.heard(result)
     }
 
     /// Asks whether the backend is there, without a session.
     pub async fn probe(&self) -> Result<(), CallError> {
         let counted = |call| self.tally.begin(call);
-        match self.way().await? {
+        self.heard(match self.way().await? {
             Way::Xapi(xapi) => counted("pool.get_all").end(xapi.probe().await),
             Way::Xend(xend) => counted("host.get_all").end(xend.probe().await),
             Way::Legacy(legacy) => counted("xend.node.info").end(legacy.probe().await),
-        }
+        })
     }
 
     /// Whether it looks at passwords: a made-up one is tried. False where none are taken anyhow.
@@ -389,6 +395,20 @@ impl Backend {
                 Some(Way::Legacy(_)) | None => {}
             }
         }
+    }
+
+    /// Tells of every call that the backend answers, events apart: whoever waits for it to come
+    /// back learns so that it is there.
+    pub fn answers(&self) -> watch::Receiver<u64> {
+        self.answers.subscribe()
+    }
+
+    /// Notes whether the backend has answered. A failure is an answer like any other.
+    fn heard<T>(&self, result: Result<T, CallError>) -> Result<T, CallError> {
+        if matches!(result, Ok(_) | Err(CallError::Failure(_))) {
+            self.answers.send_modify(|answers| *answers = answers.wrapping_add(1));
+        }
+        result
     }
 
     /// The calls made so far, by name.

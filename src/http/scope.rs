@@ -294,8 +294,12 @@ impl From<NotReady> for Problem {
     fn from(not_ready: NotReady) -> Self {
         let code = match not_ready {
             NotReady::Down { .. } => Code::BackendUnreachable,
-            NotReady::Nonsense { .. } => Code::BadReply,
+            NotReady::Nonsense { .. } | NotReady::Unfollowed { .. } => Code::BadReply,
             NotReady::Late { .. } | NotReady::TooLarge { .. } => Code::BackendNotReady,
+            // There is nothing to come back for.
+            NotReady::Unsupported { .. } => {
+                return Self::new(Code::NotSupported, not_ready.to_string());
+            }
         };
         Self::new(code, not_ready.to_string()).retry_after(COME_BACK)
     }

@@ -3,16 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::mirror::Mirror;
 use super::poll::Poll;
 use super::standing::Loss;
 use super::sync::Sync;
-use crate::backend::Nature;
+use crate::backend::{CallError, Nature};
 
-/// How often it is tried to find out what a backend is.
+/// How often it is tried to find out what a backend is: where nothing listens, and where something
+/// does.
+const ASK_SOON: Duration = Duration::from_millis(750);
 const ASK_EVERY: Duration = Duration::from_secs(4);
 /// How seldom it is tried at last, where a backend has said nothing and is taken for XAPI.
 const ASK_AT_LEAST_EVERY: Duration = Duration::from_secs(60);
@@ -47,13 +49,23 @@ pub(super) async fn keep(mirror: Arc<Mirror>, stop: CancellationToken) {
 
 /// What sort of backend it is, however long it takes to find out.
 async fn nature(mirror: &Mirror) -> Nature {
+    let mut pause;
     loop {
         match mirror.backend.nature().await {
             Ok(nature) => return nature,
-            Err(error) => mirror.lost(Loss::of(&error), None),
+            Err(error) => {
+                pause =
+                    if matches!(error, CallError::Unreachable(_)) { ASK_SOON } else { ASK_EVERY };
+                mirror.lost(Loss::of(&error), None);
+            }
         }
-        // Whoever has logged in has reached it.
-        let _ = timeout(ASK_EVERY, mirror.offered.notified()).await;
+        // Whoever has logged in has reached it, and so has whoever was told anything.
+        let mut answers = mirror.backend.answers();
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = mirror.offered.notified() => {}
+            Ok(()) = answers.changed() => {}
+        }
     }
 }
 

@@ -15,13 +15,17 @@ use super::draft::Finished;
 use super::feed::Feed;
 use super::refs::{RefIndex, Target};
 use super::revision::Revisions;
-use super::standing::{Loss, MirrorState, NotReady, Status};
+use super::standing::{Cause, Loss, MirrorState, NotReady, Status};
 use super::store::Snapshot;
 use super::usage::{Usage, Usages};
 use super::value::{Resolve, Zoneless, write};
 use crate::backend::{Backend, Nature, Session};
 use crate::config::SecretSource;
 use crate::datamodel::Type;
+
+/// How late the event of a change may be before its coming is in doubt. A mirror that is stale
+/// already is not waited for any longer.
+const DOUBTFUL: Duration = Duration::from_secs(1);
 
 /// What is mirrored now.
 #[derive(Debug)]
@@ -68,6 +72,8 @@ pub struct Mirror {
     callers: Mutex<Vec<Arc<Session>>>,
     /// A session was offered.
     pub(super) offered: Notify,
+    /// What a caller has changed is not told of.
+    pub(super) doubted: Notify,
     /// The token of the newest events that readers can see.
     seen: watch::Sender<String>,
     /// The revision that was published last.
@@ -117,6 +123,7 @@ impl Mirror {
             account_session: ArcSwapOption::empty(),
             callers: Mutex::default(),
             offered: Notify::new(),
+            doubted: Notify::new(),
             seen: watch::Sender::new(String::new()),
             changed: watch::Sender::new(0),
             demand: Demand::new(),
@@ -184,12 +191,16 @@ impl Mirror {
         let backend = self.name().to_owned();
         match (self.reading(), down) {
             (Some(reading), _) => Ok(reading),
-            (None, Some(Status { oversized: true, .. })) => Err(NotReady::TooLarge { backend }),
-            (None, Some(Status { nonsense, reason, .. })) => {
+            (None, Some(Status { cause: Some(Cause::TooLarge), .. })) => {
+                Err(NotReady::TooLarge { backend })
+            }
+            (None, Some(Status { cause, reason, .. })) => {
                 let reason = reason.unwrap_or_default();
-                Err(match nonsense {
-                    true => NotReady::Nonsense { backend, reason },
-                    false => NotReady::Down { backend, reason },
+                Err(match cause {
+                    Some(Cause::Nonsense) => NotReady::Nonsense { backend, reason },
+                    Some(Cause::Unfollowed) => NotReady::Unfollowed { backend, reason },
+                    Some(Cause::Unsupported) => NotReady::Unsupported { backend, reason },
+                    _ => NotReady::Down { backend, reason },
                 })
             }
             (None, None) => Err(NotReady::Late { backend }),
@@ -281,8 +292,24 @@ impl Mirror {
     pub async fn passed(&self, token: &str, patience: Duration) -> bool {
         let mut seen = self.seen.subscribe();
         // Tokens of one backend have one length, and grow, until it is restarted.
-        let passed = seen.wait_for(|seen| seen.as_str() >= token);
-        matches!(tokio::time::timeout(patience, passed).await, Ok(Ok(_)))
+        let passed = std::pin::pin!(seen.wait_for(|seen| seen.as_str() >= token));
+        let mut passed = passed;
+        if let Ok(passed) = tokio::time::timeout(patience.min(DOUBTFUL), passed.as_mut()).await {
+            return passed.is_ok();
+        }
+        // The backend has answered this caller, and tells the mirror nothing.
+        self.doubted.notify_one();
+        if patience <= DOUBTFUL || self.is_cut_off() {
+            return false;
+        }
+        matches!(tokio::time::timeout(patience - DOUBTFUL, passed).await, Ok(Ok(_)))
+    }
+
+    /// Whether something is mirrored to which changes do not arrive. To one that is stale because a
+    /// few objects could not be read they do.
+    pub(super) fn is_cut_off(&self) -> bool {
+        let status = self.status.borrow();
+        status.state == MirrorState::Stale && status.cause != Some(Cause::Unread)
     }
 
     /// Notes that everything up to `token` has been published.
@@ -329,7 +356,8 @@ impl Mirror {
         });
         self.put_before_readers(finished, as_of, stale_since);
         if unread.is_some() {
-            self.set_status(Status { reason: unread, ..Status::well(MirrorState::Stale) });
+            let (state, cause) = (MirrorState::Stale, Some(Cause::Unread));
+            self.set_status(Status { state, reachable: true, cause, reason: unread });
         }
     }
 
@@ -391,22 +419,17 @@ impl Mirror {
     /// Notes that changes do not arrive any more, or that nothing could be mirrored at all.
     pub(super) fn lost(&self, loss: Loss, contact: Option<Instant>) {
         self.saw_nothing();
-        let oversized = matches!(loss, Loss::TooLarge(_));
-        let (reachable, nonsense, reason) = match loss {
-            Loss::NoSession => (true, false, None),
-            Loss::Refused(reason) | Loss::TooLarge(reason) => (true, false, Some(reason)),
-            Loss::Unreachable(reason) => (false, false, Some(reason)),
-            Loss::Nonsense(reason) => (false, true, Some(reason)),
-        };
+        let (cause, reason) = (loss.cause(), Some(loss.reason()));
         let state = if self.reading.load().is_some() {
             self.set_stale_since(Some(contact.unwrap_or_else(Instant::now)));
             MirrorState::Stale
-        } else if reachable {
+        } else if matches!(cause, Cause::NoSession | Cause::Refused | Cause::TooLarge) {
             MirrorState::Waiting
         } else {
             MirrorState::Down
         };
-        self.set_status(Status { state, reachable, nonsense, oversized, reason });
+        let reachable = !matches!(cause, Cause::Unreachable | Cause::Nonsense);
+        self.set_status(Status { state, reachable, cause: Some(cause), reason });
     }
 
     /// Notes that the backend takes longer to answer than it should. A first sync is as long as it
@@ -418,9 +441,10 @@ impl Mirror {
         }
     }
 
-    /// Notes that a first sync has begun.
+    /// Notes that a first sync has begun. Of a backend that cannot be mirrored nothing is expected.
     pub(super) fn syncing(&self) {
-        if self.reading.load().is_none() {
+        let hopeless = self.status.borrow().cause == Some(Cause::Unsupported);
+        if self.reading.load().is_none() && !hopeless {
             self.set_status(Status::well(MirrorState::Syncing));
         }
     }
@@ -485,7 +509,13 @@ impl Mirror {
             let modified = *status != next;
             if status.state != next.state {
                 let reason = next.reason.as_deref().unwrap_or("-");
-                tracing::info!(backend = self.name(), state = next.state.name(), reason, "mirror");
+                let (backend, state) = (self.name(), next.state.name());
+                match next.state {
+                    MirrorState::Stale | MirrorState::Down => {
+                        tracing::warn!(backend, state, reason, "mirror");
+                    }
+                    _ => tracing::info!(backend, state, reason, "mirror"),
+                }
                 news = Some(next.clone());
             }
             *status = next;

@@ -223,7 +223,8 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    pub(super) fn empty() -> Self {
+    /// Nothing.
+    pub fn empty() -> Self {
         Self {
             revision: 0,
             classes: vec![Table::default(); datamodel().classes.len()].into(),

@@ -5,35 +5,38 @@
 //! ends all sessions: so whoever loses its session, rather than handing over to another, begins
 //! with a fresh sync. Meanwhile the old mirror goes on answering.
 
-use std::pin::Pin;
+mod by_class;
+mod hearing;
+
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
+
+use by_class::ByClass;
+use hearing::{EVENT_TIMEOUT, Hearing};
 
 use super::counts::Counts;
 use super::draft::{Draft, Finished};
 use super::encode::Encoder;
 use super::mirror::{Mirror, ServiceAccount};
 use super::refs::RefIndex;
-use super::roles::{Learned, Roles};
-use super::standing::Loss;
+use super::standing::{Loss, ends_session, is_unknown};
 use super::store::Snapshot;
 use super::unread::{Remedies, Remedy, Unread};
-use crate::backend::{CallError, EventFrame, Fault, ReadError, Session};
+use super::untold::{Learned, Untold};
+use crate::backend::{CallError, EventFrame, Fault, Phase, ReadError, Session};
 
-/// How long one `event.from` waits for something to happen.
-const EVENT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How much later than that its answer may be all there before the mirror no longer counts as live.
-/// A slow answer is waited for all the same, for as long as the connection's own limits let it.
-const GRACE: Duration = Duration::from_secs(5);
-/// How long it waits when all that is to be found out is whether the backend is there again.
-const GLANCE: Duration = Duration::from_millis(100);
-/// The pauses between attempts that fail: the first, the longest, and the one after a failure that
-/// the next attempt is sure to meet again.
+/// The pauses between attempts that fail: the first, the longest, the longest while the backend
+/// does not answer at all (which costs it nothing), and the one after a failure that the next
+/// attempt is sure to meet again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(4));
+const SILENT_PAUSE: Duration = Duration::from_millis(750);
 const LONG_PAUSE: Duration = Duration::from_secs(60);
+/// For how long a backend that failed to tell of everything at once is not asked for it again.
+const BY_CLASS_FOR: Duration = Duration::from_secs(600);
 /// How often a backend may refuse a token before it is given up.
 const TOKEN_TRIES: u32 = 3;
 /// How often a backend is asked whether it is there while nobody lends a session.
@@ -68,6 +71,8 @@ enum Brought {
     All(Box<Draft>, RefIndex, EventFrame),
     /// What has happened since.
     Changes(Vec<Box<[u8]>>, Learned, EventFrame),
+    /// Nothing in time: it is better asked again.
+    Silence,
 }
 
 pub(super) struct Sync {
@@ -79,10 +84,17 @@ pub(super) struct Sync {
     /// The service account's session.
     own: Option<Arc<Session>>,
     counts: Counts,
-    roles: Roles,
+    untold: Untold,
     /// When the backend last answered.
     contact: Option<Instant>,
+    hearing: Hearing,
     pause: Duration,
+    /// Whether the last attempt failed because the backend did not answer at all, and whether that
+    /// was because it could not even be asked.
+    silent: bool,
+    unreached: bool,
+    /// Since when it is known that the backend cannot tell of everything at once.
+    by_class: Option<Instant>,
     /// Whether the last session brought anything.
     progress: bool,
     /// How often in a row the token was of no use.
@@ -107,9 +119,13 @@ impl Sync {
             token_session: None,
             own: None,
             counts: Counts::default(),
-            roles: Roles::default(),
+            untold: Untold::default(),
             contact: None,
+            hearing: Hearing::new(),
             pause: PAUSES.0,
+            silent: false,
+            unreached: false,
+            by_class: None,
             progress: false,
             rejected: 0,
             everything: (None, Duration::ZERO),
@@ -159,7 +175,7 @@ impl Sync {
                 if self.rejected >= TOKEN_TRIES {
                     self.token = None;
                 }
-                self.lost(&error);
+                self.lost(&error, Loss::of_events(&error));
                 self.mirror.rotate_sessions();
                 self.progress = false;
             }
@@ -206,7 +222,7 @@ impl Sync {
                         self.mirror.set_account_session(None);
                     }
                     Err(error) => {
-                        self.lost(&error);
+                        self.lost(&error, Loss::of(&error));
                         self.pause().await;
                         continue;
                     }
@@ -219,7 +235,7 @@ impl Sync {
                         self.mirror.set_account_session(Some(session.clone()));
                         return self.own.insert(session).clone();
                     }
-                    Err(error) => self.lost(&error),
+                    Err(error) => self.lost(&error, Loss::of(&error)),
                 },
                 Err(error) => {
                     let reason = format!("service account: {error}");
@@ -247,7 +263,7 @@ impl Sync {
         loop {
             match self.mirror.backend.probe().await {
                 Ok(()) => self.mirror.lost(Loss::Refused(reason.clone()), self.contact),
-                Err(error) => self.lost(&error),
+                Err(error) => self.lost(&error, Loss::of(&error)),
             }
             let wait = PROBE_EVERY.min(until.saturating_duration_since(Instant::now()));
             let offered = timeout(wait, self.mirror.offered.notified()).await.is_ok();
@@ -267,11 +283,17 @@ impl Sync {
             if since.elapsed() >= IDLE_LIFE {
                 self.mirror.forget();
             }
-            match self.mirror.backend.probe().await {
-                Ok(()) => self.mirror.lost(Loss::NoSession, self.contact),
-                Err(error) => self.lost(&error),
-            }
-            let _ = timeout(PROBE_EVERY, self.mirror.offered.notified()).await;
+            let wait = match self.mirror.backend.probe().await {
+                Ok(()) => {
+                    self.mirror.lost(Loss::NoSession, self.contact);
+                    PROBE_EVERY
+                }
+                Err(error) => {
+                    self.lost(&error, Loss::of(&error));
+                    if self.silent { SILENT_PAUSE } else { PROBE_EVERY }
+                }
+            };
+            let _ = timeout(wait, self.mirror.offered.notified()).await;
         }
     }
 
@@ -292,6 +314,9 @@ impl Sync {
                 None => return End::HandOver,
                 Some(Err(error)) => return self.end_of(session, error),
             };
+            if matches!(brought, Brought::Silence) {
+                continue;
+            }
             let empty = matches!(&brought, Brought::Changes(events, ..) if events.is_empty());
             let Some(frame) = self.apply(brought).await else { return End::OutOfStep };
             self.contact = Some(Instant::now());
@@ -300,7 +325,8 @@ impl Sync {
                 return End::TooLarge;
             }
             (self.pause, self.progress) = (PAUSES.0, true);
-            self.rejected = 0;
+            (self.rejected, self.silent, self.unreached) = (0, false, false);
+            self.hearing.well();
             // What could not be read has not been seen.
             match self.remedies.due(&self.unread, self.everything.0) {
                 Remedy::Nothing => {}
@@ -332,46 +358,105 @@ impl Sync {
                 session.ended().cancel();
                 End::SessionLost
             }
-            CallError::Failure(failure) if failure.code == "EVENT_FROM_TOKEN_PARSE_FAILURE" => {
+            CallError::Failure(failure)
+                if matches!(&*failure.code, "EVENT_FROM_TOKEN_PARSE_FAILURE" | "EVENTS_LOST") =>
+            {
                 End::OutOfStep
             }
             _ => End::Failed(error),
         }
     }
 
-    /// Asks for everything.
+    /// Asks for everything: at once, or class by class where that fails.
     async fn everything(&mut self, session: &Session) -> Result<Brought, CallError> {
         self.before_everything().await;
         self.mirror.syncing();
+        if self.by_class.is_some_and(|since| since.elapsed() < BY_CLASS_FOR) {
+            return self.each_class(session).await;
+        }
+        let error = match self.all_at_once(session).await {
+            Err(error)
+                if !self.oversized && !ends_session(&error) && is_worth_a_closer_look(&error) =>
+            {
+                error
+            }
+            outcome => return outcome,
+        };
+        if session.ended().is_cancelled() {
+            return Err(error);
+        }
+        match self.each_class(session).await {
+            Ok(brought) => {
+                let backend = self.mirror.name();
+                tracing::warn!(backend, %error, "event.from fails, so the classes are read one by one");
+                self.by_class = Some(Instant::now());
+                Ok(brought)
+            }
+            Err(other) if self.oversized || ends_session(&other) => Err(other),
+            Err(other) => {
+                let backend = self.mirror.name();
+                tracing::debug!(backend, error = %other, "reading class by class fails as well");
+                Err(error)
+            }
+        }
+    }
+
+    async fn each_class(&mut self, session: &Session) -> Result<Brought, CallError> {
+        self.untold = Untold::default();
+        let (encoder, untold) = (&mut self.encoder, &mut self.untold);
+        let (mirror, oversized) = (&self.mirror, &mut self.oversized);
+        let reading = ByClass::new(mirror, session, encoder, untold, oversized).read();
+        let reading = Box::pin(reading);
+        let mut brought = hearing::everything(&self.mirror, self.contact, reading).await?;
+        if let Brought::All(draft, refs, _) = &mut brought {
+            if !draft.unread().is_empty() {
+                let read = draft.unread().ask(&self.mirror.backend, session).await;
+                draft.take_again(&read, &mut self.encoder, refs);
+            }
+            for (name, target) in self.untold.learn(&self.mirror.backend, session).await? {
+                draft.learn(&name, target, refs);
+            }
+        }
+        Ok(brought)
+    }
+
+    async fn all_at_once(&mut self, session: &Session) -> Result<Brought, CallError> {
         let (mut draft, mut refs) = (Draft::fresh(), RefIndex::default());
-        self.roles = Roles::default();
-        let (backend, encoder, roles) = (&self.mirror.backend, &mut self.encoder, &mut self.roles);
+        self.untold = Untold::default();
+        let (backend, encoder, untold) =
+            (&self.mirror.backend, &mut self.encoder, &mut self.untold);
         let (mirror, oversized) = (&self.mirror, &mut self.oversized);
         let mut take = |event: &[u8]| {
             draft.take(event, encoder, &mut refs);
-            roles.note(event);
+            untold.note(event);
             *oversized = !mirror.has_room_for(draft.bytes());
             // Whatever it says: that it is too large is what counts.
             if *oversized { Err(ReadError::TooLarge { limit: 0 }) } else { Ok(()) }
         };
-        let asking = Box::pin(backend.events(session, "", EVENT_TIMEOUT, &mut take));
-        let frame = heard(&self.mirror, self.contact, asking).await?;
+        let asking = Box::pin(backend.events(session, &["*"], "", EVENT_TIMEOUT, &mut take));
+        let frame = hearing::everything(&self.mirror, self.contact, asking).await?;
         if !draft.unread().is_empty() {
             let read = draft.unread().ask(backend, session).await;
             draft.take_again(&read, encoder, &mut refs);
         }
-        for (name, target) in self.roles.learn(backend, session).await? {
+        for (name, target) in self.untold.learn(backend, session).await? {
             draft.learn(&name, target, &mut refs);
         }
         Ok(Brought::All(Box::new(draft), refs, frame))
     }
 
-    /// Everything is a lot: whatever goes wrong, it is not asked for again and again.
+    /// Everything is a lot: whatever goes wrong, it is not asked for again and again. To a backend
+    /// that never got the question it has cost nothing.
     async fn before_everything(&mut self) {
+        let mut answers = self.mirror.backend.answers();
         let (last, wait) = &mut self.everything;
         match *last {
+            _ if self.unreached => *wait = PAUSES.0,
             Some(then) if then.elapsed() < LONG_PAUSE => {
-                sleep(*wait).await;
+                tokio::select! {
+                    () = sleep(*wait) => {}
+                    Ok(()) = answers.changed(), if self.silent => {}
+                }
                 *wait = (*wait * 2).clamp(PAUSES.0, LONG_PAUSE);
             }
             _ => *wait = PAUSES.0,
@@ -382,19 +467,19 @@ impl Sync {
     /// Waits for changes.
     async fn changes(&mut self, session: &Session, token: &str) -> Result<Brought, CallError> {
         let mut events: Vec<Box<[u8]>> = Vec::new();
-        let roles = &mut self.roles;
+        let (untold, begun) = (&mut self.untold, AtomicBool::new(false));
         let mut take = |event: &[u8]| {
-            roles.note(event);
+            begun.store(true, Ordering::Relaxed);
+            untold.note(event);
             events.push(event.into());
             Ok(())
         };
-        let stale = self.mirror.reading().is_some_and(|reading| reading.stale_since.is_some());
-        // A mirror that is stale for a few objects is waited for all the same.
-        let stale = stale && self.unread.is_empty();
-        let patience = if stale { GLANCE } else { EVENT_TIMEOUT };
-        let asking = Box::pin(self.mirror.backend.events(session, token, patience, &mut take));
-        let frame = heard(&self.mirror, self.contact, asking).await?;
-        let learned = self.roles.learn(&self.mirror.backend, session).await?;
+        let (mirror, hearing) = (&self.mirror, &mut self.hearing);
+        let patience = hearing.timeout(mirror);
+        let asking = Box::pin(mirror.backend.events(session, &["*"], token, patience, &mut take));
+        let answer = hearing.changes(mirror, self.contact, &begun, asking).await;
+        let Some(frame) = answer.transpose()? else { return Ok(Brought::Silence) };
+        let learned = self.untold.learn(&self.mirror.backend, session).await?;
         Ok(Brought::Changes(events, learned, frame))
     }
 
@@ -405,6 +490,7 @@ impl Sync {
         let mut encoder = std::mem::replace(&mut self.encoder, Encoder::new(self.mirror.name()));
         let mirror = self.mirror.clone();
         let (work, frame): (Box<dyn FnOnce() -> _ + Send>, _) = match brought {
+            Brought::Silence => return None,
             Brought::All(mut draft, mut refs, frame) => {
                 let work = move || {
                     let old = old.unwrap_or_else(|| Arc::new(Snapshot::empty()));
@@ -479,40 +565,53 @@ impl Sync {
         self.show(finished, None, encoder);
     }
 
-    fn lost(&mut self, error: &CallError) {
-        if is_lasting(error) {
+    fn lost(&mut self, error: &CallError, loss: Loss) {
+        if is_lasting(error) || matches!(loss, Loss::Unsupported) {
             self.pause = LONG_PAUSE;
         }
-        self.mirror.lost(Loss::of(error), self.contact);
+        self.silent = is_silence(error);
+        self.unreached = matches!(error, CallError::Unreachable(_)) && !error.is_loss();
+        self.mirror.lost(loss, self.contact);
     }
 
     /// Waits before the next attempt, or until a caller lends a session: then things may look up.
+    /// So they may when a backend that was silent answers anybody anything.
     async fn pause(&mut self) {
-        let _ = timeout(self.pause, self.mirror.offered.notified()).await;
-        self.pause = (self.pause * 2).min(PAUSES.1);
-    }
-}
-
-/// What is asked of the backend. While it takes too long, what is mirrored counts as stale.
-async fn heard<T>(
-    mirror: &Mirror,
-    contact: Option<Instant>,
-    mut asking: Pin<Box<impl Future<Output = T>>>,
-) -> T {
-    match timeout(EVENT_TIMEOUT + GRACE, asking.as_mut()).await {
-        Ok(answer) => answer,
-        Err(_) => {
-            mirror.unheard(contact);
-            asking.await
+        let mut answers = self.mirror.backend.answers();
+        let (pause, longest) = match self.silent {
+            true => (self.pause.min(SILENT_PAUSE), SILENT_PAUSE),
+            false => (self.pause, PAUSES.1),
+        };
+        let not_before = Instant::now() + pause.min(PAUSES.0);
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = self.mirror.offered.notified() => {}
+            Ok(()) = answers.changed(), if self.silent => sleep_until(not_before).await,
         }
+        self.pause = (self.pause * 2).min(longest);
     }
 }
 
-/// Whether the failure means that the session is no more. A host that has become a supporter knows
-/// none.
-fn ends_session(error: &CallError) -> bool {
-    let CallError::Failure(failure) = error else { return false };
-    matches!(failure.code.as_str(), "SESSION_INVALID" | "HOST_IS_SLAVE")
+/// Whether the backend did not answer: no reason to leave it alone for long.
+fn is_silence(error: &CallError) -> bool {
+    match error {
+        CallError::Unreachable(_) | CallError::Timeout(Phase::Reply) => true,
+        // What stands before it says so.
+        CallError::BadReply(reply) => matches!(reply.status, Some(502..=504)),
+        _ => false,
+    }
+}
+
+/// Whether the backend may still tell of its classes one by one. Not where it cannot be reached,
+/// has no events at all, or tells more than the gateway is set to take.
+fn is_worth_a_closer_look(error: &CallError) -> bool {
+    match error {
+        CallError::Failure(failure) => !is_unknown(failure),
+        CallError::BadReply(reply) => !matches!(reply.fault, Fault::TooLarge { .. }),
+        CallError::Unreachable(_) => error.is_loss(),
+        CallError::Timeout(phase) => *phase != Phase::Queue,
+        CallError::Busy(_) | CallError::Misconfigured(_) | CallError::Unsendable(_) => false,
+    }
 }
 
 /// Whether the next attempt is sure to come to the same. A pool takes seconds to refuse a password,

@@ -331,7 +331,10 @@ fn write_record(
             return;
         }
         members.add(name, |out| match class.field(name) {
-            Some(field) => write(&field.ty, value, links, out),
+            Some(field) => {
+                let hidden = Hidden::of(&class.name, name);
+                write_field(&field.ty, hidden, value, links, out)
+            }
             None => {
                 write_unknown(value, links, out);
                 true

@@ -131,7 +131,8 @@ impl SimHandle {
     }
 
     /// Arms a fault for one call, as `VM.start`, or for all with `None`; it strikes so many times,
-    /// or until cleared. A path is armed as `/rrd_updates`, on one host as `host-02/rrd_updates`.
+    /// or until cleared. A path is armed as `/rrd_updates`, on one host as `host-02/rrd_updates`,
+    /// the question for everything there is as `event.from, everything`.
     pub fn fault(&self, call: Option<&str>, fault: Fault, times: Option<usize>) {
         self.state.faults.arm(call, fault, times);
     }

@@ -75,7 +75,8 @@ async fn a_reply_that_is_none_is_a_502_that_says_what_was_seen() {
 async fn a_sync_that_gets_nonsense_is_a_502_until_it_gets_sense() {
     let lab = Lab::new().await;
     let html = RawReply::http("200 OK", "text/html", format!("<html>{BODY}</html>"));
-    lab.sim.fault(Some("event.from"), Fault::Reply(html), None);
+    lab.sim.fault(Some("event.from"), Fault::Reply(html.clone()), None);
+    lab.sim.fault(Some("event.inject"), Fault::Reply(html), None);
     let token = lab.login().await;
     let answer = lab.get("/vms", &token).await;
     answer.problem(502, "BAD_REPLY");
@@ -437,7 +438,8 @@ async fn a_pool_that_hangs_is_not_live_for_long() {
     assert_eq!((&backend["state"], &backend["reachable"]), (&json!("stale"), &json!(false)));
     let reason = backend["reason"].as_str().expect("a reason");
     assert!(reason.contains("does not answer"), "{reason}");
-    assert_eq!(lab.sim.seen("event.from"), asked, "the question still stands");
+    let asked_again = lab.sim.seen("event.from") - asked;
+    assert!(asked_again <= 1, "it is asked once more, shortly: {asked_again}");
     // The answer is taken when it comes at last: the pool is not read anew.
     lab.sim.release("event.from");
     let path = format!("/vms/{uuid}");

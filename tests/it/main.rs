@@ -4,6 +4,8 @@
 mod access;
 mod bad_days;
 mod bad_input;
+mod beyond_the_datamodel;
+mod coming_back;
 mod command_line;
 mod compression;
 mod conformance;

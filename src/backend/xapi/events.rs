@@ -31,22 +31,29 @@ impl Xapi {
     pub(in crate::backend) async fn events(
         &self,
         session: &Session,
+        classes: &[&str],
         token: &str,
         timeout: Duration,
         each: Each<'_>,
     ) -> Result<EventFrame, CallError> {
+        let args = [
+            Arg::Secret(session.reference().clone()),
+            Arg::Array(classes.iter().map(|class| Arg::from(*class)).collect()),
+            Arg::from(token),
+            Arg::Float(timeout.as_secs_f64()),
+        ];
         tokio::select! {
             // Whoever logged out waits for nothing more, even if the backend was not told.
             biased;
             () = session.ended().cancelled() => Err(session_invalid()),
-            result = self.follow(session, token, timeout, each) => self.settle(session, result),
+            result = self.follow(session, &args, timeout, each) => self.settle(session, result),
         }
     }
 
     async fn follow(
         &self,
         session: &Session,
-        token: &str,
+        args: &[Arg],
         timeout: Duration,
         each: Each<'_>,
     ) -> Result<EventFrame, CallError> {
@@ -58,7 +65,7 @@ impl Xapi {
             handed_out = true;
             each(event)
         };
-        let result = self.stream(dialect, &host, session, token, timeout, &mut count).await;
+        let result = self.stream(dialect, &host, args, timeout, &mut count).await;
         if dialect == Dialect::JsonRpc
             && host.may_speak_xml()
             && result.as_ref().is_err_and(json_cannot_carry)
@@ -67,7 +74,7 @@ impl Xapi {
             // Half a reply has told of objects that may be no more in the next.
             if !handed_out {
                 let xml = Dialect::XmlRpc;
-                let again = self.stream(xml, &host, session, token, timeout, each).await;
+                let again = self.stream(xml, &host, args, timeout, each).await;
                 if is_answer(&again) {
                     return again;
                 }
@@ -86,18 +93,11 @@ impl Xapi {
         &self,
         dialect: Dialect,
         host: &Arc<Endpoint>,
-        session: &Session,
-        token: &str,
+        args: &[Arg],
         timeout: Duration,
         each: Each<'_>,
     ) -> Result<EventFrame, CallError> {
-        let args = [
-            Arg::Secret(session.reference().clone()),
-            Arg::Array(vec![Arg::String("*".to_owned())]),
-            Arg::String(token.to_owned()),
-            Arg::Float(timeout.as_secs_f64()),
-        ];
-        let post = self.post(dialect, host, "event.from", &args)?;
+        let post = self.post(dialect, host, "event.from", args)?;
         let slot = self.connections.slot(Use::Sync).await?;
         let head_within = timeout + MARGIN.min(self.call_timeout);
         let mut reply = self

@@ -245,7 +245,8 @@ pub(super) const OF_SESSION: [Failure; 7] = [
 ];
 
 /// Failures of a read that the mirror answers, beside those of its session.
-pub(super) const OF_MIRROR: [Failure; 3] = [FORBIDDEN, PRECONDITION_FAILED, BAD_GATEWAY];
+pub(super) const OF_MIRROR: [Failure; 4] =
+    [FORBIDDEN, PRECONDITION_FAILED, NOT_SUPPORTED, BAD_GATEWAY];
 
 /// Failures of an operation that makes calls in the caller's own session.
 pub(super) const OF_CALL: [Failure; 14] = [

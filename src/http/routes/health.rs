@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::http::Gateway;
 use crate::http::extract::{AcceptsJson, NoQuery};
 use crate::http::representation::json;
-use crate::inventory::Status;
+use crate::inventory::Cause;
 
 /// That the process answers.
 #[derive(Debug, Serialize)]
@@ -48,7 +48,8 @@ pub async fn readyz(State(gateway): State<Arc<Gateway>>, _: AcceptsJson, _: NoQu
     for (name, mirror) in gateway.inventory.mirrors() {
         let status = mirror.status();
         reachable |= status.reachable;
-        let (state, detail) = (status.state.name(), in_public(&status));
+        // The reason itself may name addresses and files; `GET /backends` and the log have it.
+        let (state, detail) = (status.state.name(), status.cause.map(Cause::in_public));
         backends.push(BackendReadiness { name: name.clone(), state, detail });
     }
     if reachable && !gateway.stopping.is_cancelled() {
@@ -56,18 +57,6 @@ pub async fn readyz(State(gateway): State<Arc<Gateway>>, _: AcceptsJson, _: NoQu
     }
     let body = document(&Readiness { status: "unready", backends });
     (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, COME_BACK)], body).into_response()
-}
-
-/// Why a backend's state is not better, for everyone to know. The reason itself may name addresses
-/// and files; `GET /backends` and the log have it.
-fn in_public(status: &Status) -> Option<&'static str> {
-    match status {
-        Status { oversized: true, .. } => Some("its objects do not fit into the gateway's memory"),
-        Status { nonsense: true, .. } => Some("it does not answer as a Xen-API server does"),
-        Status { reachable: false, .. } => Some("it cannot be reached"),
-        Status { reason: Some(_), .. } => Some("the gateway cannot follow it"),
-        Status { reason: None, .. } => None,
-    }
 }
 
 fn document(document: &impl Serialize) -> Response {

@@ -21,8 +21,7 @@ impl Bench {
 
     fn stale(&self) {
         let state = MirrorState::Stale;
-        let status =
-            Status { state, reachable: false, nonsense: false, oversized: false, reason: None };
+        let status = Status { state, reachable: false, cause: None, reason: None };
         self.feed.stands("lab", status);
     }
 

@@ -6,7 +6,7 @@ use crate::datamodel::datamodel;
 use crate::sim::database::Value;
 use crate::sim::edit::Edit;
 use crate::sim::events::{self, Token};
-use crate::sim::protocol::{Body, Failure, Form};
+use crate::sim::protocol::{Arg, Body, Call, Failure, Form};
 use crate::sim::state::State;
 
 use super::Request;
@@ -27,6 +27,13 @@ pub(super) fn effect(call: &str) -> Option<Effect> {
 /// Under which name it is counted how often a client asked for everything.
 pub(in crate::sim) const EVERYTHING: &str = "event.from, everything";
 
+/// Whether a client asks for everything there is at once.
+pub(in crate::sim) fn asks_for_everything(call: &Call) -> bool {
+    let [_, Arg::Array(classes), Arg::String(token), ..] = &call.args[..] else { return false };
+    let all = |class: &Arg| matches!(class, Arg::String(class) if class == "*");
+    call.name == "event.from" && token.is_empty() && classes.iter().any(all)
+}
+
 /// `event.from`.
 pub(super) async fn from(
     state: &Arc<State>,
@@ -43,7 +50,7 @@ pub(super) async fn from(
         Some(Value::Float(seconds)) => *seconds,
         _ => 0.0,
     };
-    if request.text(1).is_empty() {
+    if request.text(1).is_empty() && classes.iter().any(|class| class == "*") {
         *state.seen.lock().entry(EVERYTHING.to_owned()).or_default() += 1;
     }
     let (reference, session) =

@@ -235,7 +235,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let call = call.map_err(|bad| NoRequest::Refused(Page::internal(head, &bad.0)))?;
         let (name, form) = (call.name.clone(), call.form.clone());
         self.state.count(&name);
-        let faults = self.state.faults.strike(&name);
+        let everything = calls::asks_for_everything(&call).then_some(calls::EVERYTHING);
+        let names: Vec<&str> = [name.as_str()].into_iter().chain(everything).collect();
+        let faults = self.state.faults.strike_any(&names);
         let mut failure = None;
         for fault in &faults {
             match fault {

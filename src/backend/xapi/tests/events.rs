@@ -16,7 +16,7 @@ pub(super) async fn follow(
         events.push(String::from_utf8_lossy(event).into_owned());
         Ok(())
     };
-    let frame = backend.events(session, token, TIMEOUT, &mut each).await;
+    let frame = backend.events(session, &["*"], token, TIMEOUT, &mut each).await;
     (events, frame)
 }
 
@@ -91,7 +91,8 @@ async fn who_takes_no_more_events_stops_them() {
     let server = server(|_| Act::Answer(json(FRAME))).await;
     let (backend, session) = logged_in(&server).await;
     let mut each = |_: &[u8]| Err(ReadError::NotAReply("no event"));
-    let error = backend.events(&session, "", TIMEOUT, &mut each).await.expect_err("stopped");
+    let error =
+        backend.events(&session, &["*"], "", TIMEOUT, &mut each).await.expect_err("stopped");
     assert!(error.to_string().contains("no event"), "{error}");
 }
 
