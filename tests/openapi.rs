@@ -550,7 +550,7 @@ fn what_is_done_in_two_ways_names_the_first() {
 }
 
 #[test]
-fn every_field_of_every_class_is_there_unless_it_is_gone_or_secret() {
+fn every_field_of_every_class_is_there_unless_it_is_secret() {
     use xengate::datamodel::{State, datamodel, describe, is_secret_field};
     use xengate::http::collections::{Source, collections};
     let document = document();
@@ -565,15 +565,16 @@ fn every_field_of_every_class_is_there_unless_it_is_gone_or_secret() {
             let at = format!("{}.{}", class.name, field.name);
             let schema = record["properties"].get(&field.name);
             let state = field.lifecycle.state;
-            let gone = state == State::Removed && class.lifecycle.state != State::Removed;
             let secret = is_secret_field(&class.name, &field.name);
-            assert_eq!(schema.is_none(), gone || secret, "{at}");
+            assert_eq!(schema.is_none(), secret, "{at}");
             let Some(schema) = schema else { continue };
             let old = matches!(state, State::Deprecated | State::Removed);
             assert_eq!(schema.get("deprecated").is_some(), old, "{at}");
             let words = describe(&class.name).and_then(|words| words.fields.get(&field.name));
             if let Some(words) = words {
-                assert_eq!(schema["description"], **words, "{at}");
+                let said = schema["description"].as_str().expect("words");
+                let sent = state == State::Removed && said.ends_with("and may stop.");
+                assert!(said == *words || (sent && said.starts_with(&**words)), "{at}: {said}");
             }
             fields += 1;
         }

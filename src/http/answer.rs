@@ -11,6 +11,9 @@ use crate::ops::{Done, Settled, TaskView};
 /// Says that readers may not see yet what was done.
 static XEN_REVISION_PENDING: HeaderName = HeaderName::from_static("xen-revision-pending");
 
+/// Names the fields that the backend has taken and not changed as it was asked to.
+static XEN_IGNORED: HeaderName = HeaderName::from_static("xen-ignored");
+
 /// An answer without a body.
 pub fn nothing() -> Response {
     StatusCode::NO_CONTENT.into_response()
@@ -29,6 +32,16 @@ pub fn settled(settled: Settled, mut response: Response) -> Response {
     if settled == Settled::Pending {
         let value = HeaderValue::from_static("true");
         response.headers_mut().insert(XEN_REVISION_PENDING.clone(), value);
+    }
+    response
+}
+
+/// The same answer, with word of the fields that the backend does not show as they were asked for.
+pub fn ignored(fields: &[&str], mut response: Response) -> Response {
+    if let Some(value) = Some(fields.join(", ")).filter(|fields| !fields.is_empty())
+        && let Ok(value) = HeaderValue::from_str(&value)
+    {
+        response.headers_mut().insert(XEN_IGNORED.clone(), value);
     }
     response
 }

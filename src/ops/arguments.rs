@@ -46,15 +46,19 @@ pub struct Arguments {
     pub(super) named: Named,
 }
 
-/// The objects that a client named, each with where it did.
+/// The objects that a client named, each with where it did; and where a text stands that no database
+/// of XAPI's takes, if one does.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Named(Vec<(Arc<str>, Option<Uuid>, String)>);
+pub(super) struct Named {
+    objects: Vec<(Arc<str>, Option<Uuid>, String)>,
+    unstorable: Option<String>,
+}
 
 impl Named {
     /// The JSON pointer to where the object of this ref or uuid was named.
     pub(super) fn pointer_of(&self, name: &str) -> Option<&str> {
         let uuid = Uuid::try_parse(name).ok();
-        let mut named = self.0.iter();
+        let mut named = self.objects.iter();
         let found = named
             .find(|(reference, of, _)| **reference == *name || (uuid.is_some() && *of == uuid));
         found.map(|(.., pointer)| pointer.as_str())
@@ -62,21 +66,54 @@ impl Named {
 
     /// The JSON pointer to where an object was named that is not there any more.
     pub(super) fn pointer_of_lost(&self, is_there: impl Fn(&str) -> bool) -> Option<&str> {
-        let lost = self.0.iter().find(|(reference, ..)| !is_there(reference));
+        let lost = self.objects.iter().find(|(reference, ..)| !is_there(reference));
         lost.map(|(.., pointer)| pointer.as_str())
+    }
+
+    /// The JSON pointer to what a failure is about that its parameters do not name: an exception of
+    /// XAPI's database.
+    pub(super) fn pointer_of_failure(&self, params: &[String]) -> Option<&str> {
+        let of_database = params.iter().any(|param| param.contains("Db_exn."));
+        self.unstorable.as_deref().filter(|_| of_database)
+    }
+
+    /// The JSON pointer to the first text that no database of XAPI's takes.
+    pub(super) fn unstorable(&self) -> Option<&str> {
+        self.unstorable.as_deref()
+    }
+
+    /// Notes a text, in case it can be stored nowhere: XAPI's database is XML.
+    fn text(&mut self, text: &str, pointer: &str) {
+        let odd = |c: char| {
+            (c < ' ' && !matches!(c, '\t' | '\n' | '\r')) || matches!(c, '\u{fffe}' | '\u{ffff}')
+        };
+        if self.unstorable.is_none() && text.contains(odd) {
+            self.unstorable = Some(pointer.to_owned());
+        }
+    }
+
+    /// The same of the key of a map, which may not be empty.
+    fn key(&mut self, key: &str, pointer: &str) {
+        self.text(key, pointer);
+        if self.unstorable.is_none() && key.is_empty() {
+            self.unstorable = Some(pointer.to_owned());
+        }
     }
 }
 
 impl Arguments {
     /// Notes that the client named the object of this ref and uuid at `pointer`.
     pub(super) fn name(&mut self, reference: &Arc<str>, uuid: Uuid, pointer: impl Into<String>) {
-        self.named.0.push((reference.clone(), Some(uuid), pointer.into()));
+        self.named.objects.push((reference.clone(), Some(uuid), pointer.into()));
     }
 
     /// Puts more arguments behind these.
     pub(super) fn append(&mut self, mut others: Self) {
         self.values.append(&mut others.values);
-        self.named.0.append(&mut others.named.0);
+        self.named.objects.append(&mut others.named.objects);
+        if self.named.unstorable.is_none() {
+            self.named.unstorable = others.named.unstorable;
+        }
     }
 
     /// The JSON pointer to where the client named the object of this ref or uuid.
@@ -112,7 +149,11 @@ pub(super) fn key_argument(
 ) -> Result<Arguments, ArgumentError> {
     match ty {
         Type::Ref(_) => argument(ty, &Value::from(name), pointer, refs),
-        ty => Ok(vec![Arg::String(key(ty, name, pointer)?)].into()),
+        ty => {
+            let mut named = Named::default();
+            named.key(name, pointer);
+            Ok(Arguments { values: vec![Arg::String(key(ty, name, pointer)?)], named })
+        }
     }
 }
 
@@ -184,8 +225,14 @@ impl Reader<'_> {
     fn value(&mut self, ty: &Type, json: &Value, pointer: &str) -> Result<Arg, ArgumentError> {
         let not = |what: &str| ArgumentError::new(pointer, format!("must be {what}"));
         Ok(match (ty, json) {
-            (Type::String, Value::String(text)) => Arg::from(text.as_str()),
-            (Type::Secret, Value::String(text)) => Arg::Secret(text.as_str().into()),
+            (Type::String, Value::String(text)) => {
+                self.named.text(text, pointer);
+                Arg::from(text.as_str())
+            }
+            (Type::Secret, Value::String(text)) => {
+                self.named.text(text, pointer);
+                Arg::Secret(text.as_str().into())
+            }
             (Type::String | Type::Secret, _) => return Err(not("a string")),
             (Type::Int, Value::Number(number)) => {
                 let int = number.as_i64().or_else(|| whole(number.as_f64()?));
@@ -206,7 +253,7 @@ impl Reader<'_> {
             (Type::Enum(_), Value::String(text)) => Arg::String(key(ty, text, pointer)?),
             (Type::Enum(id), _) => return Err(not(&one_of(*id))),
             (Type::Ref(_), Value::Null) => {
-                self.named.0.push((NULL_REF.into(), None, pointer.to_owned()));
+                self.named.objects.push((NULL_REF.into(), None, pointer.to_owned()));
                 Arg::from(NULL_REF)
             }
             (Type::Ref(class), Value::String(text)) => {
@@ -227,7 +274,10 @@ impl Reader<'_> {
                     let pointer = below(pointer, name);
                     let key = match &**of {
                         Type::Ref(class) => self.reference(*class, name, &pointer)?.to_string(),
-                        of => key(of, name, &pointer)?,
+                        of => {
+                            self.named.key(name, &pointer);
+                            key(of, name, &pointer)?
+                        }
                     };
                     Ok((key, self.value(to, value, &pointer)?))
                 };
@@ -252,7 +302,7 @@ impl Reader<'_> {
             let class = &datamodel().get(class).name;
             not(format!("this backend has no {class} of that uuid"))
         })?;
-        self.named.0.push((reference.clone(), Some(uuid), pointer.to_owned()));
+        self.named.objects.push((reference.clone(), Some(uuid), pointer.to_owned()));
         Ok(reference)
     }
 }

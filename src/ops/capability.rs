@@ -6,8 +6,12 @@
 
 use serde_json::{Map, Value};
 
-use crate::datamodel::{Lifecycle, datamodel};
+use super::unimplemented;
+use crate::datamodel::{Call, Class, Field, Lifecycle, State, datamodel};
 use crate::inventory::Snapshot;
+
+/// Objects of a class that are looked at for the fields they have. Those of one backend are alike.
+const LOOKED_AT: usize = 16;
 
 /// What a backend says of its version.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -66,23 +70,48 @@ impl Version {
         if self.standing(&lifecycle.since) == Standing::Ahead {
             return Some(format!("it came with {}, and this backend is older", lifecycle.since));
         }
-        let removed = lifecycle.removed.as_ref()?;
+        // What was removed and then published again is there; nobody says since when.
+        let removed = lifecycle.removed.as_ref().filter(|_| lifecycle.state == State::Removed)?;
         (self.standing(removed) == Standing::Reached)
             .then(|| format!("it was removed with {removed}"))
     }
 
-    /// All that the backend cannot have, as far as clients could ask for it.
-    pub fn lacking(&self) -> Lacking {
+    /// Why the backend cannot carry a call out, if it cannot.
+    pub fn lacks_call(&self, call: &Call) -> Option<String> {
+        self.lacks(&call.lifecycle).or_else(|| {
+            let never = unimplemented::find(&call.wire_name)?;
+            let since = never.since.is_none_or(|since| self.standing(since) == Standing::Reached);
+            since.then(|| never.why.to_owned())
+        })
+    }
+
+    /// Why the backend, which has these objects, does not have a class, if it does not. What a
+    /// class was removed with says nothing where its objects are still told of.
+    pub fn lacks_class(&self, class: &Class, snapshot: &Snapshot) -> Option<String> {
+        let why = self.lacks(&class.lifecycle)?;
+        let is_told_of = class.lifecycle.state == State::Removed && !is_gone(class);
+        (!is_told_of && snapshot.class(class.id).is_empty()).then_some(why)
+    }
+
+    /// All that the backend, which has these objects, cannot have, as far as clients could ask for
+    /// it. A field that an object has is there whatever the datamodel says.
+    pub fn lacking(&self, snapshot: &Snapshot) -> Lacking {
         let mut lacking = Lacking::default();
         for class in datamodel().classes.iter().filter(|class| class.name != "session") {
-            if self.lacks(&class.lifecycle).is_some() {
+            if self.lacks_class(class, snapshot).is_some() {
                 lacking.classes.push(&class.name);
                 continue;
             }
-            let fields = class.fields.iter().filter(|field| self.lacks(&field.lifecycle).is_some());
+            let is_shown = |field: &Field| {
+                let mut objects = snapshot.class(class.id).iter().take(LOOKED_AT);
+                objects.any(|object| object.record().field_named(class, &field.name).is_some())
+            };
+            let fields = class.fields.iter();
+            let fields =
+                fields.filter(|field| self.lacks(&field.lifecycle).is_some() && !is_shown(field));
             lacking.fields.extend(fields.map(|field| format!("{}.{}", class.name, field.name)));
             let calls = super::actions::actions(class).map(|action| action.call);
-            let calls = calls.filter(|call| self.lacks(&call.lifecycle).is_some());
+            let calls = calls.filter(|call| self.lacks_call(call).is_some());
             lacking.calls.extend(calls.map(|call| call.wire_name.as_str()));
         }
         lacking
@@ -111,6 +140,13 @@ impl Version {
             _ => Standing::Reached,
         }
     }
+}
+
+/// Whether nothing is left of a class that was removed. Of others, records and events are still told
+/// (`VIF_metrics`): they keep their uuids.
+pub fn is_gone(class: &Class) -> bool {
+    let is_published = |field: &Field| field.lifecycle.state == State::Published;
+    class.lifecycle.state == State::Removed && !class.field("uuid").is_some_and(is_published)
 }
 
 /// How a release stands to a version, either of which may be cut short: `26.17`.
@@ -152,7 +188,7 @@ mod tests {
 
     fn lifecycle(since: &str, removed: Option<&str>) -> Lifecycle {
         Lifecycle {
-            state: State::Published,
+            state: if removed.is_some() { State::Removed } else { State::Published },
             since: since.to_owned(),
             deprecated: None,
             removed: removed.map(str::to_owned),
@@ -216,14 +252,46 @@ mod tests {
 
     #[test]
     fn an_old_version_lacks_more_than_a_new_one() {
-        let (old, new) = (version((2, 0), Some("1.9")).lacking(), version((2, 23), Some("99.0")));
+        let nothing = Snapshot::empty();
+        let (old, new) = (version((2, 0), Some("1.9")), version((2, 23), Some("99.0")));
+        let (old, new) = (old.lacking(&nothing), new.lacking(&nothing));
         assert!(old.classes.contains(&"VM_group") && !old.classes.contains(&"VM"), "{old:?}");
         assert!(old.fields.contains(&"VM.NVRAM".to_owned()), "{:?}", old.fields);
         assert!(!old.fields.iter().any(|field| field.starts_with("VM_group.")));
         assert!(old.calls.contains(&"VM.restart_device_models"), "{:?}", old.calls);
-        let new = new.lacking();
-        assert!(new.classes.len() < 5 && new.calls.len() < 10, "{new:?}");
-        assert_eq!(Version::default().lacking(), Lacking::default(), "nothing is claimed");
+        // VIF_metrics and VBD_metrics are told of in events to this day.
+        assert_eq!(new.classes, ["VMPP"]);
+        assert!(new.calls.contains(&"host.get_log") && new.calls.len() < 15, "{new:?}");
+        let nobody = Version::default().lacking(&nothing);
+        assert!(nobody.classes.is_empty() && nobody.fields.is_empty(), "nothing is claimed");
+    }
+
+    #[test]
+    fn what_was_removed_and_published_again_is_there() {
+        let new = version((2, 23), Some("26.17.0"));
+        let mut again = 0;
+        for class in &datamodel().classes {
+            let lives = class.fields.iter().map(|field| &field.lifecycle);
+            let lives = lives.chain(class.calls.iter().map(|call| &call.lifecycle));
+            for life in lives.filter(|life| life.removed.is_some()) {
+                let lacks = new.lacks(life);
+                assert_eq!(lacks.is_some(), life.state == State::Removed, "{life:?}");
+                again += usize::from(lacks.is_none());
+            }
+        }
+        assert!(again > 0, "VDI.resize_online is one of them");
+    }
+
+    #[test]
+    fn calls_that_no_release_carries_out_are_known() {
+        let (old, new) = (version((1, 8), None), version((2, 23), Some("26.17.0")));
+        for (name, old_lacks) in [("host.get_log", true), ("pool.test_archive_target", false)] {
+            let call = datamodel().call(name).expect("a call").1;
+            assert!(new.lacks_call(call).is_some(), "{name}");
+            assert_eq!(old.lacks_call(call).is_some(), old_lacks, "{name}");
+        }
+        let start = datamodel().call("VM.start").expect("a call").1;
+        assert_eq!(new.lacks_call(start), None);
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! Why something could not be done. Knows no status: the floor above decides those.
 
-use super::arguments::{ArgumentError, Arguments};
+use serde_json::{Map, Value};
+
+use super::arguments::{ArgumentError, Arguments, below};
 use super::typed::is_ref;
-use crate::backend::CallError;
-use crate::datamodel::Roles;
+use crate::backend::{CallError, Unsendable};
+use crate::datamodel::{Call, Roles};
 use crate::inventory::Mirror;
 
 pub use crate::wire::reply::Failure;
@@ -99,8 +101,55 @@ impl OpError {
         match self {
             Self::Failure { failure, pointer: None } => {
                 let mut params = failure.params.iter();
-                let pointer = params.find_map(|param| arguments.pointer_of(param));
+                let pointer = params
+                    .find_map(|param| arguments.pointer_of(param))
+                    .or_else(|| arguments.named.pointer_of_failure(&failure.params));
                 Self::Failure { pointer: pointer.map(str::to_owned), failure }
+            }
+            // Nothing was sent: the backend's dialect cannot say it.
+            Self::Call(CallError::Unsendable(error @ Unsendable::Unwritable(_))) => {
+                match arguments.named.unstorable() {
+                    Some(pointer) => ArgumentError::new(pointer, error.to_string()).into(),
+                    None => Self::Call(error.into()),
+                }
+            }
+            other => other,
+        }
+    }
+
+    /// The same, as what it means of this call.
+    pub(super) fn of_call(self, call: &Call) -> Self {
+        match self {
+            // XAPI looks for the old value of a key that it does not know, to put it back.
+            Self::Failure { failure, pointer }
+                if call.wire_name.starts_with("VMSS.")
+                    && failure.code == "INTERNAL_ERROR"
+                    && failure.params.iter().any(|param| param.contains("Not_found")) =>
+            {
+                let params = vec!["schedule".to_owned()];
+                let failure = Failure { code: "INVALID_VALUE".to_owned(), params };
+                Self::Failure { failure, pointer }
+            }
+            other => other,
+        }
+    }
+
+    /// The same, pointing to the member of the client's body that it names, if it names one.
+    pub fn in_body(self, body: &Map<String, Value>) -> Self {
+        match self {
+            Self::Failure { failure, pointer: None } if failure.code == "INVALID_VALUE" => {
+                let (field, key) = match failure.params.first().map(|name| name.split_once(':')) {
+                    Some(Some((field, key))) => (field, Some(key)),
+                    _ => (failure.params.first().map_or("", String::as_str), None),
+                };
+                let pointer = body.get(field).map(|value| {
+                    let pointer = below("", field);
+                    match key.filter(|key| value.get(key).is_some()) {
+                        Some(key) => below(&pointer, key),
+                        None => pointer,
+                    }
+                });
+                Self::Failure { failure, pointer }
             }
             other => other,
         }

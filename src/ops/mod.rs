@@ -22,9 +22,10 @@ mod reach;
 mod read_through;
 mod tasks;
 mod typed;
+pub mod unimplemented;
 mod waited;
 
-pub use capability::{Lacking, Version};
+pub use capability::{Lacking, Version, is_gone};
 pub use error::{Failure, OpError};
 pub use listing::{domains, with_vcpus};
 pub use lookup::{Known, Lookup};

@@ -6,6 +6,7 @@
 //! and in an order that XAPI accepts. The calls are not one transaction: what has been applied when
 //! one fails stays, and is told.
 
+mod ignored;
 mod machine;
 mod members;
 mod run;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+pub use ignored::ignored;
 pub use run::{Halted, Ran};
 pub use writable::{Writing, internal, writable, writing};
 

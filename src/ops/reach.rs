@@ -95,7 +95,7 @@ impl Reach {
             None => {}
         }
         let Some(reading) = self.mirror.reading() else { return Ok(()) };
-        match Version::of(&reading.snapshot).lacks(&call.lifecycle) {
+        match Version::of(&reading.snapshot).lacks_call(call) {
             Some(why) => {
                 Err(OpError::NotSupported { what: call.wire_name.clone(), why, pointer: None })
             }
@@ -205,7 +205,7 @@ impl Reach {
                 why: "it does not know the call".to_owned(),
                 pointer: None,
             },
-            error => error.about(arguments).shown(&self.mirror),
+            error => error.of_call(call).about(arguments).shown(&self.mirror),
         })
     }
 

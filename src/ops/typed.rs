@@ -122,7 +122,7 @@ fn refs_in(json: &str) -> impl Iterator<Item = &str> {
 }
 
 /// A class of the database that a value's refs name and that is not mirrored.
-fn unmirrored(ty: &Type) -> Option<&'static Class> {
+pub(super) fn unmirrored(ty: &Type) -> Option<&'static Class> {
     match ty {
         Type::Ref(id) => Some(datamodel().get(*id)).filter(|class| !is_mirrored(class)),
         Type::Set(inner) | Type::Option(inner) => unmirrored(inner),
@@ -132,7 +132,10 @@ fn unmirrored(ty: &Type) -> Option<&'static Class> {
 }
 
 /// The uuids of all objects of a class that is not mirrored, by ref.
-async fn uuids_of(reach: &Reach, class: &Class) -> Result<HashMap<String, Uuid>, OpError> {
+pub(super) async fn uuids_of(
+    reach: &Reach,
+    class: &Class,
+) -> Result<HashMap<String, Uuid>, OpError> {
     #[derive(serde::Deserialize)]
     struct WithUuid {
         uuid: Uuid,

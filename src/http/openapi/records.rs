@@ -14,6 +14,7 @@ use crate::datamodel::{
     Class, EnumId, Field, Lifecycle, State, Type, datamodel, describe, is_secret_field,
 };
 use crate::inventory::is_mirrored;
+use crate::ops::is_gone;
 
 /// What a record has whatever kind of backend it comes from and whichever fields were asked for.
 /// Everything else may be absent.
@@ -129,14 +130,10 @@ pub(super) fn record_with(
     schema.examples([example])
 }
 
-/// The fields of a class that records may have. One that is gone from the Xen-API is not promised,
-/// though an old server may still send it; unless its whole class is gone. Secrets are not shown.
+/// The fields of a class that records may have; servers send those too that are gone from the
+/// Xen-API. Secrets are not shown.
 pub(super) fn shown_fields(class: &Class) -> impl Iterator<Item = &Field> {
-    let gone = class.lifecycle.state == State::Removed;
-    let fields = class.fields.iter();
-    fields
-        .filter(move |field| gone || field.lifecycle.state != State::Removed)
-        .filter(|field| !is_secret_field(&class.name, &field.name))
+    class.fields.iter().filter(|field| !is_secret_field(&class.name, &field.name))
 }
 
 fn field_schema(parts: &mut Parts, class: &Class, field: &Field) -> Shape {
@@ -149,11 +146,24 @@ fn field_schema(parts: &mut Parts, class: &Class, field: &Field) -> Shape {
         ty => of_type(parts, ty),
     };
     let words = describe(&class.name).and_then(|words| words.fields.get(&field.name));
+    let words = match (removed_but_sent(class, field), words) {
+        (Some(removed), Some(words)) => Some(format!("{words} {removed}")),
+        (Some(removed), None) => Some(removed),
+        (None, words) => words.cloned(),
+    };
     let shape = match words {
-        Some(words) => described(shape, words),
+        Some(words) => described(shape, &words),
         None => shape,
     };
     if old { deprecated(shape) } else { shape }
+}
+
+/// What is to be said of a field that the Xen-API has removed and that servers send all the same.
+/// Of a class that is gone nothing is sent.
+fn removed_but_sent(class: &Class, field: &Field) -> Option<String> {
+    let removed = field.lifecycle.state == State::Removed && !is_gone(class);
+    let since = field.lifecycle.removed.as_ref().filter(|_| removed)?;
+    Some(format!("The Xen-API removed it with {since}; servers still send it, and may stop."))
 }
 
 /// The JSON form of a Xen-API type.

@@ -89,7 +89,8 @@ fn change_one(parts: &mut Parts, collection: &Collection, class: &'static Class)
     let body = changed(parts, class);
     let changed = answer(parts, "The object as it is now; of a dry run, the calls.", Some(body));
     let changed = answers::versions(parts, changed);
-    let changed = answers::pending(parts, changed).build();
+    let changed = answers::pending(parts, changed);
+    let changed = answers::ignored(parts, changed).build();
     let mut parameters = parameters::of_object(parts);
     parameters.extend([parameters::dry_run(parts), parameters::if_match(parts)]);
     Operation {

@@ -321,6 +321,7 @@ const UNLISTED: &[(Family, &[&str])] = &[
 /// empty, there is no such data source, no such value of an enumeration.
 const EXCEPTIONS: &[&str] = &[
     "Db_exn.Empty_key_in_map",
+    "Db_exn.Invalid_value",
     "Invalid_data_source",
     "No data source of this name",
     "Unknown tag/contents",
@@ -439,6 +440,7 @@ mod tests {
     fn an_internal_error_may_be_the_callers_doing() {
         let of = |text: &str| family_of("INTERNAL_ERROR", &[text.to_owned()]).status().as_u16();
         assert_eq!(of("Xapi_database.Db_exn.Empty_key_in_map"), 422);
+        assert_eq!(of("Db_exn.Invalid_value"), 422);
         assert_eq!(of("Rrd.Invalid_data_source(\"x\")"), 422);
         assert_eq!(of("Stack_overflow"), 502);
         let params = ["Db_exn.Empty_key_in_map".to_owned()];

@@ -110,7 +110,8 @@ async fn perform(
         claim.started(gateway, task);
         return started(gateway, reach, task, wait, answer::task).await;
     }
-    let done = reach.call(call, arguments).await?;
+    let done = reach.call(call, arguments).await;
+    let done = done.map_err(|error| error.in_body(body.as_ref().unwrap_or(&Map::new())))?;
     let touched = own.map_or(Touched::Elsewhere, |own| Touched::Object(class, own));
     let settled = reach.settle(touched).await;
     claim.done(settled);

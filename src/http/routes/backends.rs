@@ -149,7 +149,7 @@ fn counts(snapshot: &Snapshot) -> BTreeMap<&'static str, usize> {
 /// What the backend has not: by its kind, or else by its version.
 fn lacking(mirror: &Mirror, snapshot: &Snapshot) -> Lacking {
     if !mirror.is_polled() {
-        return Version::of(snapshot).lacking();
+        return Version::of(snapshot).lacking(snapshot);
     }
     let backend = mirror.backend();
     let read = |class: &Class| {

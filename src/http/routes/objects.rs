@@ -23,6 +23,7 @@ use crate::http::revision::{Revision, reached};
 use crate::http::scope::Scope;
 use crate::http::validators::{Stamp, Validators};
 use crate::inventory::{Object, View};
+use crate::ops::{OpError, Version, is_gone};
 
 /// The query of one object.
 #[derive(Debug, Deserialize)]
@@ -84,6 +85,9 @@ pub async fn list(
     let listing = Listing::new(collection.path, class, asked)?;
     reached(&gateway, listing.min_revision()).await?;
     let scope = Scope::of(&gateway, &caller, listing.backend()).await?;
+    if is_gone(class) {
+        refuse_if_gone(&scope, class)?;
+    }
     let tables = scope.readings().iter().map(|(_, reading)| reading.snapshot.view(class, view));
     let stamp = tables.fold(Stamp::of_list(&scope, collection.path), Stamp::table);
     let etag = listing.stamped(stamp, scope.snapshots()).etag(&gateway);
@@ -94,6 +98,23 @@ pub async fn list(
         listing.answer(&gateway, caller.session.id(), known, &shelves, scope.partial()).await?;
     scope.mark(&mut response);
     Ok(response)
+}
+
+/// A class that is gone has no list on backends that have lost it, all of them.
+fn refuse_if_gone(scope: &Scope, class: &Class) -> Result<(), Problem> {
+    let mut why = None;
+    for snapshot in scope.snapshots() {
+        match Version::of(snapshot).lacks_class(class, snapshot) {
+            Some(lacks) => why = Some(lacks),
+            None => return Ok(()),
+        }
+    }
+    match why {
+        Some(why) => {
+            Err(OpError::NotSupported { what: class.name.clone(), why, pointer: None }.into())
+        }
+        None => Ok(()),
+    }
 }
 
 /// One object of the collection's class, whatever view it belongs to.

@@ -88,7 +88,7 @@ pub async fn create(
         };
         return started(&gateway, &reach, task, prefer.0, made).await;
     }
-    let done = reach.call(call, arguments).await?;
+    let done = reach.call(call, arguments).await.map_err(|error| error.in_body(&body))?;
     let settled = reach.settle(Touched::Elsewhere).await;
     let uuid = done.result.and_then(|json| serde_json::from_slice::<Uuid>(&json).ok());
     let record = match uuid {
@@ -154,7 +154,14 @@ pub async fn change(
         return Err(Problem::from(error).with_progress(Progress { applied, failed, not_tried }));
     }
     let (record, etag) = shown(&gateway, &reach, class, uuid).await?.unwrap_or(before);
-    Ok(Revision::after(&gateway, versioned(ran.settled, etag, json(record))))
+    let ignored = match ran.settled {
+        Settled::Seen if !body.is_empty() => {
+            patch::ignored(class, &body, &serde_json::from_slice(&record).unwrap_or_default())
+        }
+        _ => Vec::new(),
+    };
+    let response = answer::ignored(&ignored, versioned(ran.settled, etag, json(record)));
+    Ok(Revision::after(&gateway, response))
 }
 
 /// Destroys an object.

@@ -53,11 +53,9 @@ pub(super) fn reason(call: &Call) -> Option<Reason> {
 #[rustfmt::skip]
 pub(super) static EXCLUDED: &[(Reason, &[&str])] = &[
     (Reason::Session, &[
-        "session.login_with_password", "session.logout", "session.change_password",
-        "session.slave_login", "session.slave_local_login",
+        "session.login_with_password", "session.logout", "session.slave_login", "session.slave_local_login",
         "session.slave_local_login_with_password", "session.create_from_db_file",
-        "session.local_logout", "session.get_all_subject_identifiers",
-        "session.logout_subject_identifier",
+        "session.local_logout",
     ]),
     (Reason::Event, &[
         "event.register", "event.unregister", "event.next", "event.from", "event.get_current_id",

@@ -131,7 +131,10 @@ pub(super) fn error(
             let mut parts = parts.into_iter().flatten().filter_map(Value::as_str);
             let Some(code) = parts.next() else { return Some(OpError::Lost) };
             let params: Vec<String> = parts.map(str::to_owned).collect();
-            let pointer = params.iter().find_map(|param| named.pointer_of(param));
+            let pointer = params
+                .iter()
+                .find_map(|param| named.pointer_of(param))
+                .or_else(|| named.pointer_of_failure(&params));
             let pointer = pointer.map(str::to_owned);
             let failure = Failure { code: code.to_owned(), params };
             let error = OpError::Failure { failure, pointer };

@@ -10,7 +10,7 @@ use crate::sim::state::State;
 
 use super::{
     Request, appliance, believable, blob, data_source, event, host, message, network, object,
-    only_reads, people, pool, session, sr, task, vbd, vdi, vif, vm, void,
+    only_reads, people, pool, schedule, session, sr, task, vbd, vdi, vif, vm, void,
 };
 
 /// What a call does to the database.
@@ -79,8 +79,15 @@ fn own(class: &Class, call: &Call) -> Option<Effect> {
         "VIF" => vif::effect(name),
         "VLAN" => network::vlan_effect(name),
         "VM" => vm::effect(name),
+        "VMSS" => schedule::effect(name),
         "VM_appliance" => appliance::effect(name),
+        "console" if matches!(name, "create" | "destroy") => {
+            Some(Effect::AtOnce(|_, _, request| Err(super::not_implemented(request.known))))
+        }
         "event" => event::effect(name),
+        "host_patch" if name == "apply" => {
+            Some(Effect::AtOnce(|_, _, _| Err(Failure::new::<&str>("MESSAGE_DEPRECATED", []))))
+        }
         "host" => host::effect(name),
         "message" => message::effect(name),
         "network" => network::effect(name),

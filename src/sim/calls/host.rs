@@ -1,6 +1,5 @@
 //! Hosts.
 
-use crate::datamodel::datamodel;
 use crate::sim::database::{Text, Value};
 use crate::sim::edit::Edit;
 use crate::sim::operations;
@@ -37,9 +36,12 @@ pub(super) fn effect(call: &str) -> Option<Effect> {
         }),
         "assert_can_evacuate" => Effect::AtOnce(assert_can_evacuate),
         "get_vms_which_prevent_evacuation" => Effect::AtOnce(who_prevents_evacuation),
-        "list_methods" => Effect::AtOnce(|_, _, _| {
-            let calls = datamodel().classes.iter().flat_map(|class| &class.calls);
-            Ok(Value::texts(calls.map(|call| call.wire_name.as_str())))
+        "list_methods" => {
+            Effect::AtOnce(|_, _, _| Err(Failure::new("NOT_IMPLEMENTED", ["list_method"])))
+        }
+        "get_log" | "dmesg_clear" => Effect::AtOnce(|_, edit, request| {
+            request.object(edit, 0, "host")?;
+            Err(Failure::new("NOT_IMPLEMENTED", [&*request.known.name]))
         }),
         _ => return None,
     })

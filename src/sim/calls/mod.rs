@@ -16,6 +16,7 @@ mod object;
 mod people;
 mod pool;
 mod read;
+mod schedule;
 mod session;
 mod sr;
 mod task;
@@ -25,11 +26,11 @@ mod vif;
 mod vm;
 mod work;
 
-pub(super) use event::EVERYTHING;
+pub(super) use event::{EVERYTHING, asks_for_everything};
 
 use std::sync::Arc;
 
-use crate::datamodel::{Call as Known, CallKind, Class, Roles, datamodel};
+use crate::datamodel::{Call as Known, CallKind, Class, Roles, State as Life, datamodel};
 
 use super::database::{Database, NULL, Object, Text, Value};
 use super::edit::Edit;
@@ -245,6 +246,10 @@ fn check(state: &State, name: &str, mut args: Vec<Arg>) -> Result<Request, Failu
     };
     let request = Request { class, known, session, args, asynchronous };
     check_role(&request)?;
+    if known.lifecycle.state == Life::Removed {
+        return Err(Failure::new::<&str>("MESSAGE_REMOVED", []));
+    }
+    check_storable(&request)?;
     if asynchronous && !known.has_async {
         let text = format!("No async mode for this operation (rpc: {plain})");
         return Err(Failure::new("Fault", [text]));
@@ -269,6 +274,34 @@ fn check_session(
         return Err(Failure::new("INTERNAL_ERROR", [text]));
     }
     Ok((reference.into(), session))
+}
+
+/// XAPI's database takes neither texts that XML cannot hold nor maps with an empty key.
+fn check_storable(request: &Request) -> Result<(), Failure> {
+    fn complaint(value: &Value) -> Option<&'static str> {
+        let odd = |c: char| {
+            (c < ' ' && !matches!(c, '\t' | '\n' | '\r')) || matches!(c, '\u{fffe}' | '\u{ffff}')
+        };
+        match value {
+            Value::Text(text) => text.contains(odd).then_some("Invalid_value"),
+            Value::Set(items) => items.iter().find_map(complaint),
+            Value::Map(pairs) => pairs.iter().find_map(|(key, value)| {
+                let empty = key.as_text().is_some_and(|key| key.is_empty());
+                let empty = empty.then_some("Empty_key_in_map");
+                empty.or_else(|| complaint(key)).or_else(|| complaint(value))
+            }),
+            _ => None,
+        }
+    }
+    let writes = matches!(
+        request.known.kind,
+        CallKind::Create | CallKind::FieldSet | CallKind::FieldAdd | CallKind::Custom
+    );
+    let complaint = request.args.iter().filter(|_| writes).find_map(complaint);
+    match complaint {
+        Some(name) => Err(Failure::new("INTERNAL_ERROR", [format!("Xapi_database.Db_exn.{name}")])),
+        None => Ok(()),
+    }
 }
 
 /// Whether the caller's role lets it, as the datamodel says; some keys of maps have roles of

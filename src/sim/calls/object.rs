@@ -39,7 +39,7 @@ pub(super) fn effect(class: &Class, call: &Call) -> Option<Effect> {
 }
 
 /// A class's constructor.
-fn create(_: &State, edit: &mut Edit<'_>, request: &Request) -> Result<Value, Failure> {
+pub(super) fn create(_: &State, edit: &mut Edit<'_>, request: &Request) -> Result<Value, Failure> {
     let fields = record(request);
     check_refs(edit, request.class, &fields)?;
     Ok(Value::Text(add(edit, request.class, &fields)))

@@ -56,6 +56,16 @@ pub(super) fn effect(call: &str) -> Option<Effect> {
         "remove_repository" => {
             Effect::AtOnce(|_, edit, request| change_repositories(edit, request, false))
         }
+        // They reach the server and not its database.
+        "set_local_auth_max_threads" | "set_ext_auth_max_threads" => {
+            Effect::AtOnce(|_, edit, request| {
+                request.object(edit, 0, "pool")?;
+                Ok(void())
+            })
+        }
+        "test_archive_target" => {
+            Effect::AtOnce(|_, _, _| Err(Failure::new::<&str>("MESSAGE_REMOVED", [])))
+        }
         "create_VLAN_from_PIF" => Effect::AtOnce(network::create_vlan_everywhere),
         "set_vswitch_controller" => Effect::AtOnce(|_, edit, request| {
             write(edit, &[("vswitch_controller", request.value(0))]);

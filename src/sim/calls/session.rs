@@ -88,21 +88,24 @@ fn change_password(state: &State, _: &mut Edit<'_>, request: &Request) -> Result
 /// What identifies the subjects that somebody is logged in as.
 fn subject_identifiers(_: &State, edit: &mut Edit<'_>, _: &Request) -> Result<Value, Failure> {
     let sessions = edit.all("session").into_iter();
-    let mut subjects: Vec<_> =
-        sessions.map(|session| edit.text("session", &session, "auth_user_sid").clone()).collect();
+    let mut subjects: Vec<_> = sessions
+        .filter(|session| !edit.flag("session", session, "is_local_superuser"))
+        .map(|session| edit.text("session", &session, "auth_user_sid").clone())
+        .collect();
     subjects.retain(|subject| !subject.is_empty());
     subjects.sort();
     subjects.dedup();
     Ok(Value::texts(subjects))
 }
 
-/// Ends every session of a subject.
+/// Ends every session of a subject but the caller's own.
 fn log_out_subject(
     state: &State,
     edit: &mut Edit<'_>,
     request: &Request,
 ) -> Result<Value, Failure> {
-    for session in edit.all("session") {
+    let own = request.session.as_ref().map(|(reference, _)| reference.clone());
+    for session in edit.all("session").into_iter().filter(|session| Some(session) != own.as_ref()) {
         if edit.text("session", &session, "auth_user_sid") == request.text(0) {
             state.sessions.end(edit.db, &session);
         }

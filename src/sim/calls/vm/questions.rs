@@ -41,7 +41,12 @@ pub(super) fn effect(call: &str) -> Option<Effect> {
         "get_boot_record" => Effect::AtOnce(|_, edit, request| {
             let vm = request.object(edit, 0, "VM")?;
             operations::check(edit, "VM", &vm, "get_boot_record")?;
-            let fields = edit.record("VM", &vm).unwrap_or_default();
+            let mut fields = edit.record("VM", &vm).unwrap_or_default();
+            // XAPI names the call itself among what runs, by a ref that is none.
+            for (_, value) in fields.iter_mut().filter(|(name, _)| *name == "current_operations") {
+                let running = format!("DummyRef:|{}|VM.get_boot_record", edit.identifiers.uuid());
+                *value = Value::pairs([(running, "get_boot_record")]);
+            }
             Ok(Value::Map(fields.into_iter().map(|(n, v)| (Value::text(n), v)).collect()))
         }),
         "get_cooperative" => Effect::AtOnce(|_, edit, request| {
@@ -61,7 +66,7 @@ pub(super) fn effect(call: &str) -> Option<Effect> {
             let vm = request.object(edit, 0, "VM")?;
             assert_agile(edit, &vm)
         }),
-        "send_sysrq" | "send_trigger" | "add_to_VCPUs_params_live" => {
+        "send_sysrq" | "send_trigger" | "add_to_VCPUs_params_live" | "query_services" => {
             Effect::AtOnce(|_, edit, request| {
                 request.object(edit, 0, "VM")?;
                 Err(Failure::new("NOT_IMPLEMENTED", [&*request.known.name]))
