@@ -92,31 +92,36 @@ impl Backend {
         }
     }
 
-    /// The classes that a poll of this pace reads.
-    pub fn classes(&self, pace: Pace) -> &'static [&'static str] {
+    /// The classes that are worth reading at this pace, those together that are read together.
+    pub fn polls(&self, pace: Pace) -> &'static [&'static [&'static str]] {
         match self.way.get() {
-            Some(Way::Xend(_)) => Xend::classes(pace),
-            Some(Way::Legacy(_)) => Legacy::classes(pace),
+            Some(Way::Xend(_)) => Xend::polls(pace),
+            Some(Way::Legacy(_)) => Legacy::polls(pace),
             Some(Way::Xapi(_)) | None => &[],
         }
     }
 
-    /// Every object of the classes of this pace. A class that the backend fails to tell of is left
-    /// out, unless there is nothing without it.
-    pub async fn records(&self, session: &Session, pace: Pace) -> Result<Records, CallError> {
+    /// Every object of the classes of a poll of this pace. A class that the backend fails to tell of
+    /// is left out, unless there is nothing without it.
+    pub async fn records(
+        &self,
+        session: &Session,
+        pace: Pace,
+        classes: &'static [&'static str],
+    ) -> Result<Records, CallError> {
         self.own(session)?;
         match self.way().await? {
             Way::Xapi(_) => Ok(Records::default()),
             Way::Legacy(legacy) => {
-                let calling = self.tally.begin(Legacy::polls(pace));
+                let calling = self.tally.begin(Legacy::method(pace));
                 let found = calling.end(legacy.records(pace).await)?;
-                Ok(Records { found, classes: Legacy::classes(pace).to_vec() })
+                Ok(Records { found, classes: classes.to_vec() })
             }
             Way::Xend(xend) => {
                 let mut records = Records::default();
-                for class in Xend::classes(pace) {
+                for class in classes {
                     let calling = self.tally.begin(&format!("{class}.get_all_records"));
-                    match calling.end(xend.records(session, class).await) {
+                    match calling.end(xend.records(session, class, pace).await) {
                         Ok(mut found) => {
                             records.found.append(&mut found);
                             records.classes.push(class);

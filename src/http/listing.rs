@@ -162,6 +162,11 @@ impl Listing {
         stamp.shaped(&(self.id, self.limit, &self.from, self.format, &self.again))
     }
 
+    /// The classes of the objects that the answer is read from.
+    pub fn reads(&self) -> impl Iterator<Item = ClassId> {
+        std::iter::once(self.class.id).chain(self.classes())
+    }
+
     /// The classes whose objects the answer depends on, beside those it lists.
     fn classes(&self) -> impl Iterator<Item = ClassId> {
         let filter = self.filter.iter().flat_map(Filter::classes);
@@ -304,6 +309,11 @@ impl Showing {
         let fields = part("fields", fields, |text| fields_of(text, class))?;
         let expand = part("expand", expand, |text| Expand::parse(text, class))?;
         Ok(Self { fields, expand })
+    }
+
+    /// The classes of the objects that the answer is read from, beside its own.
+    pub fn classes(&self) -> impl Iterator<Item = ClassId> {
+        self.expand.iter().flat_map(Expand::classes).copied()
     }
 
     /// The stamp of the object with everything that this request shapes. The object's own revision

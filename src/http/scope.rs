@@ -32,6 +32,8 @@ pub struct Scope {
     readings: Vec<(Arc<str>, Arc<Reading>)>,
     /// Backends that belong to the request and cannot be read.
     partial: Vec<String>,
+    /// The classes that the request reads beside VMs, as far as it matters which.
+    classes: Box<[ClassId]>,
     /// The readings show everything up to it and nothing beyond.
     revision: Revision,
 }
@@ -45,6 +47,18 @@ impl Scope {
         caller: &Caller,
         backend: Option<&str>,
     ) -> Result<Self, Problem> {
+        Self::of_classes(gateway, caller, backend, []).await
+    }
+
+    /// The same for a request that reads objects of these classes, which a backend may have to be
+    /// asked for.
+    pub async fn of_classes(
+        gateway: &Gateway,
+        caller: &Caller,
+        backend: Option<&str>,
+        classes: impl IntoIterator<Item = ClassId>,
+    ) -> Result<Self, Problem> {
+        let classes: Box<[ClassId]> = classes.into_iter().collect();
         let (mut partial, mut wanted) = (Vec::new(), Vec::new());
         match backend {
             Some(name) => wanted.push(Self::mirror(gateway, caller, name)?),
@@ -59,11 +73,11 @@ impl Scope {
         }
         let mut problem = None;
         let (mut mirrors, absent): (Vec<_>, Vec<_>) =
-            wanted.into_iter().partition(|mirror| mirror.reading().is_some());
+            wanted.into_iter().partition(|mirror| mirror.at_hand(&classes));
         if !absent.is_empty() {
             // What is at hand is not held up by a backend that is still syncing.
             let patience = if mirrors.is_empty() { PATIENCE } else { Duration::ZERO };
-            let ready = absent.into_iter().map(|mirror| ready(mirror, patience));
+            let ready = absent.into_iter().map(|mirror| ready(mirror, &classes, patience));
             for (mirror, ready) in join_all(ready).await {
                 match ready {
                     Ok(_) => mirrors.push(mirror),
@@ -91,7 +105,7 @@ impl Scope {
         }
         partial.sort_unstable();
         let revision = Revision { boot: gateway.boot_id.clone(), number };
-        Ok(Self { readings, partial, revision })
+        Ok(Self { readings, partial, classes, revision })
     }
 
     fn mirror<'a>(
@@ -160,7 +174,7 @@ impl Scope {
             validators.permit_unversioned()?;
             return Ok((reach, reference));
         }
-        let scope = Self::of(gateway, caller, backend).await?;
+        let scope = Self::of_classes(gateway, caller, backend, [class.id]).await?;
         let (reading, object) = scope.object(class.id, uuid)?;
         validators.permit(gateway, reading, object)?;
         let reach = Self::reach(gateway, caller, object.backend())?;
@@ -230,18 +244,18 @@ impl Scope {
     /// Says in the answer's headers of which revision it is and how old it may be.
     pub fn mark(&self, response: &mut Response) {
         self.revision.mark(response);
-        mark(response, self.named());
+        mark(response, self.named(), &self.classes);
     }
 
     /// The same for an answer that one backend's reading was enough for.
     pub fn mark_one(&self, response: &mut Response, backend: &str, reading: &Reading) {
         self.revision.mark(response);
-        mark(response, std::iter::once((backend, reading)));
+        mark(response, std::iter::once((backend, reading)), &self.classes);
     }
 
     /// The problem, with word of how old the readings are that it was found in.
     fn aged(&self, problem: Problem) -> Problem {
-        match staleness(self.named()) {
+        match staleness(self.named(), &self.classes) {
             Some((Some(names), age)) => {
                 problem.with_header(XEN_STALE.clone(), names).with_header(header::AGE, age)
             }
@@ -256,8 +270,12 @@ impl Scope {
 }
 
 /// Says in the headers of an answer which of the readings it was made from are stale.
-fn mark<'a>(response: &mut Response, readings: impl Iterator<Item = (&'a str, &'a Reading)>) {
-    if let Some((names, age)) = staleness(readings) {
+fn mark<'a>(
+    response: &mut Response,
+    readings: impl Iterator<Item = (&'a str, &'a Reading)>,
+    classes: &[ClassId],
+) {
+    if let Some((names, age)) = staleness(readings, classes) {
         if let Some(names) = names {
             response.headers_mut().insert(XEN_STALE.clone(), names);
         }
@@ -268,26 +286,28 @@ fn mark<'a>(response: &mut Response, readings: impl Iterator<Item = (&'a str, &'
 /// The names of stale readings, if any are, and the age of the oldest reading in seconds.
 fn staleness<'a>(
     readings: impl Iterator<Item = (&'a str, &'a Reading)>,
+    classes: &[ClassId],
 ) -> Option<(Option<HeaderValue>, HeaderValue)> {
     let (mut names, mut oldest) = (String::new(), None);
     for (name, reading) in readings {
-        if reading.stale_since.is_some() {
+        if reading.is_stale(classes) {
             if !names.is_empty() {
                 names.push_str(", ");
             }
             names.push_str(name);
         }
-        oldest = oldest.max(reading.age().map(|age| age.as_secs()));
+        oldest = oldest.max(reading.age_of(classes).map(|age| age.as_secs()));
     }
     let names = Some(names).filter(|names| !names.is_empty());
     Some((names.and_then(|names| HeaderValue::from_str(&names).ok()), HeaderValue::from(oldest?)))
 }
 
-async fn ready(
-    mirror: &Arc<Mirror>,
+async fn ready<'a>(
+    mirror: &'a Arc<Mirror>,
+    classes: &[ClassId],
     patience: Duration,
-) -> (&Arc<Mirror>, Result<Arc<Reading>, NotReady>) {
-    (mirror, mirror.ready(patience).await)
+) -> (&'a Arc<Mirror>, Result<Arc<Reading>, NotReady>) {
+    (mirror, mirror.ready_with(classes, patience).await)
 }
 
 impl From<NotReady> for Problem {

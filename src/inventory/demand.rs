@@ -1,17 +1,19 @@
 //! Who wants a polled backend's objects: whether it is worth asking, and what is to be read again.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard, mpsc, oneshot, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::datamodel::{ClassId, datamodel};
 
 /// How long a poll is worth its cost after somebody has asked.
 pub(super) const WANTED_FOR: Duration = Duration::from_secs(60);
 
 /// How long a first reader waits for a poll.
-const FIRST_POLL_WITHIN: Duration = Duration::from_secs(5);
+pub(super) const FIRST_POLL_WITHIN: Duration = Duration::from_secs(5);
 
 /// How many single records may wait to be read again.
 const MOST_REREADS: usize = 256;
@@ -31,6 +33,8 @@ pub(super) struct Demand {
     origin: Instant,
     /// When somebody asked last, in milliseconds since `origin`; 0 for never.
     asked: AtomicU64,
+    /// Who wants which class, where classes are read apart.
+    classes: Box<[OfClass]>,
     /// Nobody has asked for long, and the backend is left alone.
     asleep: AtomicBool,
     /// Somebody asks.
@@ -41,12 +45,21 @@ pub(super) struct Demand {
     inbox: Arc<Mutex<mpsc::Receiver<Reread>>>,
 }
 
+/// Who wants the objects of one class.
+#[derive(Debug, Default)]
+struct OfClass {
+    /// As [`Demand::asked`].
+    asked: AtomicU64,
+    followers: AtomicUsize,
+}
+
 impl Demand {
     pub(super) fn new() -> Self {
         let (rereads, inbox) = mpsc::channel(MOST_REREADS);
         Self {
             origin: Instant::now(),
             asked: AtomicU64::new(0),
+            classes: datamodel().classes.iter().map(|_| OfClass::default()).collect(),
             asleep: AtomicBool::new(true),
             wake: Notify::new(),
             polls: watch::Sender::new(0),
@@ -62,23 +75,84 @@ impl Demand {
         if self.asleep.load(Ordering::Acquire) {
             polls.mark_unchanged();
             self.wake.notify_one();
-            // What there is will do, if it takes longer.
-            let _ = timeout(FIRST_POLL_WITHIN, polls.changed()).await;
+            if timeout(FIRST_POLL_WITHIN, polls.changed()).await.is_err() {
+                // What there is will do, if it takes longer; and for the next reader at once.
+                self.asleep.store(false, Ordering::Release);
+            }
         }
+    }
+
+    /// Whether the backend is left alone, because nobody has asked for long.
+    pub(super) fn is_asleep(&self) -> bool {
+        self.asleep.load(Ordering::Acquire)
     }
 
     /// Somebody wants to read, or would if there were anything to.
     pub(super) fn note(&self) {
-        let since = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.asked.fetch_max(since.max(1), Ordering::AcqRel);
+        self.asked.fetch_max(self.now(), Ordering::AcqRel);
     }
 
     /// Whether somebody has asked lately.
     pub(super) fn is_wanted(&self) -> bool {
-        match self.asked.load(Ordering::Acquire) {
-            0 => false,
-            asked => self.origin.elapsed() < Duration::from_millis(asked) + WANTED_FOR,
+        self.is_recent(self.asked.load(Ordering::Acquire))
+    }
+
+    /// Somebody wants to read objects of these classes.
+    pub(super) fn note_classes(&self, classes: &[ClassId]) {
+        let now = self.now();
+        for class in classes {
+            let of_class = self.of(*class);
+            let before = of_class.asked.fetch_max(now, Ordering::AcqRel);
+            if !self.is_recent(before) {
+                self.wake.notify_one();
+            }
         }
+    }
+
+    /// Somebody follows what becomes of the objects of these classes, or does no more.
+    pub(super) fn follow(&self, classes: &[ClassId], follows: bool) {
+        for class in classes {
+            let followers = &self.of(*class).followers;
+            match follows {
+                true => followers.fetch_add(1, Ordering::AcqRel),
+                false => followers.fetch_sub(1, Ordering::AcqRel),
+            };
+        }
+        self.wake.notify_one();
+    }
+
+    /// Whether somebody has asked for objects of this class lately, or follows them.
+    pub(super) fn wants(&self, class: ClassId) -> bool {
+        let of_class = self.of(class);
+        of_class.followers.load(Ordering::Acquire) > 0
+            || self.is_recent(of_class.asked.load(Ordering::Acquire))
+    }
+
+    /// Waits until a poll has brought what `holds` looks for, or until `deadline`. Whether it has.
+    pub(super) async fn brings(&self, deadline: Instant, holds: impl Fn() -> bool) -> bool {
+        let mut polls = self.polls.subscribe();
+        let brought = async {
+            while !holds() {
+                if polls.changed().await.is_err() {
+                    return false;
+                }
+            }
+            true
+        };
+        timeout_at(deadline, brought).await.unwrap_or(false)
+    }
+
+    fn of(&self, class: ClassId) -> &OfClass {
+        &self.classes[usize::from(class.0)]
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX).max(1)
+    }
+
+    /// Whether that was so short a time ago that a poll is worth its cost.
+    fn is_recent(&self, asked: u64) -> bool {
+        asked > 0 && self.origin.elapsed() < Duration::from_millis(asked) + WANTED_FOR
     }
 
     /// The backend is left alone from now on.
@@ -127,11 +201,29 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn who_wants_which_class_is_remembered_too() {
+        let (demand, vif) = (Demand::new(), datamodel().class("VIF").expect("a class").id);
+        let other = datamodel().class("VBD").expect("a class").id;
+        demand.note_classes(&[vif]);
+        assert!(demand.wants(vif) && !demand.wants(other) && !demand.is_wanted());
+        tokio::time::advance(WANTED_FOR + Duration::from_millis(1)).await;
+        assert!(!demand.wants(vif));
+        demand.follow(&[other], true);
+        tokio::time::advance(WANTED_FOR * 2).await;
+        assert!(demand.wants(other));
+        demand.follow(&[other], false);
+        assert!(!demand.wants(other));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn the_first_reader_waits_for_a_poll_and_not_for_ever() {
         let demand = Demand::new();
         let began = Instant::now();
         demand.ask().await;
         assert_eq!(began.elapsed(), FIRST_POLL_WITHIN);
+        demand.ask().await;
+        assert_eq!(began.elapsed(), FIRST_POLL_WITHIN, "one wait in vain is enough");
+        demand.sleep();
         let (_, ()) = tokio::join!(demand.ask(), async {
             demand.wake.notified().await;
             demand.polled();

@@ -9,6 +9,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::apart::Apart;
 use super::bound::{Bound, whole_size};
 use super::demand::Demand;
 use super::draft::Finished;
@@ -21,14 +22,14 @@ use super::usage::{Usage, Usages};
 use super::value::{Resolve, Zoneless, write};
 use crate::backend::{Backend, Nature, Session};
 use crate::config::SecretSource;
-use crate::datamodel::Type;
+use crate::datamodel::{ClassId, Type};
 
 /// How late the event of a change may be before its coming is in doubt. A mirror that is stale
 /// already is not waited for any longer.
 const DOUBTFUL: Duration = Duration::from_secs(1);
 
 /// What is mirrored now.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Reading {
     /// The name of the backend.
     pub backend: Arc<str>,
@@ -38,6 +39,8 @@ pub struct Reading {
     pub stale_since: Option<Instant>,
     /// When the backend was asked for them; `None` where it tells of changes by itself.
     pub as_of: Option<Instant>,
+    /// The same of the classes that are asked for apart.
+    pub(super) apart: Apart,
 }
 
 impl Reading {
@@ -93,7 +96,7 @@ struct OrElse<'a> {
 
 impl Resolve for OrElse<'_> {
     fn find(&mut self, name: &str) -> Option<Uuid> {
-        self.refs.resolve(name).map(|(_, uuid)| uuid).or_else(|| (self.find)(name))
+        self.refs.shown_of(name).or_else(|| (self.find)(name))
     }
 
     fn zoneless(&self) -> Zoneless {
@@ -340,21 +343,34 @@ impl Mirror {
         if let Some(refs) = fresh_refs {
             *self.refs.write() = refs;
         }
-        self.put_all_before_readers(finished, None);
+        self.put_all_before_readers(finished, None, Apart::default());
     }
 
     /// Puts before the readers what the backend answered to a question asked then.
     pub(super) fn publish_polled(&self, finished: Finished, as_of: Instant) {
-        self.put_all_before_readers(finished, Some(as_of));
+        self.put_all_before_readers(finished, Some(as_of), self.apart_now());
     }
 
-    fn put_all_before_readers(&self, finished: Finished, as_of: Option<Instant>) {
+    /// The same of classes that are asked for apart.
+    pub(super) fn publish_apart(
+        &self,
+        finished: Finished,
+        before: &Reading,
+        classes: impl IntoIterator<Item = ClassId>,
+        as_of: Instant,
+    ) {
+        let mut apart = before.apart.clone();
+        Arc::make_mut(&mut apart).extend(classes.into_iter().map(|class| (class, as_of)));
+        self.put_before_readers(finished, before.as_of, before.stale_since, apart);
+    }
+
+    fn put_all_before_readers(&self, finished: Finished, as_of: Option<Instant>, apart: Apart) {
         let unread = (!finished.unread.is_empty()).then(|| finished.unread.reason());
         let stale_since = unread.as_ref().map(|_| {
             let known = self.reading().and_then(|reading| reading.stale_since);
             known.or(as_of).unwrap_or_else(Instant::now)
         });
-        self.put_before_readers(finished, as_of, stale_since);
+        self.put_before_readers(finished, as_of, stale_since, apart);
         if unread.is_some() {
             let (state, cause) = (MirrorState::Stale, Some(Cause::Unread));
             self.set_status(Status { state, reachable: true, cause, reason: unread });
@@ -363,7 +379,7 @@ impl Mirror {
 
     /// The same where only a few objects were asked for: the others are as old as they were.
     pub(super) fn publish_part(&self, finished: Finished, before: &Reading) {
-        self.put_before_readers(finished, before.as_of, before.stale_since);
+        self.put_before_readers(finished, before.as_of, before.stale_since, self.apart_now());
     }
 
     fn put_before_readers(
@@ -371,9 +387,10 @@ impl Mirror {
         mut finished: Finished,
         as_of: Option<Instant>,
         stale_since: Option<Instant>,
+        apart: Apart,
     ) {
         let publish = |snapshot: &Arc<Snapshot>| {
-            self.show(snapshot.clone(), stale_since, as_of);
+            self.show(snapshot.clone(), stale_since, as_of, apart.clone());
         };
         let before = self.reading().map(|reading| reading.snapshot.clone());
         match before {
@@ -460,7 +477,10 @@ impl Mirror {
     /// Forgets everything: nobody has been there for long.
     pub(super) fn forget(&self) {
         let held = self.reading.swap(None).is_some();
-        *self.refs.write() = RefIndex::default();
+        {
+            let mut refs = self.refs.write();
+            *refs = refs.emptied();
+        }
         self.usages.forget();
         self.bound.clear(&self.name);
         if held {
@@ -494,12 +514,22 @@ impl Mirror {
     fn set_stale_since(&self, since: Option<Instant>) {
         let Some(reading) = self.reading() else { return };
         if reading.stale_since.is_some() != since.is_some() {
-            self.show(reading.snapshot.clone(), since, reading.as_of);
+            self.show(reading.snapshot.clone(), since, reading.as_of, reading.apart.clone());
         }
     }
 
-    fn show(&self, snapshot: Arc<Snapshot>, stale_since: Option<Instant>, as_of: Option<Instant>) {
-        let reading = Reading { backend: self.name.clone(), snapshot, stale_since, as_of };
+    fn apart_now(&self) -> Apart {
+        self.reading().map(|reading| reading.apart.clone()).unwrap_or_default()
+    }
+
+    fn show(
+        &self,
+        snapshot: Arc<Snapshot>,
+        stale_since: Option<Instant>,
+        as_of: Option<Instant>,
+        apart: Apart,
+    ) {
+        let reading = Reading { backend: self.name.clone(), snapshot, stale_since, as_of, apart };
         self.reading.store(Some(Arc::new(reading)));
     }
 

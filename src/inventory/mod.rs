@@ -3,6 +3,7 @@
 //! [`Inventory`] starts one task per backend, the only writer of that backend's [`Mirror`].
 //! Readers take a [`Snapshot`] and keep it for as long as they need; nothing waits for them.
 
+mod apart;
 mod bound;
 mod counts;
 mod date;
@@ -28,6 +29,7 @@ mod usage;
 mod value;
 mod workbench;
 
+pub use apart::Following;
 pub use date::Moment;
 pub use document::of_document;
 pub use draft::is_mirrored;

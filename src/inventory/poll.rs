@@ -1,47 +1,65 @@
 //! The task that keeps the mirror of a backend up to date that has to be asked.
 //!
-//! One poll serves every reader. A poll can cost the backend seconds, so never more than a tenth of
-//! the time is spent on polls, never are there two at a time, and while nobody asks there are none.
-//! What changes by itself (VMs and their metrics) is read every time; the rest only now and then,
-//! or when a VM has come to have other devices. What somebody has just changed through the gateway
-//! is read again by itself, and a poll that began before that does not undo it.
+//! One poll serves every reader. A poll can cost the backend seconds, so a tenth of the time is
+//! spent on polls, more only where objects would be too old else, and while nobody asks there are
+//! none. What changes by itself (VMs and their metrics) is read again and again. Of the rest each
+//! class is read by itself, one at a time, in the pauses, now and then or when a VM has come to have
+//! other devices, and only while somebody wants it. What somebody has just changed through the
+//! gateway is read again by itself, and a poll that began before that does not undo it.
+
+mod reader;
+mod schedule;
+mod take;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use foldhash::{HashMap, HashSet};
+use foldhash::HashMap;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::demand::Reread;
-use super::draft::{Draft, is_mirrored};
+use super::apart::TOO_OLD;
+use super::demand::{FIRST_POLL_WITHIN, Reread};
 use super::encode::Encoder;
 use super::mirror::Mirror;
-use super::standing::Loss;
-use super::store::Snapshot;
-use crate::backend::{Access, CallError, Found, Pace, Records, Session};
-use crate::config::PasswordCheck;
+use super::refs::RefIndex;
+use super::standing::{Loss, MirrorState};
+use crate::backend::{CallError, Found, Pace, Records, Session};
 use crate::datamodel::datamodel;
+use reader::{OptionFuture, Reader, reader};
+use schedule::Schedule;
 
-/// The least time between the end of a poll and the next one.
-const LEAST_PAUSE: Duration = Duration::from_secs(2);
+/// The least and the longest time between the end of a poll and the next one.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
 /// How many times as long as a poll took the pause after it is at least.
 const SHARE: u32 = 9;
-/// How often what hardly ever changes is read.
-const SLOW_EVERY: Duration = Duration::from_secs(30);
-/// A poll that has taken longer than this is shown before the rest is read.
-const PATIENCE: Duration = Duration::from_secs(1);
 /// How often a backend is asked whether it is there while nobody reads.
 const PROBE_EVERY: Duration = Duration::from_secs(15);
-/// The pause after a poll that failed.
-const PAUSE: Duration = Duration::from_secs(4);
+/// The shortest and the longest pause after a poll that failed.
+const FAILED: (Duration, Duration) = (Duration::from_secs(4), Duration::from_secs(30));
+/// How soon a backend is polled again that has answered somebody else.
+const BACK: Duration = Duration::from_secs(1);
+/// How long a poll may take before the backend counts as one that does not answer: at least so
+/// long, and so many times what the one before took.
+const PATIENCE: Duration = Duration::from_secs(15);
+const MUCH_LONGER: u32 = 10;
+/// The same after one that was given up because the backend had answered others: at first, and at
+/// most, as long as it has not been too often.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
+const TOO_OFTEN: u32 = 8;
+/// How long nobody gives up on a poll.
+const LONGEST: Duration = Duration::from_secs(120);
 /// How long a mirror outlives its last reader.
 const IDLE_LIFE: Duration = Duration::from_secs(300);
 /// How long reading one record again may take.
 const REREAD_WITHIN: Duration = Duration::from_secs(10);
+/// How long it is remembered what was read again: longer than any poll takes.
+const REREAD_KEPT: Duration = Duration::from_secs(600);
+/// The classes of what belongs to a VM.
+const DEVICES: [&str; 6] = ["VBD", "VIF", "console", "VBD_metrics", "VIF_metrics", "VDI"];
 /// Under which name the mirror's own session is known.
 const ORIGINATOR: &str = "xengate-sync";
 
@@ -56,47 +74,74 @@ enum Ended {
     /// There was no session for it.
     Lost(Loss),
     /// It was made in this session.
-    Polled(Pace, Reader, Polled),
+    Polled(Reader, Polled),
 }
 
-/// A session to read in.
-enum Reader {
-    /// The gateway's own.
-    Own(Arc<Session>),
-    /// A caller lends it.
-    Borrowed(Arc<Session>),
+/// What the backend is being asked.
+#[derive(Default)]
+struct Asking {
+    quick: Option<Polling>,
+    apart: Option<Polling>,
+    probe: Option<Probing>,
+}
+
+/// A class that is being read apart: its place in the schedule, and since when.
+#[derive(Clone, Copy)]
+struct Apart {
+    place: usize,
+    began: Instant,
 }
 
 pub(super) struct Poll {
     mirror: Arc<Mirror>,
     encoder: Option<Encoder>,
     own: Option<Arc<Session>>,
-    /// When the current poll began, and which objects have been read again since.
+    /// When the current poll began, and when the next one is due.
     began: Instant,
-    reread: HashSet<String>,
-    /// When the next poll is due, and when the next one of everything.
     due: Instant,
-    slow_due: Instant,
+    /// How long the current one is waited for before the backend counts as silent.
+    patience: Duration,
+    is_silent: bool,
+    /// How long the last one took that came to an end, and how many were given up since.
+    took: Option<Duration>,
+    given_up: u32,
+    /// Tells of answers of the backend since it last failed to, or began to be silent.
+    failing: Option<watch::Receiver<u64>>,
+    schedule: Schedule,
+    apart: Option<Apart>,
+    /// Which objects have been read again, and when.
+    reread: HashMap<String, Instant>,
     /// The backend last answered.
     contact: Option<Instant>,
-    /// When somebody last read.
+    /// When somebody last read, and since when somebody has.
     wanted: Instant,
+    awake: Option<Instant>,
+    probe_due: Instant,
     complained: Option<Instant>,
 }
 
 impl Poll {
     pub(super) fn new(mirror: Arc<Mirror>) -> Self {
         let now = Instant::now();
+        mirror.with_refs(|refs| *refs = RefIndex::new(true));
         Self {
             encoder: Some(Encoder::in_utc(mirror.name())),
+            schedule: Schedule::new(mirror.backend.polls(Pace::Slow)),
             mirror,
             own: None,
             began: now,
-            reread: HashSet::default(),
             due: now,
-            slow_due: now,
+            patience: LONGEST,
+            is_silent: false,
+            took: None,
+            given_up: 0,
+            failing: None,
+            apart: None,
+            reread: HashMap::default(),
             contact: None,
             wanted: now,
+            awake: None,
+            probe_due: now,
             complained: None,
         }
     }
@@ -113,73 +158,125 @@ impl Poll {
     }
 
     async fn work(&mut self, inbox: &mut mpsc::Receiver<Reread>) {
-        let mut polling: Option<Polling> = None;
+        let mut asking = Asking::default();
         let mut rereading: FuturesUnordered<Rereading> = FuturesUnordered::new();
-        let mut probing: Option<Probing> = None;
-        let mut probe_at = Instant::now();
         loop {
-            let wanted = self.mirror.is_wanted();
-            if wanted {
-                self.wanted = Instant::now();
-            } else if polling.is_none() {
-                self.mirror.demand.sleep();
-                // Whoever asked in between has woken nobody.
-                if self.mirror.is_wanted() {
-                    continue;
-                }
-                if self.wanted.elapsed() >= IDLE_LIFE {
-                    self.mirror.forget();
-                }
-            }
-            let idle = polling.is_none();
-            let next = match (idle, wanted) {
-                (true, true) => self.due,
-                // A look at the clock, and at the backend.
-                _ => probe_at,
-            };
+            let alarm = self.begin_what_is_due(&mut asking);
             tokio::select! {
-                Some(ended) = OptionFuture(&mut polling) => {
-                    polling = match ended {
-                        Ended::Lost(loss) => {
-                            self.lost(loss);
-                            None
-                        }
-                        Ended::Polled(pace, reader, polled) => {
-                            if let Reader::Own(session) = reader {
-                                self.own = Some(session);
-                            }
-                            self.after(pace, polled).await
-                        }
-                    };
+                Some(ended) = OptionFuture(&mut asking.quick) => {
+                    if let Some(polled) = self.polled(ended) {
+                        self.after(polled).await;
+                    }
                 }
-                Some(probed) = OptionFuture(&mut probing) => self.probed(probed),
+                Some(ended) = OptionFuture(&mut asking.apart) => self.after_apart(ended).await,
+                Some(probed) = OptionFuture(&mut asking.probe) => self.probed(probed),
                 Some((reread, polled)) = rereading.next(), if !rereading.is_empty() => {
                     self.after_reread(reread, polled).await;
                 }
                 Some(reread) = inbox.recv() => rereading.push(self.read_again(reread)),
-                () = self.mirror.demand.wake.notified(), if idle => {}
-                () = sleep_until(next), if idle => {
-                    // It may have been a long sleep.
-                    if self.mirror.is_wanted() {
-                        polling = Some(self.begin());
-                    } else {
-                        let backend = self.mirror.backend.clone();
-                        probing = Some(async move { backend.probe().await }.boxed());
-                        probe_at = Instant::now() + PROBE_EVERY;
-                    }
-                }
+                () = answered(&mut self.failing) => self.is_back(&mut asking),
+                () = self.mirror.demand.wake.notified() => {}
+                () = sleep_until(alarm) => {}
             }
         }
     }
 
-    /// Begins a poll.
-    fn begin(&mut self) -> Polling {
-        self.began = Instant::now();
-        self.reread.clear();
-        self.poll(Pace::Quick)
+    /// Begins what it is time for; when to look again.
+    fn begin_what_is_due(&mut self, asking: &mut Asking) -> Instant {
+        let now = Instant::now();
+        let wanted = self.is_wanted(asking.quick.is_none());
+        let mut alarm = now + PROBE_EVERY;
+        if asking.quick.is_some() {
+            let silent = self.began + self.patience;
+            if !self.is_silent && silent <= now {
+                self.is_silent = true;
+                self.mirror.unheard(self.contact);
+                self.failing = Some(self.mirror.backend.answers());
+            }
+            if !self.is_silent {
+                alarm = alarm.min(silent);
+            }
+        } else if wanted && self.due <= now {
+            asking.quick = Some(self.begin());
+            return now + PATIENCE;
+        } else if wanted {
+            alarm = alarm.min(self.due);
+            if asking.apart.is_none() && self.mirror.reading().is_some() {
+                let wants = |class| self.mirror.demand.wants(class);
+                match self.schedule.next(wants) {
+                    Some((place, at)) if at <= now => {
+                        asking.apart = Some(self.begin_apart(place));
+                    }
+                    Some((_, at)) => alarm = alarm.min(at),
+                    None => {}
+                }
+            }
+        } else if asking.probe.is_none() && self.probe_due <= now {
+            let backend = self.mirror.backend.clone();
+            asking.probe = Some(async move { backend.probe().await }.boxed());
+            self.probe_due = now + PROBE_EVERY;
+        } else {
+            alarm = alarm.min(self.probe_due.max(now + Duration::from_millis(1)));
+        }
+        if let Some(old) = self.grows_old() {
+            match old <= now {
+                true => {
+                    let age = humantime::format_duration(TOO_OLD);
+                    let reason = format!("what is shown was asked for more than {age} ago");
+                    self.mirror.lost(Loss::Refused(reason), self.contact);
+                }
+                false => alarm = alarm.min(old),
+            }
+        }
+        alarm
     }
 
-    fn poll(&self, pace: Pace) -> Polling {
+    /// Whether somebody wants to read; if not, the backend is left alone.
+    fn is_wanted(&mut self, is_idle: bool) -> bool {
+        if self.mirror.is_wanted() {
+            self.wanted = Instant::now();
+            self.awake.get_or_insert(self.wanted);
+            return true;
+        }
+        if is_idle {
+            self.mirror.demand.sleep();
+            // Whoever asked in between has woken nobody.
+            if self.mirror.is_wanted() {
+                return true;
+            }
+            self.awake = None;
+            if self.wanted.elapsed() >= IDLE_LIFE {
+                self.mirror.forget();
+                self.schedule.forget();
+            }
+        }
+        false
+    }
+
+    /// When what readers see will be too old, if it is not called so already.
+    fn grows_old(&self) -> Option<Instant> {
+        let awake = self.awake?;
+        let as_of = self.mirror.reading().filter(|reading| reading.stale_since.is_none())?.as_of?;
+        let is_live = self.mirror.status().state == MirrorState::Live;
+        is_live.then(|| (as_of + TOO_OLD).max(awake + FIRST_POLL_WITHIN * 2))
+    }
+
+    /// Begins a poll.
+    fn begin(&mut self) -> Polling {
+        (self.began, self.is_silent) = (Instant::now(), false);
+        self.patience = patience(self.took, self.given_up);
+        self.reread.retain(|_, at| at.elapsed() < REREAD_KEPT);
+        let quick = self.mirror.backend.polls(Pace::Quick);
+        self.poll(Pace::Quick, quick.first().copied().unwrap_or_default())
+    }
+
+    /// Begins to read what is read apart.
+    fn begin_apart(&mut self, place: usize) -> Polling {
+        self.apart = Some(Apart { place, began: Instant::now() });
+        self.poll(Pace::Slow, self.schedule.unit(place).0)
+    }
+
+    fn poll(&self, pace: Pace, classes: &'static [&'static str]) -> Polling {
         let (mirror, own) = (self.mirror.clone(), self.own.clone());
         async move {
             let reader = match reader(&mirror, own).await {
@@ -188,97 +285,83 @@ impl Poll {
             };
             mirror.syncing();
             let (Reader::Own(session) | Reader::Borrowed(session)) = &reader;
-            let polled = mirror.backend.records(session, pace).await;
-            Ended::Polled(pace, reader, polled)
+            let polled = mirror.backend.records(session, pace, classes).await;
+            Ended::Polled(reader, polled)
         }
         .boxed()
     }
 
-    /// Takes what a poll brought, and says what is to be read next, if anything.
-    async fn after(&mut self, pace: Pace, polled: Polled) -> Option<Polling> {
-        let Records { found, classes } = match polled {
-            Ok(records) => records,
-            Err(error) => {
-                self.failed(&error);
-                return None;
+    /// What a poll brought, unless there was none.
+    fn polled(&mut self, ended: Ended) -> Option<Polled> {
+        match ended {
+            Ended::Lost(loss) => {
+                self.lost(loss);
+                None
             }
-        };
-        self.contact = Some(Instant::now());
-        let everything = pace == Pace::Quick && self.slow_due <= Instant::now();
-        let at = self.began;
-        let devices = self.apply(found, classes, at).await;
-        let again = pace == Pace::Quick && (everything || devices);
-        if again {
-            // Whoever waits sees what there is rather than wait for the rest, if that takes long.
-            if self.began.elapsed() > PATIENCE {
-                self.mirror.demand.polled();
+            Ended::Polled(reader, polled) => {
+                if let Reader::Own(session) = reader {
+                    self.own = Some(session);
+                }
+                Some(polled)
             }
-            self.slow_due = Instant::now() + SLOW_EVERY;
-            return Some(self.poll(Pace::Slow));
         }
-        self.due = Instant::now() + pause_after(self.began.elapsed());
-        self.mirror.demand.polled();
-        None
     }
 
-    /// Shows the readers what was found. Whether a VM has devices that are not known yet.
-    async fn apply(&mut self, found: Vec<Found>, classes: Vec<&'static str>, at: Instant) -> bool {
-        let Some(mut encoder) = self.encoder.take() else { return false };
-        let (mirror, reread, now) = (self.mirror.clone(), self.reread.clone(), Instant::now());
-        let old = mirror.reading().map(|reading| reading.snapshot.clone());
-        let work = move || {
-            if classes.contains(&"VM_metrics") {
-                mirror.usages.take(&found, now, true);
-            }
-            let old = old.unwrap_or_else(|| Arc::new(Snapshot::empty()));
-            let finished = mirror.with_refs(|refs| {
-                let mut draft = Draft::from(Snapshot::clone(&old));
-                let mut known: HashMap<&str, HashSet<&str>> = HashMap::default();
-                for object in &found {
-                    known.entry(object.class).or_default().insert(&object.reference);
-                    // What has been read since the poll began is newer, and so is what is gone.
-                    // An object that vanished while it was asked for may yet be there.
-                    if object.record.is_some() && !reread.contains(&object.reference) {
-                        draft.take_found(object, &mut encoder, refs);
-                    }
-                }
-                for class in classes {
-                    let Some(class) = datamodel().class(class).filter(|class| is_mirrored(class))
-                    else {
-                        continue;
-                    };
-                    let mut known = known.remove(class.name.as_str()).unwrap_or_default();
-                    known.extend(reread.iter().map(String::as_str));
-                    draft.keep_only(class, &known, refs);
-                }
-                draft.settle(&mut encoder, refs);
-                draft.finish()
-            });
-            let vanished: Vec<Found> =
-                found.into_iter().filter(|object| object.record.is_none()).collect();
-            (finished, encoder, vanished)
+    /// Takes what a poll brought.
+    async fn after(&mut self, polled: Polled) {
+        let Records { found, classes } = match polled {
+            Ok(records) => records,
+            Err(error) => return self.failed(&error),
         };
-        let Ok((finished, encoder, vanished)) = tokio::task::spawn_blocking(work).await else {
-            self.encoder = Some(Encoder::in_utc(self.mirror.name()));
-            tracing::error!(backend = self.mirror.name(), "what a poll brought was not taken in");
-            let why = "what the backend answered could not be taken in".to_owned();
-            self.mirror.lost(Loss::Nonsense(why), self.contact);
-            return false;
-        };
-        self.encoder = Some(encoder);
-        self.complain(finished.unreadable);
-        let devices = finished.changes.iter().any(|change| {
-            change.after.as_ref().is_some_and(|object| object.class().name == "VM")
-                && change.before.as_ref().is_none_or(|before| {
-                    change.after.as_ref().is_some_and(|after| before.sources != after.sources)
-                })
-        });
-        self.mirror.publish_polled(finished, at);
-        for object in vanished {
-            // Whether it has really gone, one question tells.
-            self.mirror.demand.reread_later(object.class, &object.reference);
+        self.contact = Some(Instant::now());
+        self.failing = None;
+        let at = self.began;
+        let publish = move |mirror: &Mirror, finished| mirror.publish_polled(finished, at);
+        if self.apply(found, classes, at, publish).await {
+            self.schedule.hurry(&DEVICES);
         }
-        devices
+        let took = self.began.elapsed();
+        self.due = Instant::now() + pause_after(took);
+        (self.took, self.given_up) = (Some(took), 0);
+        self.mirror.demand.polled();
+    }
+
+    /// Takes what was read apart.
+    async fn after_apart(&mut self, ended: Ended) {
+        let Some(Apart { place, began }) = self.apart.take() else { return };
+        let polled = match ended {
+            Ended::Lost(_) => None,
+            Ended::Polled(Reader::Own(session), polled) => {
+                self.own = Some(session);
+                Some(polled)
+            }
+            Ended::Polled(Reader::Borrowed(_), polled) => Some(polled),
+        };
+        match (polled, self.mirror.reading()) {
+            (Some(Ok(Records { found, classes })), Some(before)) => {
+                let mut asked = self.schedule.unit(place).1.to_vec();
+                // One that the backend fails to tell of is as old as it was, or empty.
+                let is_read = |class: &_| classes.contains(&&*datamodel().get(*class).name);
+                asked.retain(|class| is_read(class) || !before.apart.contains_key(class));
+                self.apply(found, classes, began, move |mirror, finished| {
+                    // What is shown beside may be newer than it was.
+                    if let Some(before) = mirror.reading() {
+                        mirror.publish_apart(finished, &before, asked, began);
+                    }
+                })
+                .await;
+                self.schedule.read(place, began.elapsed());
+            }
+            (polled, _) => {
+                if let Some(Err(error)) = polled {
+                    let (backend, classes) = (self.mirror.name(), self.schedule.unit(place).0);
+                    tracing::debug!(backend, ?classes, %error, "classes could not be read");
+                    self.drop_dead_session();
+                }
+                self.schedule.failed(place, began.elapsed());
+            }
+        }
+        self.mirror.demand.polled();
     }
 
     /// Reads one object again.
@@ -297,35 +380,6 @@ impl Poll {
         .boxed()
     }
 
-    async fn after_reread(&mut self, reread: Reread, read: Result<Vec<Found>, CallError>) {
-        let found = match read {
-            Ok(found) if !found.is_empty() => found,
-            Ok(_) => return,
-            Err(error) => {
-                tracing::debug!(backend = self.mirror.name(), %error, "a record was not read again");
-                return;
-            }
-        };
-        // Readers who have nothing yet get it all at once.
-        let Some(reading) = self.mirror.reading() else { return };
-        let Some(mut encoder) = self.encoder.take() else { return };
-        self.mirror.usages.take(&found, Instant::now(), false);
-        let finished = self.mirror.with_refs(|refs| {
-            let mut draft = Draft::from(Snapshot::clone(&reading.snapshot));
-            for object in &found {
-                draft.take_found(object, &mut encoder, refs);
-            }
-            draft.settle(&mut encoder, refs);
-            draft.finish()
-        });
-        self.encoder = Some(encoder);
-        self.complain(finished.unreadable);
-        self.reread.extend(found.into_iter().map(|object| object.reference));
-        self.mirror.publish_part(finished, &reading);
-        // Nobody may wait for it any more.
-        let _ = reread.done.send(());
-    }
-
     /// Takes note of whether the backend is there, while nobody reads.
     fn probed(&mut self, probed: Result<(), CallError>) {
         match probed {
@@ -338,11 +392,18 @@ impl Poll {
     }
 
     fn failed(&mut self, error: &CallError) {
+        self.drop_dead_session();
+        self.mirror.rotate_sessions();
+        // One that has answered is there already.
+        let is_silent = !matches!(error, CallError::Failure(_) | CallError::Misconfigured(_));
+        self.failing = is_silent.then(|| self.mirror.backend.answers());
+        self.lost(Loss::of(error));
+    }
+
+    fn drop_dead_session(&mut self) {
         if let Some(own) = self.own.take_if(|own| own.ended().is_cancelled()) {
             tracing::debug!(backend = own.backend(), "the mirror's session has ended");
         }
-        self.mirror.rotate_sessions();
-        self.lost(Loss::of(error));
     }
 
     fn lost(&mut self, loss: Loss) {
@@ -351,67 +412,49 @@ impl Poll {
         self.mirror.demand.polled();
     }
 
-    fn complain(&mut self, unreadable: u64) {
-        let lately = self.complained.is_some_and(|then| then.elapsed() < Duration::from_secs(60));
-        if unreadable > 0 && !lately {
-            self.complained = Some(Instant::now());
-            let backend = self.mirror.name();
-            tracing::warn!(backend, count = unreadable, "records that could not be read");
+    /// The backend has answered somebody. A poll that it was silent to is not waited for any longer.
+    fn is_back(&mut self, asking: &mut Asking) {
+        let soon = Instant::now() + BACK;
+        if asking.quick.is_none() {
+            self.failing = None;
+            self.due = self.due.min(soon);
+        } else if self.is_silent {
+            asking.quick = None;
+            self.failing = None;
+            self.due = soon;
+            self.given_up += 1;
         }
     }
 }
 
-/// A session to read in: the gateway's own, or one that a caller lends.
-async fn reader(mirror: &Mirror, own: Option<Arc<Session>>) -> Result<Reader, Loss> {
-    let backend = &mirror.backend;
-    if let Some(own) = own.filter(|own| !own.ended().is_cancelled()) {
-        return Ok(Reader::Own(own));
+/// Returns once the backend has answered somebody, if that is waited for.
+async fn answered(failing: &mut Option<watch::Receiver<u64>>) {
+    if let Some(answers) = failing
+        && answers.changed().await.is_ok()
+    {
+        return;
     }
-    let everything = Access { is_local_superuser: true, ..Access::default() };
-    let borrowed = || mirror.borrow_session().map(Reader::Borrowed);
-    let opened = match (backend.password_check().await, &mirror.service) {
-        (Err(error), _) => Err(error),
-        (Ok(PasswordCheck::Users), _) => backend.admit(ORIGINATOR, everything, ORIGINATOR).await,
-        (Ok(PasswordCheck::Backend), Some(account)) => match account.password.read() {
-            Ok(password) => backend.login(&account.username, &password, ORIGINATOR).await,
-            Err(error) => return Err(Loss::Refused(format!("service account: {error}"))),
-        },
-        (Ok(PasswordCheck::Backend), None) => return borrowed().ok_or(Loss::NoSession),
-    };
-    match opened {
-        Ok(session) => Ok(Reader::Own(session)),
-        Err(error) => borrowed().ok_or_else(|| Loss::of(&error)),
-    }
+    std::future::pending().await
 }
 
 /// How long a backend is left alone that has taken so long to answer.
 fn pause_after(took: Duration) -> Duration {
-    took.saturating_mul(SHARE).max(LEAST_PAUSE)
+    took.saturating_mul(SHARE).clamp(PAUSES.0, PAUSES.1)
 }
 
 /// The same after a poll that came to nothing: one that was given up may still be at work.
 fn pause_after_failure(took: Duration) -> Duration {
-    took.saturating_mul(SHARE).max(PAUSE)
+    took.saturating_mul(SHARE).clamp(FAILED.0, FAILED.1)
 }
 
-/// A future that may not be there; then it never ends.
-struct OptionFuture<'a, T>(&'a mut Option<BoxFuture<'static, T>>);
-
-impl<T> Future for OptionFuture<'_, T> {
-    type Output = Option<T>;
-
-    fn poll(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Self::Output> {
-        match &mut *self.0 {
-            Some(future) => {
-                let output = std::task::ready!(future.as_mut().poll(cx));
-                *self.0 = None;
-                std::task::Poll::Ready(Some(output))
-            }
-            None => std::task::Poll::Pending,
-        }
+/// How long a poll may take before the backend counts as silent.
+fn patience(took: Option<Duration>, given_up: u32) -> Duration {
+    let Some(took) = took.filter(|_| given_up <= TOO_OFTEN) else { return LONGEST };
+    let usual = took.saturating_mul(MUCH_LONGER);
+    match given_up {
+        0 => usual.clamp(PATIENCE, LONGEST),
+        // It may only have become slow.
+        times => (AGAIN.0 * (1 << (times - 1))).min(AGAIN.1).max(usual).min(LONGEST),
     }
 }
 

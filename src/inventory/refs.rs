@@ -34,9 +34,39 @@ pub(super) struct RefIndex {
     ids: HashMap<Arc<str>, RefId>,
     entries: Vec<Option<Entry>>,
     free: Vec<RefId>,
+    /// A ref is the uuid of what it names.
+    names_are_uuids: bool,
 }
 
 impl RefIndex {
+    /// The refs of a backend none of which is known yet; each is the uuid of what it names, or ends
+    /// with it, if that is said.
+    pub(super) fn new(names_are_uuids: bool) -> Self {
+        Self { names_are_uuids, ..Self::default() }
+    }
+
+    /// The same without what is known.
+    pub(super) fn emptied(&self) -> Self {
+        Self::new(self.names_are_uuids)
+    }
+
+    /// The uuid that stands for a ref in records. Where refs are uuids, it need not be known what
+    /// they name.
+    pub(super) fn shown(&self, id: RefId) -> Option<Uuid> {
+        let entry = self.entry(id)?;
+        entry.target.map(|(_, uuid)| uuid).or_else(|| self.named(&entry.name))
+    }
+
+    /// The same for a ref that may not be known.
+    pub(super) fn shown_of(&self, name: &str) -> Option<Uuid> {
+        self.resolve(name).map(|(_, uuid)| uuid).or_else(|| self.named(name))
+    }
+
+    fn named(&self, name: &str) -> Option<Uuid> {
+        let last = name.rsplit('/').next().filter(|_| self.names_are_uuids)?;
+        Uuid::try_parse(last).ok()
+    }
+
     /// What the ref of this name stands for, if it names an object that is there.
     pub(super) fn resolve(&self, name: &str) -> Option<Target> {
         self.entry(*self.ids.get(name)?)?.target
@@ -150,6 +180,17 @@ mod tests {
         assert!(refs.set_target(vbd, target).is_empty(), "nothing changed");
         assert_eq!(refs.resolve("OpaqueRef:vbd"), target);
         assert_eq!(refs.set_target(vbd, None), [vm]);
+    }
+
+    #[test]
+    fn a_ref_that_is_a_uuid_is_shown_before_it_is_known_what_it_names() {
+        let uuid = Uuid::from_u128(7);
+        let (mut refs, name) = (RefIndex::new(true), uuid.to_string());
+        let id = refs.intern(&format!("VIF_metrics/{name}"));
+        assert_eq!((refs.target(id), refs.shown(id)), (None, Some(uuid)));
+        assert_eq!((refs.shown_of(&name), refs.shown_of("eth0")), (Some(uuid), None));
+        assert_eq!(refs.emptied().shown_of(&name), Some(uuid));
+        assert_eq!(RefIndex::default().shown_of(&name), None);
     }
 
     #[test]

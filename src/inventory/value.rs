@@ -61,7 +61,7 @@ impl Resolve for Links<'_> {
     fn find(&mut self, name: &str) -> Option<Uuid> {
         let id = self.refs.intern(name);
         self.shown.push(id);
-        self.refs.target(id).map(|(_, uuid)| uuid)
+        self.refs.shown(id)
     }
 
     fn zoneless(&self) -> Zoneless {

@@ -35,8 +35,8 @@ const CHECK_WITHIN: Duration = Duration::from_secs(5);
 const LONG_CALL: Duration = Duration::from_secs(3600);
 
 /// What one poll of the domains brings, and what the other of the host.
-const QUICK: &[&str] = &["VM", "VM_metrics", "VBD", "VIF", "console"];
-const SLOW: &[&str] = &["host", "host_metrics"];
+const QUICK: &[&[&str]] = &[&["VM", "VM_metrics", "VBD", "VIF", "console"]];
+const SLOW: &[&[&str]] = &[&["host", "host_metrics"]];
 
 /// The fields that are projected from a domain and from a host.
 pub(super) const FIELDS: &str = include_str!("fields.txt");
@@ -56,8 +56,8 @@ impl Legacy {
         Ok(Self { line, vcpus: Vcpus::default() })
     }
 
-    /// The classes that a poll of this pace reads.
-    pub(super) fn classes(pace: Pace) -> &'static [&'static str] {
+    /// The classes that are worth reading at this pace.
+    pub(super) fn polls(pace: Pace) -> &'static [&'static [&'static str]] {
         match pace {
             Pace::Quick => QUICK,
             Pace::Slow => SLOW,
@@ -65,7 +65,7 @@ impl Legacy {
     }
 
     /// The call that reads them.
-    pub(super) fn polls(pace: Pace) -> &'static str {
+    pub(super) fn method(pace: Pace) -> &'static str {
         match pace {
             Pace::Quick => "xend.domains_with_state",
             Pace::Slow => "xend.node.info",
@@ -77,7 +77,7 @@ impl Legacy {
         match pace {
             Pace::Quick => {
                 let args = [Arg::Bool(true), Arg::from("all"), Arg::Int(1)];
-                let value = self.line.ask_much(Self::polls(pace), &args).await?;
+                let value = self.line.ask_much(pace, Self::method(pace), &args).await?;
                 let found = tokio::task::spawn_blocking(move || {
                     let domains: Vec<&RawValue> = serde_json::from_str(value.get())
                         .map_err(|_| unfit("no list of domains", value.get().len()))?;
@@ -86,7 +86,7 @@ impl Legacy {
                 found.await.unwrap_or_else(|_| Err(unfit("the domains could not be read", 0)))
             }
             Pace::Slow => {
-                let value = self.line.ask_much(Self::polls(pace), &[]).await?;
+                let value = self.line.ask_much(pace, Self::method(pace), &[]).await?;
                 let info = wire::sxp::read(value.get().as_bytes(), Limits::default())
                     .map_err(|_| unfit("no information on the host", value.get().len()))?;
                 Ok(node::host(&info))

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::backend::connections::{Connections, Endpoint, LARGEST_CALL, LaneUse, Post, Use};
 use crate::backend::error::{BackendError, BadReply, CallError, Fault, Phase, Unsendable};
-use crate::backend::{Retry, Value};
+use crate::backend::{Pace, Retry, Value};
 use crate::config::BackendConfig;
 use crate::wire::reply::{self, Dialect, Outcome};
 use crate::wire::{Arg, Limits, ReadError, xmlrpc};
@@ -86,12 +86,15 @@ impl Line {
     /// Makes a call whose reply is large and takes its time.
     pub(in crate::backend) async fn ask_much(
         &self,
+        pace: Pace,
         method: &str,
         args: &[Arg],
     ) -> Result<Value, CallError> {
         let asked = async {
             let post = self.post(method, args)?;
-            let slot = self.connections.slot(Use::Sync).await?;
+            // What is slow is in nobody's way: one of these at a time.
+            let of = if pace == Pace::Quick { Use::Sync } else { Use::Calls };
+            let slot = self.connections.slot(of).await?;
             let (begin, whole) = (POLL_WITHIN, POLL_WITHIN);
             let stream = self.connections.stream(&slot, &self.endpoint, &post, begin, whole);
             let body = stream.await?.whole().await?;

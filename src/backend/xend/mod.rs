@@ -41,23 +41,24 @@ const LONG_CALL: Duration = Duration::from_secs(3600);
 const NOBODY: &str = "xengate";
 
 /// What changes by itself, and what hardly ever does.
-const QUICK: &[&str] = &["VM", "VM_metrics"];
-const SLOW: &[&str] = &[
-    "host",
-    "host_metrics",
-    "host_cpu",
-    "network",
-    "SR",
-    "VDI",
-    "VBD",
-    "VIF",
-    "console",
-    "PBD",
-    "PIF",
-    "VBD_metrics",
-    "VIF_metrics",
-    "PIF_metrics",
-    "task",
+const QUICK: &[&[&str]] = &[&["VM", "VM_metrics"]];
+const SLOW: &[&[&str]] = &[
+    &["host"],
+    &["host_metrics"],
+    &["host_cpu"],
+    &["network"],
+    &["SR"],
+    &["VDI"],
+    &["VBD"],
+    &["VIF"],
+    &["console"],
+    &["PBD"],
+    &["PIF"],
+    &["task"],
+    &["VBD_metrics"],
+    &["PIF_metrics"],
+    // Each record looks through all of them.
+    &["VIF_metrics"],
 ];
 
 /// A xend that speaks the Xen-API.
@@ -99,8 +100,8 @@ impl Xend {
         records::has_field(class, field)
     }
 
-    /// The classes that a poll of this pace reads.
-    pub(super) fn classes(pace: Pace) -> &'static [&'static str] {
+    /// The classes that are worth reading at this pace, those together that are read together.
+    pub(super) fn polls(pace: Pace) -> &'static [&'static [&'static str]] {
         match pace {
             Pace::Quick => QUICK,
             Pace::Slow => SLOW,
@@ -197,11 +198,12 @@ impl Xend {
         &self,
         session: &Session,
         class: &'static str,
+        pace: Pace,
     ) -> Result<Vec<Found>, CallError> {
         let call = format!("{class}.get_all_records");
         let once = async |reference: SecretString| {
             let args = with_session(&reference, &[]);
-            self.settled(session, &reference, self.line.ask_much(&call, &args).await).await
+            self.settled(session, &reference, self.line.ask_much(pace, &call, &args).await).await
         };
         let result = match once(self.reference(session).await?).await {
             Err(Lost::Session) => once(self.own_session().await?).await,

@@ -14,7 +14,7 @@ use super::frames::Wire;
 use super::samples::{self, Board};
 use super::selection::Selection;
 use crate::config::Limits;
-use crate::inventory::{Feed, Happening, Inventory, Next, What};
+use crate::inventory::{Feed, Following, Happening, Inventory, Next, What};
 use crate::metrics::Metrics;
 
 /// What a group keeps ready for followers who are a little behind. Who is further behind has the
@@ -152,6 +152,10 @@ impl Groups {
         });
         groups.insert(key, Arc::downgrade(&group));
         drop(groups);
+        let mirrors =
+            group.selection.backends().iter().filter_map(|name| self.inventory.mirror(name));
+        let following: Vec<Following> =
+            mirrors.map(|mirror| mirror.follow(group.selection.reads())).collect();
         let measures = group.board.is_some().then(|| {
             let (metrics, inventory) = (self.metrics.clone(), self.inventory.clone());
             (over.clone(), samples::keep_up(Arc::downgrade(&group), metrics, inventory))
@@ -160,7 +164,10 @@ impl Groups {
             tokio::spawn(async move { over.run_until_cancelled(work).await });
         }
         let work = Group::keep_up(Arc::downgrade(&group), feed, newest);
-        tokio::spawn(async move { over.run_until_cancelled(work).await });
+        tokio::spawn(async move {
+            over.run_until_cancelled(work).await;
+            drop(following);
+        });
         Ok(group)
     }
 }

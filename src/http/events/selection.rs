@@ -150,6 +150,14 @@ impl Choice {
         all.filter(|class| self.views[usize::from(class.id.0)].are_some())
     }
 
+    /// The classes of the objects that are looked into.
+    pub fn reads(&self) -> impl Iterator<Item = ClassId> {
+        let followed = self.filter.iter().flat_map(Filter::classes).copied();
+        // How busy a host is, its CPUs tell.
+        let measured = datamodel().class("host_cpu").filter(|_| self.samples);
+        self.classes().map(|class| class.id).chain(followed).chain(measured.map(|class| class.id))
+    }
+
     /// The same on these backends.
     pub fn on(self, backends: impl IntoIterator<Item = Arc<str>>) -> Selection {
         let backends: BTreeSet<Arc<str>> = backends.into_iter().collect();
@@ -202,6 +210,11 @@ impl Selection {
     /// The classes of the objects.
     pub(super) fn classes(&self) -> impl Iterator<Item = &'static Class> {
         self.choice.classes()
+    }
+
+    /// The classes of the objects that are looked into.
+    pub(super) fn reads(&self) -> impl Iterator<Item = ClassId> {
+        self.choice.reads()
     }
 
     /// Whether an object of a snapshot is among them.

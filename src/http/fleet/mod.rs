@@ -55,6 +55,10 @@ struct Followed {
 /// How long a backend that has to be asked for its objects is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// The classes that are looked into, beside VMs.
+const READ: [&str; 7] =
+    ["host", "host_metrics", "host_cpu", "SR", "PBD", "VM_metrics", "VM_guest_metrics"];
+
 impl Fleet {
     /// Gathers it. At least one backend must have a service account, or need none.
     pub async fn gather(gateway: &Gateway) -> Result<Self, Problem> {
@@ -75,7 +79,13 @@ impl Followed {
         let has_account = mirror.has_account();
         let reading = match has_account || !needs_account(mirror) {
             // Who scrapes has a backend asked that does not tell by itself.
-            true if mirror.is_polled() => mirror.ready(PATIENCE).await.ok(),
+            true if mirror.is_polled() => {
+                let classes = READ.iter().filter_map(|name| datamodel().class(name));
+                let classes: Vec<_> = classes.map(|class| class.id).collect();
+                // What is late is left out, and there the next time.
+                let ready = mirror.ready_with(&classes, PATIENCE).await;
+                ready.ok().or_else(|| mirror.reading())
+            }
             true => mirror.reading(),
             false => None,
         };

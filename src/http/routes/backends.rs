@@ -79,6 +79,9 @@ impl BackendView {
     fn of(mirror: &Mirror, logged_in: bool) -> Self {
         let status = mirror.status();
         let reading = mirror.reading().filter(|_| logged_in);
+        if let Some(host) = datamodel().class("host").filter(|_| logged_in) {
+            mirror.note(&[host.id]);
+        }
         let snapshot = reading.as_ref().map(|reading| &*reading.snapshot);
         let facts = snapshot.and_then(coordinator).map(|host| Facts::of(host));
         let facts = facts.unwrap_or_default();
@@ -154,7 +157,7 @@ fn lacking(mirror: &Mirror, snapshot: &Snapshot) -> Lacking {
     let backend = mirror.backend();
     let read = |class: &Class| {
         let mut paces = [Pace::Quick, Pace::Slow].into_iter();
-        paces.any(|pace| backend.classes(pace).contains(&class.name.as_str()))
+        paces.any(|pace| backend.polls(pace).iter().any(|of| of.contains(&class.name.as_str())))
     };
     let classes = datamodel().classes.iter().filter(|class| is_mirrored(class));
     let (there, missing): (Vec<_>, Vec<_>) = classes.partition(|class| read(class));

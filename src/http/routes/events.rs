@@ -112,7 +112,9 @@ pub async fn stream(
     )?;
     // Before anything is waited for, so that who waits is counted too.
     let seat = gateway.events.seat(&caller)?;
-    let scope = Scope::of(&gateway, &caller, query.backend.as_deref()).await?;
+    // Who begins with what there is waits for that.
+    let reads: Vec<_> = choice.reads().filter(|_| query.snapshot).collect();
+    let scope = Scope::of_classes(&gateway, &caller, query.backend.as_deref(), reads).await?;
     // Those that cannot be read yet are followed all the same: their objects come as they appear.
     let named = scope.readings().iter().map(|(name, _)| name.clone());
     let later = scope.partial().iter().filter(|name| caller.access(name).is_ok());

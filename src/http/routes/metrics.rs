@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::objects::{ObjectQuery, class_of};
 use crate::auth::Caller;
+use crate::datamodel::{Class, datamodel};
 use crate::http::Gateway;
 use crate::http::collections::Collection;
 use crate::http::extract::{AcceptsJson, ObjectUuid, Query};
@@ -129,8 +130,8 @@ pub async fn live(
     Query(query): Query<ObjectQuery>,
 ) -> Result<Response, Problem> {
     reached(&gateway, query.min_revision.as_ref()).await?;
-    let scope = Scope::of(&gateway, &caller, query.backend.as_deref()).await?;
     let class = class_of(collection);
+    let scope = measured(&gateway, &caller, query.backend.as_deref(), class).await?;
     let (reading, object) = scope.object(class.id, uuid)?;
     let record = match class.name.as_str() {
         "host" => {
@@ -148,6 +149,23 @@ pub async fn live(
     let mut response = validators.answer(&etag, || json(body))?;
     scope.mark_one(&mut response, object.backend(), reading);
     Ok(response)
+}
+
+/// What is read for what is measured of objects of a class.
+async fn measured(
+    gateway: &Gateway,
+    caller: &Caller,
+    backend: Option<&str>,
+    class: &Class,
+) -> Result<Scope, Problem> {
+    let also: &[&str] = match class.name.as_str() {
+        "host" => &["host_metrics", "host_cpu"],
+        "SR" => &["PBD"],
+        _ => &[],
+    };
+    let also = also.iter().filter_map(|name| datamodel().class(name));
+    let reads = also.map(|class| class.id).chain([class.id]);
+    Scope::of_classes(gateway, caller, backend, reads).await
 }
 
 /// What names an object.
@@ -191,8 +209,9 @@ pub async fn sources(
     Query(query): Query<ObjectQuery>,
 ) -> Result<Response, Problem> {
     reached(&gateway, query.min_revision.as_ref()).await?;
-    let scope = Scope::of(&gateway, &caller, query.backend.as_deref()).await?;
-    let (reading, object) = scope.object(class_of(collection).id, uuid)?;
+    let class = class_of(collection);
+    let scope = measured(&gateway, &caller, query.backend.as_deref(), class).await?;
+    let (reading, object) = scope.object(class.id, uuid)?;
     let subject = subject_of(reading, object)?;
     let reach = Scope::reach(&gateway, &caller, object.backend())?;
     let found = gateway.metrics.sources(&reach.mirror, &reach.session, &subject).await?;
@@ -243,8 +262,8 @@ pub async fn history(
     let media = Media::accepted(&headers)?;
     let wanted = query.check()?;
     reached(&gateway, query.min_revision.as_ref()).await?;
-    let scope = Scope::of(&gateway, &caller, query.backend.as_deref()).await?;
     let class = class_of(collection);
+    let scope = measured(&gateway, &caller, query.backend.as_deref(), class).await?;
     let (reading, object) = scope.object(class.id, uuid)?;
     let subject = subject_of(reading, object)?;
     let reach = Scope::reach(&gateway, &caller, object.backend())?;

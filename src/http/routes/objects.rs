@@ -84,7 +84,7 @@ pub async fn list(
     let (class, view) = class_and_view(collection);
     let listing = Listing::new(collection.path, class, asked)?;
     reached(&gateway, listing.min_revision()).await?;
-    let scope = Scope::of(&gateway, &caller, listing.backend()).await?;
+    let scope = Scope::of_classes(&gateway, &caller, listing.backend(), listing.reads()).await?;
     if is_gone(class) {
         refuse_if_gone(&scope, class)?;
     }
@@ -130,7 +130,8 @@ pub async fn get(
     let (class, _) = class_and_view(collection);
     let showing = Showing::new(class, &query.fields, &query.expand)?;
     reached(&gateway, query.min_revision.as_ref()).await?;
-    let scope = Scope::of(&gateway, &caller, query.backend.as_deref()).await?;
+    let reads = std::iter::once(class.id).chain(showing.classes());
+    let scope = Scope::of_classes(&gateway, &caller, query.backend.as_deref(), reads).await?;
     let (reading, object) = scope.object(class.id, uuid)?;
     let mut stamp = Stamp::of_object(reading, object);
     let whole = query.fields.is_none() && query.expand.is_none();

@@ -34,8 +34,10 @@ pub async fn list(
     let target = class(target.class);
     let listing = Listing::new(&format!("{}/{uuid}/{path}", parent.path), target, asked)?;
     reached(&gateway, listing.min_revision()).await?;
-    let scope = Scope::of(&gateway, &caller, listing.backend()).await?;
-    let (reading, object) = scope.object(class(parent.class).id, uuid)?;
+    let parent = class(parent.class);
+    let reads = listing.reads().chain([parent.id]);
+    let scope = Scope::of_classes(&gateway, &caller, listing.backend(), reads).await?;
+    let (reading, object) = scope.object(parent.id, uuid)?;
     let snapshot = &reading.snapshot;
     let stamp = Stamp::of_object(reading, object).table(snapshot.class(target.id)).shaped(path);
     let etag = listing.stamped(stamp, std::iter::once(&**snapshot)).etag(&gateway);

@@ -12,6 +12,7 @@ use http::{HeaderValue, header};
 
 use super::objects;
 use crate::auth::Caller;
+use crate::datamodel::datamodel;
 use crate::http::Gateway;
 use crate::http::extract::takes_any_text;
 use crate::http::negotiation::names;
@@ -53,7 +54,10 @@ fn wants_text(request: &Request) -> bool {
 async fn print(gateway: &Arc<Gateway>, parts: &mut Parts) -> Result<Response, Problem> {
     let caller = Caller::from_request_parts(parts, gateway).await?;
     let asked = asked(parts.uri.query().unwrap_or_default())?;
-    let scope = Scope::of(gateway, &caller, asked.backend.as_deref()).await?;
+    // Which CPUs are all there are, the host tells.
+    let host = (asked.view == View::Vcpus).then(|| datamodel().class("host")).flatten();
+    let reads = host.map(|class| class.id);
+    let scope = Scope::of_classes(gateway, &caller, asked.backend.as_deref(), reads).await?;
     let mut all = Vec::new();
     for (host, (name, _)) in scope.readings().iter().enumerate() {
         let reach = Scope::reach(gateway, &caller, name)?;

@@ -37,44 +37,53 @@ fn brought(found: Vec<Found>) -> Polled {
 /// A poll that takes so long and finds this; how long the backend is left alone then.
 async fn after(poll: &mut Poll, took: Duration, polled: Polled) -> Duration {
     poll.began = Instant::now();
-    // What hardly ever changes is not due.
-    poll.slow_due = Instant::now() + Duration::from_secs(100_000);
     tokio::time::advance(took).await;
-    assert!(poll.after(Pace::Quick, polled).await.is_none());
+    poll.after(polled).await;
     poll.due.duration_since(Instant::now())
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tenth_of_the_time_is_spent_on_polls_at_most() {
+async fn a_tenth_of_the_time_is_spent_on_polls_while_they_are_quick() {
     let mut poll = poll();
-    // A first one finds new devices, so it is followed by another: let the VM be known.
     let found = || brought(vec![vm("web01")]);
-    poll.apply(vec![vm("web01")], vec!["VM"], Instant::now()).await;
     for (took, pause) in [
-        (Duration::from_millis(1), LEAST_PAUSE),
-        (Duration::from_millis(222), LEAST_PAUSE),
+        (Duration::from_millis(1), PAUSES.0),
+        (Duration::from_millis(222), PAUSES.0),
         (Duration::from_millis(300), Duration::from_millis(2700)),
         (Duration::from_secs(2), Duration::from_secs(18)),
-        (Duration::from_secs(60), Duration::from_secs(540)),
-        (Duration::from_millis(50), LEAST_PAUSE),
+        (Duration::from_secs(3), Duration::from_secs(27)),
+        // Objects would be too old.
+        (Duration::from_secs(30), PAUSES.1),
+        (Duration::from_millis(50), PAUSES.0),
     ] {
         assert_eq!(after(&mut poll, took, found()).await, pause, "{took:?}");
-        assert!(took * 9 <= pause, "{took:?}");
     }
     let refused = || Err(CallError::Timeout(crate::backend::Phase::Reply));
     for (took, pause) in
-        [(0, PAUSE), (5, Duration::from_secs(45)), (300, Duration::from_secs(2700))]
+        [(0, FAILED.0), (2, Duration::from_secs(18)), (5, FAILED.1), (300, FAILED.1)]
     {
         assert_eq!(after(&mut poll, Duration::from_secs(took), refused()).await, pause, "{took}");
     }
 }
 
+#[test]
+fn a_poll_is_waited_for_as_long_as_they_take_and_longer_each_time_in_vain() {
+    let took = |seconds| Some(Duration::from_secs(seconds));
+    let waits = |took, given_up| patience(took, given_up).as_secs();
+    assert_eq!((waits(None, 0), waits(None, 1)), (120, 120), "nobody knows");
+    assert_eq!((waits(took(0), 0), waits(took(3), 0), waits(took(60), 0)), (15, 30, 120));
+    let again: Vec<u64> = (1..=9).map(|times| waits(took(0), times)).collect();
+    assert_eq!(again, [5, 10, 20, 30, 30, 30, 30, 30, 120]);
+    assert_eq!(waits(took(4), 1), 40);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_was_read_again_meanwhile_is_newer_than_the_poll() {
     let mut poll = poll();
-    poll.apply(vec![vm("before")], vec!["VM"], Instant::now()).await;
+    after(&mut poll, Duration::ZERO, brought(vec![vm("before")])).await;
     let (done, seen) = tokio::sync::oneshot::channel();
     poll.began = Instant::now();
+    tokio::time::advance(Duration::from_millis(10)).await;
     let reread = Reread { class: "VM", reference: vm("").reference, done };
     poll.after_reread(reread, Ok(vec![vm("renamed")])).await;
     seen.await.expect("readers can see it");
@@ -85,18 +94,18 @@ async fn what_was_read_again_meanwhile_is_newer_than_the_poll() {
         vm.record().text(class, "name_label").expect("a name").to_owned()
     };
     assert_eq!(name(&poll), "renamed");
-    // The poll that began before brings what was then.
-    after(&mut poll, Duration::from_millis(10), brought(vec![vm("before")])).await;
-    assert_eq!(name(&poll), "renamed");
-    // It may even have missed the VM.
-    after(&mut poll, Duration::from_millis(10), brought(Vec::new())).await;
-    assert_eq!(name(&poll), "renamed");
+    // The poll that began before brings what was then. It may even have missed the VM.
+    for then in [brought(vec![vm("before")]), brought(Vec::new())] {
+        poll.after(then).await;
+        assert_eq!(name(&poll), "renamed");
+    }
     // The next one knows better.
-    poll.reread.clear();
+    tokio::time::advance(Duration::from_millis(1)).await;
     after(&mut poll, Duration::from_millis(10), brought(vec![vm("again")])).await;
     assert_eq!(name(&poll), "again");
     // A class that could not be read is as it was.
-    poll.apply(Vec::new(), Vec::new(), Instant::now()).await;
+    let nothing = Ok(Records { found: Vec::new(), classes: Vec::new() });
+    after(&mut poll, Duration::ZERO, nothing).await;
     assert_eq!(name(&poll), "again");
 }
 

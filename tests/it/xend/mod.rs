@@ -5,6 +5,7 @@ mod listed;
 mod load;
 mod logins;
 mod measured;
+mod polls;
 mod replay;
 mod server;
 mod simulated;
