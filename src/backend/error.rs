@@ -70,6 +70,9 @@ pub enum CallError {
     /// Nobody can log in until somebody changes a configuration.
     #[error(transparent)]
     Misconfigured(#[from] Misconfigured),
+    /// The backend said that it was done, and it was not.
+    #[error(transparent)]
+    NotTaken(#[from] NotTaken),
     /// The call cannot be written down, or the backend would not take it.
     #[error(transparent)]
     Unsendable(#[from] Unsendable),
@@ -79,9 +82,11 @@ impl CallError {
     /// Whether the backend may have carried out the call although no result came back.
     pub fn maybe_done(&self) -> bool {
         match self {
-            Self::Failure(_) | Self::Busy(_) | Self::Unsendable(_) | Self::Misconfigured(_) => {
-                false
-            }
+            Self::Failure(_)
+            | Self::Busy(_)
+            | Self::Unsendable(_)
+            | Self::Misconfigured(_)
+            | Self::NotTaken(_) => false,
             Self::Timeout(phase) => *phase != Phase::Queue,
             Self::Unreachable(unreachable) => unreachable.is_lost(),
             Self::BadReply(_) => true,
@@ -268,6 +273,16 @@ pub enum Misconfigured {
     /// Its listener wants a password that the gateway has not.
     #[error("its listener checks passwords: configure a good service_username and its password")]
     NeedsAccount,
+}
+
+/// A write that the backend accepted, and did not make.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the backend accepted {call}, but {field} is not what was asked for")]
+pub struct NotTaken {
+    /// The call.
+    pub call: String,
+    /// The field that it was to change.
+    pub field: String,
 }
 
 /// A call that cannot be sent.

@@ -24,7 +24,7 @@ pub use crate::wire::reply::Failure;
 pub use crate::wire::{ReadError, Seen};
 pub use connections::{Certificate, Handshake, LaneUse, Looked, connector as tls_connector, look};
 pub use error::{
-    BackendError, BadReply, Busy, CallError, Fault, Misconfigured, NoTls, Phase, Reason,
+    BackendError, BadReply, Busy, CallError, Fault, Misconfigured, NoTls, NotTaken, Phase, Reason,
     Unreachable, Unsendable,
 };
 // For the command line, which asks a gateway in the way that backends are asked.

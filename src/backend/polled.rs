@@ -216,7 +216,7 @@ impl Way {
 }
 
 /// The ref of a VM's metrics.
-fn metrics(vm: &str) -> Option<String> {
+pub(super) fn metrics(vm: &str) -> Option<String> {
     #[derive(serde::Deserialize)]
     struct Metrics {
         metrics: Option<String>,

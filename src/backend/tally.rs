@@ -17,7 +17,7 @@ const MOST: usize = 400;
 const OTHER: &str = "other";
 
 /// How calls end. The last is for those whose caller went away first.
-const OUTCOMES: [&str; 9] = [
+const OUTCOMES: [&str; 10] = [
     "ok",
     "failure",
     "unreachable",
@@ -26,6 +26,7 @@ const OUTCOMES: [&str; 9] = [
     "busy",
     "unsendable",
     "misconfigured",
+    "not_taken",
     "abandoned",
 ];
 const ABANDONED: usize = OUTCOMES.len() - 1;
@@ -100,6 +101,7 @@ impl Calling {
             Err(CallError::Busy(_)) => 5,
             Err(CallError::Unsendable(_)) => 6,
             Err(CallError::Misconfigured(_)) => 7,
+            Err(CallError::NotTaken(_)) => 8,
         };
         result
     }

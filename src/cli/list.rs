@@ -57,6 +57,10 @@ pub(super) struct List {
     #[arg(long)]
     state: Option<String>,
 
+    /// Only VMs in this pool of CPUs.
+    #[arg(long, value_name = "NAME")]
+    pool: Option<String>,
+
     /// Only VMs of this backend.
     #[arg(long, value_name = "NAME")]
     backend: Option<String>,
@@ -310,7 +314,8 @@ impl List {
                 _ => "brief",
             },
         );
-        for (name, value) in [("state", &self.state), ("backend", &self.backend)] {
+        let options = [("state", &self.state), ("pool", &self.pool), ("backend", &self.backend)];
+        for (name, value) in options {
             if let Some(value) = value {
                 query.append_pair(name, value);
             }
@@ -388,6 +393,7 @@ mod tests {
             ("list --long -v", "view=vcpus"),
             ("list b&c a=1 --vcpus", "view=vcpus&name=b%26c&name=a%3D1"),
             ("list --state=running", "view=brief&state=running"),
+            ("list --pool=Pool-0", "view=brief&pool=Pool-0"),
             ("list --state halted --backend old", "view=brief&state=halted&backend=old"),
         ] {
             assert_eq!(typed(line).query(), query, "{line}");

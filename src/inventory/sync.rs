@@ -610,7 +610,10 @@ fn is_worth_a_closer_look(error: &CallError) -> bool {
         CallError::BadReply(reply) => !matches!(reply.fault, Fault::TooLarge { .. }),
         CallError::Unreachable(_) => error.is_loss(),
         CallError::Timeout(phase) => *phase != Phase::Queue,
-        CallError::Busy(_) | CallError::Misconfigured(_) | CallError::Unsendable(_) => false,
+        CallError::Busy(_)
+        | CallError::Misconfigured(_)
+        | CallError::NotTaken(_)
+        | CallError::Unsendable(_) => false,
     }
 }
 

@@ -90,9 +90,10 @@ impl From<&CallError> for Trouble {
             CallError::BadReply(bad) if bad.status == Some(404) => Self::NotSupported,
             // XAPI has an exception where there is nothing to show.
             CallError::BadReply(bad) if bad.status == Some(500) => Self::NotMeasured,
-            CallError::BadReply(_) | CallError::Unsendable(_) | CallError::Misconfigured(_) => {
-                Self::BadReply(error.to_string())
-            }
+            CallError::BadReply(_)
+            | CallError::Unsendable(_)
+            | CallError::NotTaken(_)
+            | CallError::Misconfigured(_) => Self::BadReply(error.to_string()),
         }
     }
 }

@@ -32,8 +32,8 @@ const FLAGS: [(&str, char); 6] = [
 /// The VMs of a backend as xm knows them, in no order.
 pub fn domains(reach: &Reach) -> Result<Vec<Domain>, OpError> {
     let snapshot = reach.snapshot()?;
-    let vms = snapshot.view(class("VM"), View::Plain).iter();
-    Ok(vms.map(|vm| domain(&snapshot, vm)).collect())
+    let (vms, is_xend) = (snapshot.view(class("VM"), View::Plain).iter(), reach.mirror.is_polled());
+    Ok(vms.map(|vm| domain(&snapshot, vm, is_xend)).collect())
 }
 
 /// How many physical CPUs the backend's host has, as far as the mirror knows.
@@ -80,7 +80,7 @@ fn record(object: &Object) -> Map<String, Value> {
     serde_json::from_slice(object.record().json()).unwrap_or_default()
 }
 
-fn domain(snapshot: &Snapshot, vm: &Object) -> Domain {
+fn domain(snapshot: &Snapshot, vm: &Object, is_xend: bool) -> Domain {
     let raw = vm.raw().and_then(|raw| sxp::read(raw.as_bytes(), Limits::default()).ok());
     if let Some(sxp) = raw {
         return Domain::from_sxp(sxp);
@@ -88,10 +88,11 @@ fn domain(snapshot: &Snapshot, vm: &Object) -> Domain {
     let metrics = vm.record().uuid(vm.class(), "metrics");
     let metrics = metrics.and_then(|uuid| snapshot.object(class("VM_metrics").id, &uuid));
     let metrics = metrics.map(|metrics| record(metrics)).unwrap_or_default();
-    of_records(&record(vm), &metrics)
+    of_records(&record(vm), &metrics, is_xend)
 }
 
-fn of_records(vm: &Map<String, Value>, metrics: &Map<String, Value>) -> Domain {
+/// What records tell. xend's tell all that xm wants to know, XAPI's do not.
+fn of_records(vm: &Map<String, Value>, metrics: &Map<String, Value>, is_xend: bool) -> Domain {
     let text = |name: &str| vm.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let mib = |value: Option<&Value>| int(value).map(|bytes| bytes / MIB);
     let power_state = text("power_state");
@@ -100,9 +101,18 @@ fn of_records(vm: &Map<String, Value>, metrics: &Map<String, Value>) -> Domain {
     let actual = mib(metrics.get("memory_actual")).filter(|memory| is_up && *memory > 0);
     let configured = mib(vm.get("memory_dynamic_max")).or_else(|| mib(vm.get("memory_static_max")));
     let memory = actual.or(configured).unwrap_or_default();
-    let online = int(metrics.get("VCPUs_number")).filter(|count| is_up && *count > 0);
+    let online = int(metrics.get("VCPUs_number")).filter(|count| is_up && (is_xend || *count > 0));
     let vcpus = online.or_else(|| int(vm.get("VCPUs_max"))).unwrap_or_default();
-    let flags = if is_up { flags(&power_state, metrics.get("state")) } else { String::new() };
+    let flags = match (is_up, metrics.get("state")) {
+        (false, _) => String::new(),
+        // A domain that neither runs nor waits for anything has none.
+        (true, Some(Value::Array(words))) if is_xend && power_state == "Running" => {
+            set(&words.iter().filter_map(Value::as_str).collect::<Vec<_>>())
+        }
+        (true, state) => flags(&power_state, state),
+    };
+    // xend's own spelling.
+    let action = |name: &str| text(name).replace("_and_", "-").replace('_', "-");
     let mut sxp = vec![Sxp::from("domain")];
     if let Some(domid) = domid {
         sxp.push(Sxp::pair("domid", domid));
@@ -113,9 +123,9 @@ fn of_records(vm: &Map<String, Value>, metrics: &Map<String, Value>) -> Domain {
         Sxp::pair("vcpus", int(vm.get("VCPUs_max")).unwrap_or_default()),
         Sxp::pair("maxmem", mib(vm.get("memory_static_max")).unwrap_or_default()),
         Sxp::pair("memory", memory),
-        Sxp::pair("on_poweroff", text("actions_after_shutdown")),
-        Sxp::pair("on_reboot", text("actions_after_reboot")),
-        Sxp::pair("on_crash", text("actions_after_crash")),
+        Sxp::pair("on_poweroff", action("actions_after_shutdown")),
+        Sxp::pair("on_reboot", action("actions_after_reboot")),
+        Sxp::pair("on_crash", action("actions_after_crash")),
     ]);
     if is_up {
         sxp.push(Sxp::pair("state", flags.as_str()));
@@ -130,6 +140,7 @@ fn of_records(vm: &Map<String, Value>, metrics: &Map<String, Value>) -> Domain {
         flags,
         cpu_time: metrics.get("cpu_time").and_then(Value::as_f64),
         label: text("security_label"),
+        pool: text("pool_name"),
         sxp: Sxp::List(sxp),
         vcpu_list: (0..vcpus.clamp(0, 4096)).map(|number| vcpu(number, is_up, metrics)).collect(),
         ..Domain::default()
@@ -147,6 +158,11 @@ fn flags(power_state: &str, state: Option<&Value>) -> String {
     } else {
         vec![own.as_str()]
     };
+    set(&words)
+}
+
+/// These of the flags.
+fn set(words: &[&str]) -> String {
     FLAGS.iter().map(|(word, flag)| if words.contains(word) { *flag } else { '-' }).collect()
 }
 
@@ -190,7 +206,23 @@ mod tests {
 
     fn of(vm: Value, metrics: Value) -> Domain {
         let map = |value: Value| value.as_object().cloned().expect("an object");
-        of_records(&map(vm), &map(metrics))
+        of_records(&map(vm), &map(metrics), false)
+    }
+
+    #[test]
+    fn what_xend_tells_is_all_there_is() {
+        let map = |value: Value| value.as_object().cloned().expect("an object");
+        let vm = map(json!({"name_label": "idle", "power_state": "Running", "domid": 3,
+            "VCPUs_max": 2, "memory_dynamic_max": MIB, "pool_name": "Pool-0",
+            "actions_after_crash": "coredump_and_destroy", "actions_after_reboot": "rename_restart"}));
+        let metrics = map(json!({"state": [], "VCPUs_number": 0}));
+        let domain = of_records(&vm, &metrics, true);
+        assert_eq!((&*domain.flags, &*domain.vcpus, &*domain.pool), ("------", "0", "Pool-0"));
+        let long = domain.sxp.pretty();
+        assert!(long.contains("(on_crash coredump-destroy)"), "{long}");
+        assert!(long.contains("(on_reboot rename-restart)"), "{long}");
+        let blocked = of_records(&vm, &map(json!({"state": ["blocked"]})), true);
+        assert_eq!((&*blocked.flags, &*blocked.vcpus), ("-b----", "2"));
     }
 
     #[test]

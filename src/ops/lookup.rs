@@ -21,6 +21,12 @@ const MOST_ASKED: usize = 64;
 pub trait Lookup {
     /// The ref of the object of this class and uuid, if there is one.
     fn reference(&self, class: ClassId, uuid: Uuid) -> Option<Arc<str>>;
+
+    /// Whether VMs there have one number of VCPUs, which is both the most there may be and how many
+    /// there are at startup.
+    fn has_one_count_of_vcpus(&self) -> bool {
+        false
+    }
 }
 
 impl Lookup for Snapshot {
@@ -34,21 +40,31 @@ impl Lookup for Snapshot {
 pub struct Known {
     snapshot: Arc<Snapshot>,
     asked: HashMap<(ClassId, Uuid), Arc<str>>,
+    /// A ref is the uuid there, whether or not it is known what it names.
+    is_polled: bool,
 }
 
 impl Lookup for Known {
     fn reference(&self, class: ClassId, uuid: Uuid) -> Option<Arc<str>> {
         match self.asked.get(&(class, uuid)) {
             Some(reference) => Some(reference.clone()),
-            None => self.snapshot.reference(class, uuid),
+            None => {
+                let known = self.snapshot.reference(class, uuid);
+                let is_read = !self.is_polled || datamodel().get(class).name == "VM";
+                known.or_else(|| (!is_read).then(|| uuid.to_string().into()))
+            }
         }
+    }
+
+    fn has_one_count_of_vcpus(&self) -> bool {
+        self.is_polled
     }
 }
 
 impl Known {
     /// Knows what is mirrored, and nothing else.
     pub(super) fn mirrored(snapshot: Arc<Snapshot>) -> Self {
-        Self { snapshot, asked: HashMap::new() }
+        Self { snapshot, asked: HashMap::new(), is_polled: false }
     }
 
     /// The objects of the backend.
@@ -58,6 +74,12 @@ impl Known {
 }
 
 impl Reach {
+    /// Knows what is mirrored of the backend.
+    pub fn lookup(&self) -> Result<Known, OpError> {
+        let is_polled = self.mirror.is_polled();
+        Ok(Known { is_polled, ..Known::mirrored(self.snapshot()?) })
+    }
+
     /// Knows the refs of all that a body may name as the parameters of `call`, which the caller may
     /// make. What is not mirrored (roles, say) is asked for.
     pub async fn known(
@@ -66,7 +88,7 @@ impl Reach {
         body: Option<&Map<String, Value>>,
     ) -> Result<Known, OpError> {
         self.admits(call)?;
-        let mut known = Known::mirrored(self.snapshot()?);
+        let mut known = self.lookup()?;
         for (class, uuid) in body.map(|body| named(call, body)).unwrap_or_default() {
             if let Some(reference) = read_through(self, datamodel().get(class), uuid).await? {
                 known.asked.insert((class, uuid), reference);

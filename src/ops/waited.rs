@@ -21,6 +21,10 @@ use crate::wire::Arg;
 /// How often a guest is looked at that is to do something.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// How long a guest that reboots may be without a domain: xend makes the new one once the old one is
+/// gone.
+const BETWEEN: Duration = Duration::from_secs(10);
+
 /// What a guest is to have done before a call counts as done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Awaited {
@@ -35,6 +39,8 @@ enum Awaited {
 struct Life {
     power_state: String,
     domid: Option<i64>,
+    /// What becomes of it when its guest reboots.
+    after_reboot: String,
 }
 
 /// Starts a call and waits for its end, as a task.
@@ -102,10 +108,18 @@ fn life(reach: &Reach, class: &Class, reference: &str) -> Option<Life> {
     let (class_id, uuid) = reach.mirror.resolve(reference).filter(|(id, _)| *id == class.id)?;
     let object = reach.snapshot().ok()?.object(class_id, &uuid)?.clone();
     let domid = object.record().field_named(class, "domid");
+    let after_reboot = object.record().text(class, "actions_after_reboot");
     Some(Life {
+        after_reboot: after_reboot.unwrap_or_default().to_owned(),
         power_state: object.record().text(class, "power_state")?.to_owned(),
         domid: domid.and_then(|json| serde_json::from_slice(json).ok()),
     })
+}
+
+impl Life {
+    fn has_ended(&self) -> bool {
+        matches!(self.power_state.as_str(), "Halted" | "Crashed")
+    }
 }
 
 impl Awaited {
@@ -121,11 +135,13 @@ impl Awaited {
     fn has_come(self, before: Option<&Life>, now: Option<&Life>) -> bool {
         let Some(now) = now else { return true };
         let another = before.is_some_and(|before| before.domid != now.domid);
-        let ended = matches!(now.power_state.as_str(), "Halted" | "Crashed");
         match self {
-            Self::End => ended || another,
-            // Between the two domains of a reboot there may be none.
-            Self::NewBeginning => another && now.power_state == "Running",
+            Self::End => now.has_ended() || another,
+            // Between the two domains of a reboot there may be none, unless there is to be no other.
+            Self::NewBeginning => {
+                let is_to_end = matches!(now.after_reboot.as_str(), "destroy" | "preserve");
+                (another && now.power_state == "Running") || (now.has_ended() && is_to_end)
+            }
         }
     }
 
@@ -140,6 +156,7 @@ impl Awaited {
         let reach = &flow.reach;
         let patience = reach.mirror.backend().guest_timeout();
         let until = Instant::now() + patience;
+        let mut ended: Option<Instant> = None;
         while !self.has_come(before.as_ref(), life(reach, class, reference).as_ref()) {
             // What nobody could say before the call is what is seen first after it.
             before = before.or_else(|| life(reach, class, reference));
@@ -147,6 +164,13 @@ impl Awaited {
                 return Err(OpError::Cancelled);
             }
             let now = Instant::now();
+            let has_ended = life(reach, class, reference).is_some_and(|life| life.has_ended());
+            ended = has_ended.then(|| ended.unwrap_or(now));
+            if ended.is_some_and(|since| now >= since + BETWEEN) {
+                let params = vec![reference.to_owned()];
+                let failure = Failure { code: "VM_HALTED".to_owned(), params };
+                return Err(OpError::Failure { failure, pointer: None }.shown(&reach.mirror));
+            }
             if now >= until {
                 let seconds = patience.as_secs_f64().to_string();
                 let params = vec![reference.to_owned(), seconds];
@@ -165,7 +189,8 @@ mod tests {
     use super::*;
 
     fn life(power_state: &str, domid: i64) -> Life {
-        Life { power_state: power_state.to_owned(), domid: Some(domid) }
+        let after_reboot = "restart".to_owned();
+        Life { power_state: power_state.to_owned(), domid: Some(domid), after_reboot }
     }
 
     #[test]
@@ -182,5 +207,9 @@ mod tests {
         assert!(come(anew, Some(&life("Running", 4))));
         assert!(!come(anew, Some(&life("Halted", -1))), "between two domains");
         assert!(come(end, None) && come(anew, None), "gone");
+        for (after_reboot, comes) in [("destroy", true), ("preserve", true), ("restart", false)] {
+            let halted = Life { after_reboot: after_reboot.to_owned(), ..life("Halted", -1) };
+            assert_eq!(come(anew, Some(&halted)), comes, "on_reboot = {after_reboot}");
+        }
     }
 }

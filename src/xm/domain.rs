@@ -29,6 +29,8 @@ pub struct Domain {
     pub cpu_time: Option<f64>,
     /// Its security label.
     pub label: String,
+    /// The name of the pool of CPUs that it runs in.
+    pub pool: String,
     /// All that is known, for [`View::Long`](super::View::Long).
     pub sxp: Sxp,
     /// Its virtual CPUs, for [`View::Vcpus`](super::View::Vcpus).
@@ -43,7 +45,6 @@ impl Domain {
             Some(value) => value.to_python(),
             None => default.to_owned(),
         };
-        let label = text("security_label", "");
         Domain {
             name: text("name", "??"),
             id: text("domid", ""),
@@ -56,8 +57,8 @@ impl Domain {
                 .unwrap_or_else(zero),
             flags: text("state", ""),
             cpu_time: Some(sxp.double("cpu_time").unwrap_or(0.0)),
-            // xend quotes the label that it answers alone, and xm takes the first quote away.
-            label: label.strip_prefix('\'').unwrap_or(&label).to_owned(),
+            label: text("security_label", ""),
+            pool: text("pool_name", ""),
             sxp,
             ..Domain::default()
         }

@@ -175,7 +175,7 @@ fn labels_sort_without_case_and_keep_the_order_of_names() {
     assert!(lines[2].ends_with("-          B"));
     assert!(lines[4].ends_with("- system_u:system_r:domU_t"));
     let quoted = domain(r#"["domain",["security_label","'xs"]]"#);
-    assert_eq!(quoted.label, "xs");
+    assert_eq!(quoted.label, "'xs", "as it is");
 }
 
 fn vcpus(json: &str, host: Option<i64>) -> String {

@@ -12,16 +12,18 @@ mod vcpus;
 
 pub(super) use calls::has;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::connections::{Endpoint, LaneUse, Use};
 use super::error::{BackendError, CallError};
 use super::tally::Tally;
-use super::xend::{BAD_POWER_STATE, Envelope, Line, proper, unfit};
+use super::xend::taken::{self, Expected};
+use super::xend::{BAD_POWER_STATE, Envelope, Line, one_each, power, proper, unfit};
 use super::{Description, Failure, Found, Pace, Retry, Value};
 use crate::config::BackendConfig;
 use crate::wire::sxp::Sxp;
@@ -81,7 +83,8 @@ impl Legacy {
                 let found = tokio::task::spawn_blocking(move || {
                     let domains: Vec<&RawValue> = serde_json::from_str(value.get())
                         .map_err(|_| unfit("no list of domains", value.get().len()))?;
-                    Ok(domains.iter().flat_map(|domain| project::domain(domain.get())).collect())
+                    let found = domains.iter().flat_map(|domain| project::domain(domain.get()));
+                    Ok(one_each(found.collect()))
                 });
                 found.await.unwrap_or_else(|_| Err(unfit("the domains could not be read", 0)))
             }
@@ -97,6 +100,18 @@ impl Legacy {
     /// One domain and all that is its; a VM without a record if it is gone.
     pub(super) async fn domain(&self, uuid: &str) -> Result<Vec<Found>, CallError> {
         match self.read(uuid, 1).await {
+            // It may have a successor already, which xend finds only among all of them.
+            Ok((_, domain)) if domain.text("state").is_some_and(|flags| flags.ends_with('d')) => {
+                let all = self.records(Pace::Quick).await?;
+                let metrics =
+                    uuid.parse().map(|vm| project::made_up(vm, "VM_metrics").to_string()).ok();
+                let is_its = |found: &Found| match found.class {
+                    "VM" => found.reference == uuid,
+                    "VM_metrics" => metrics.as_ref() == Some(&found.reference),
+                    _ => false,
+                };
+                Ok(all.into_iter().filter(is_its).collect())
+            }
             Ok((value, _)) => Ok(project::domain(value.get())),
             Err(CallError::Failure(failure)) if failure.code == "HANDLE_INVALID" => {
                 let (reference, record, raw) = (uuid.to_owned(), None, None);
@@ -107,8 +122,8 @@ impl Legacy {
     }
 
     /// The VCPUs of a domain, as xend lists them; none if it is gone. They are asked for once for
-    /// all who read what the poll brought that began then. The name is for a xend that finds the
-    /// domain by nothing else, as xm asks.
+    /// all who read what the poll brought that began then. xm asks by the name, which
+    /// xend looks for first; the uuid is for a name that is none any more.
     pub(super) async fn vcpus(
         &self,
         uuid: &str,
@@ -124,13 +139,15 @@ impl Legacy {
     }
 
     async fn ask_for_vcpus(&self, uuid: &str, name: &str) -> Result<Option<Value>, CallError> {
-        for key in [uuid, name] {
+        for key in [name, uuid] {
             let args = [Arg::from(key)];
             let within = self.line.call_timeout;
             let call = "xend.domain.getVCPUInfo";
             let asked = self.line.ask(Use::Calls, call, &args, Retry::Read, within).await;
             match asked.map_err(|error| told("VM.get_record", uuid, error)) {
                 Err(CallError::Failure(failure)) if failure.code == "HANDLE_INVALID" => {}
+                // There may be a domain of this uuid all the same.
+                Err(CallError::Failure(_)) if key == name && name != uuid => {}
                 other => return other.map(Some),
             }
         }
@@ -185,14 +202,12 @@ impl Legacy {
         };
         let (_, domain) = self.read(uuid, 0).await?;
         let state = sxp::power_state(&domain);
-        if let Some(wanted) = calls::wanted_state(call)
-            && state != wanted
-        {
-            let params = vec![uuid.to_owned(), wanted.to_owned(), state.to_owned()];
-            let failure = Failure { code: BAD_POWER_STATE.to_owned(), params };
+        if let Some(failure) = power::refused(call, uuid, state) {
             return Err(CallError::Failure(failure));
         }
-        for (method, args) in calls::steps(call, uuid, rest, &domain)? {
+        let steps = calls::steps(call, uuid, rest, &domain)?;
+        let shown: Vec<_> = steps.iter().filter_map(|step| calls::shown(step, &domain)).collect();
+        for (method, args) in steps {
             let within = if calls::takes_long(call) { LONG_CALL } else { self.line.call_timeout };
             let done = self.line.ask(Use::Calls, method, &args, Retry::Write, within).await;
             done.map_err(|error| {
@@ -206,7 +221,30 @@ impl Legacy {
                 error
             })?;
         }
+        for (name, value) in shown {
+            self.look_for(Expected::value(call, ("VM", uuid), name, value), name).await?;
+        }
         Ok(Value::void())
+    }
+
+    /// Waits a little for what was written to show; an error if it does not.
+    async fn look_for(&self, expected: Expected, name: &str) -> Result<(), CallError> {
+        for pause in taken::pauses() {
+            let look = self.read(&expected.reference, 0).await.map(|(_, domain)| {
+                let value = domain.value(name).and_then(|value| match value.as_int() {
+                    Some(int) => Some(int.to_string()),
+                    None => value.as_text().map(Cow::into_owned),
+                });
+                Some(value.map(|value| (name.to_owned(), value.into())).into_iter().collect())
+            });
+            if expected.is_seen(look) {
+                return Ok(());
+            }
+            if let Some(pause) = pause {
+                sleep(pause).await;
+            }
+        }
+        Err(expected.not_taken())
     }
 
     /// Asks whether xend is there.

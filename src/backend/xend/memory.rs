@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::taken::Expected;
 use super::{Xend, calls, unfit};
 use crate::backend::error::CallError;
 use crate::backend::{Failure, Retry, Session, Value};
@@ -63,7 +64,8 @@ pub(super) async fn set(
     ];
     let given: Vec<i64> = args.iter().skip(1).filter_map(int).collect();
     let running = matches!(record.power_state.as_str(), "Running" | "Paused");
-    for (place, value) in steps(old, wanted(call, old, &given)) {
+    let steps = steps(old, wanted(call, old, &given));
+    for (place, value) in steps.iter().copied() {
         let name = AMOUNTS[place];
         // What a running guest has is another call of xend's than what it is to have next time.
         let live = if running && name.contains("dynamic") { "_live" } else { "" };
@@ -78,6 +80,10 @@ pub(super) async fn set(
             }
             Err(error) => return Err(error),
         }
+    }
+    for (place, value) in steps {
+        let expected = Expected::number(call, ("VM", vm), AMOUNTS[place], value);
+        xend.look_for(session, expected).await?;
     }
     Ok(Value::void())
 }

@@ -8,19 +8,24 @@ mod failures;
 mod guard;
 mod line;
 mod memory;
+pub(super) mod power;
 mod records;
 mod sessions;
+pub(super) mod taken;
+mod vcpus;
 
-pub(super) use failures::{BAD_POWER_STATE, proper};
+pub(super) use failures::proper;
 pub(super) use line::{Envelope, Line, unfit};
+pub(super) use power::BAD_POWER_STATE;
+pub(super) use records::one_each;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
 use serde_json::value::RawValue;
 use tokio::sync::Mutex;
+use tokio::time::sleep;
 
 use super::connections::{Endpoint, LaneUse, Use};
 use super::error::{BackendError, CallError};
@@ -30,6 +35,7 @@ use crate::config::{BackendConfig, PasswordCheck, SecretSource};
 use crate::wire::Arg;
 use guard::Guard;
 use sessions::{Lost, Own, with_session};
+use taken::Expected;
 
 /// How long it may take to say whether it is there.
 const CHECK_WITHIN: Duration = Duration::from_secs(5);
@@ -125,19 +131,63 @@ impl Xend {
         if memory::is_of_memory(call) {
             return memory::set(self, session, call, &args).await;
         }
-        if call == "VM.destroy" {
-            // xend destroys a running VM too, which nobody who knows XAPI means.
-            self.want_state(session, &args, "Halted").await?;
+        if power::is_of_power(call) {
+            self.check_state(session, call, &args).await?;
+        }
+        if vcpus::is_of_vcpus(call) {
+            return vcpus::set(self, session, call, &args).await;
         }
         let args = calls::shaped(call, args);
         let within = if calls::takes_long(call) { LONG_CALL } else { self.line.call_timeout };
-        let result = self.send(session, call, &args, retry, within).await;
-        match result {
+        let value = self.made(session, call, &args, retry, within).await?;
+        if let Some(expected) = Expected::of(call, &args) {
+            self.look_for(session, expected).await?;
+        }
+        Ok(value)
+    }
+
+    /// Makes a call. A failure comes as XAPI would have it.
+    async fn made(
+        &self,
+        session: &Session,
+        call: &str,
+        args: &[Arg],
+        retry: Retry,
+        within: Duration,
+    ) -> Result<Value, CallError> {
+        match self.send(session, call, args, retry, within).await {
             Err(CallError::Failure(failure)) => {
-                Err(CallError::Failure(self.told(session, call, &args, failure).await))
+                Err(CallError::Failure(self.told(session, call, args, failure).await))
             }
             result => result,
         }
+    }
+
+    /// Waits a little for what was written to show; an error if it does not.
+    async fn look_for(&self, session: &Session, expected: Expected) -> Result<(), CallError> {
+        for pause in taken::pauses() {
+            let look = self.plain_record(session, expected.class, &expected.reference).await;
+            if expected.is_seen(look) {
+                return Ok(());
+            }
+            if let Some(pause) = pause {
+                sleep(pause).await;
+            }
+        }
+        Err(expected.not_taken())
+    }
+
+    /// A record as xend has it.
+    async fn plain_record(
+        &self,
+        session: &Session,
+        class: &'static str,
+        reference: &str,
+    ) -> Result<Option<serde_json::Map<String, serde_json::Value>>, CallError> {
+        let found = self.record(session, class, reference).await?;
+        let Some(record) = found.record else { return Ok(None) };
+        let unfit = |_| unfit("no record", record.len());
+        serde_json::from_str(&record).map(Some).map_err(unfit)
     }
 
     /// The failure as XAPI would have it.
@@ -154,19 +204,34 @@ impl Xend {
         failure
     }
 
-    async fn want_state(
+    /// Refuses a call that xend would say yes to although the VM's state is none for it. What it
+    /// refuses by itself it has words of its own for.
+    async fn check_state(
         &self,
         session: &Session,
+        call: &str,
         args: &[Arg],
-        wanted: &str,
     ) -> Result<(), CallError> {
-        let state = self.power_state(session, args).await?;
-        if state == wanted {
-            return Ok(());
+        let by_itself = match call {
+            "VM.start" | "VM.suspend" | "VM.resume" | "VM.hard_reboot" => return Ok(()),
+            "VM.pause" | "VM.unpause" | "VM.clean_shutdown" | "VM.clean_reboot" => "Halted",
+            _ => "",
+        };
+        let state = match self.power_state(session, args.get(..1).unwrap_or_default()).await {
+            Ok(state) => state,
+            // It cannot say; then it decides.
+            Err(CallError::Failure(failure))
+                if !by_itself.is_empty() && failure.code != "HANDLE_INVALID" =>
+            {
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        let reference = calls::reference(args).unwrap_or_default();
+        match power::refused(call, reference, &state).filter(|_| state != by_itself) {
+            Some(failure) => Err(CallError::Failure(failure)),
+            None => Ok(()),
         }
-        let reference = calls::reference(args).unwrap_or_default().to_owned();
-        let params = vec![reference, wanted.to_owned(), state];
-        Err(CallError::Failure(Failure { code: BAD_POWER_STATE.to_owned(), params }))
     }
 
     async fn power_state(&self, session: &Session, args: &[Arg]) -> Result<String, CallError> {
@@ -216,9 +281,10 @@ impl Xend {
             }
             result => result?,
         };
-        let records: BTreeMap<String, &RawValue> = serde_json::from_str(value.get())
+        let records::Pairs(records) = serde_json::from_str(value.get())
             .map_err(|_| unfit("no map of records", value.get().len()))?;
-        Ok(records.iter().map(|(name, json)| records::found(class, name, json)).collect())
+        let found = records.iter().map(|(name, json)| records::found(class, name, json));
+        Ok(one_each(found.collect()))
     }
 
     /// One record; `None` in it when there is none any more.
@@ -239,7 +305,25 @@ impl Xend {
             }
             Err(error) => return Err(error),
         };
-        Ok(records::found(class, bare, &value.0))
+        let found = records::found(class, bare, &value.0);
+        if class == "VM" && records::may_be_dying(&found) && self.is_dying(session, &found).await {
+            // It may have a successor already, which xend finds only among all of them.
+            let all = self.records(session, class, Pace::Quick).await?;
+            let other = all.into_iter().find(|other| other.reference == found.reference);
+            return Ok(other.unwrap_or(found));
+        }
+        Ok(found)
+    }
+
+    /// Whether a VM's domain is on its way out, as far as its metrics tell.
+    async fn is_dying(&self, session: &Session, vm: &Found) -> bool {
+        let metrics = vm.record.as_deref().and_then(super::polled::metrics).unwrap_or_default();
+        let (args, within) = ([Arg::from(metrics)], self.line.call_timeout);
+        let state = self.send(session, "VM_metrics.get_state", &args, Retry::Read, within).await;
+        state.is_ok_and(|state| {
+            let words: Vec<String> = serde_json::from_str(state.get()).unwrap_or_default();
+            words.iter().any(|word| word == "dying")
+        })
     }
 
     pub(super) fn connections(&self) -> Vec<LaneUse> {

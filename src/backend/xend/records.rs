@@ -1,9 +1,15 @@
 //! xend's records, with what the rest of the gateway relies on set right.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::backend::Found;
+use crate::datamodel::without_console_passwords;
 
 /// Classes whose metrics have the very uuid of the object they are about: a ref of theirs is told
 /// from its by the class before it.
@@ -42,6 +48,77 @@ pub(super) fn found(class: &'static str, reference: &str, json: &RawValue) -> Fo
     Found { class, reference: kept(class, reference), record, raw: None }
 }
 
+/// The members of a map in their order, those that come twice included.
+pub(super) struct Pairs<'a>(pub(super) Vec<(String, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = Vec<(String, &'de RawValue)>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map of records")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(members)
+            }
+        }
+        deserializer.deserialize_map(Members).map(Pairs)
+    }
+}
+
+/// Of several objects with one ref the one that lives: a domain that is dying hides no successor of
+/// its uuid. Of several that do, the last.
+pub(in crate::backend) fn one_each(found: Vec<Found>) -> Vec<Found> {
+    let mut places: HashMap<(&'static str, String), usize> = HashMap::new();
+    let mut kept: Vec<Found> = Vec::with_capacity(found.len());
+    for object in found {
+        match places.entry((object.class, object.reference.clone())) {
+            Entry::Vacant(place) => {
+                place.insert(kept.len());
+                kept.push(object);
+            }
+            Entry::Occupied(place) => {
+                let other = &mut kept[*place.get()];
+                if life(&object) >= life(other) {
+                    *other = object;
+                }
+            }
+        }
+    }
+    kept
+}
+
+/// Whether a VM's domain may be on its way out: it has ended, and is there all the same.
+pub(super) fn may_be_dying(found: &Found) -> bool {
+    life(found) == 1
+}
+
+/// How much an object lives: not at all, as a domain that is dying or has ended, or well.
+fn life(found: &Found) -> u8 {
+    let record = found.record.as_deref().unwrap_or_default();
+    let record: Map<String, Value> = serde_json::from_str(record).unwrap_or_default();
+    let text = |name: &str| record.get(name).and_then(Value::as_str);
+    let is = |word: &str| {
+        let state = record.get("state").and_then(Value::as_array);
+        state.is_some_and(|words| words.iter().any(|known| known == word))
+    };
+    let ended = matches!(text("power_state"), Some("Halted" | "Unknown"));
+    let has_domain = record.get("domid").is_some_and(|domid| domid != "-1" && domid != -1);
+    match () {
+        () if found.record.is_none() => 0,
+        () if is("dying") || (ended && has_domain) => 1,
+        () if is("shutdown") || ended => 2,
+        () => 3,
+    }
+}
+
 fn record(class: &str, reference: &str, json: &RawValue) -> String {
     let as_it_is = || json.get().to_owned();
     let of_metrics = METRICS.contains(&class);
@@ -54,6 +131,13 @@ fn record(class: &str, reference: &str, json: &RawValue) -> String {
     if class == "task" {
         // Whoever has a session's ref has the session.
         record.remove("session");
+        if let Some(Value::Array(texts)) = record.get_mut("error_info") {
+            for text in texts {
+                if let Value::String(text) = text {
+                    *text = without_console_passwords(text);
+                }
+            }
+        }
     }
     if of_metrics {
         record.entry("uuid").or_insert_with(|| reference.into());
@@ -92,6 +176,9 @@ mod tests {
     fn a_task_does_not_tell_its_session() {
         let task = shown("task", r#"{"uuid":"u","session":"secret","type":null}"#);
         assert_eq!(task.record.as_deref(), Some(r#"{"type":null,"uuid":"u"}"#));
+        let failed = r#"{"uuid":"u","error_info":["INTERNAL ERROR","(vncpasswd s3cret)"]}"#;
+        let failed = shown("task", failed).record.expect("a record");
+        assert!(failed.contains("(vncpasswd ***)"), "{failed}");
     }
 
     #[test]
@@ -105,6 +192,32 @@ mod tests {
         assert_eq!((bare("VIF_metrics/u"), bare("u"), bare("a/b")), ("u", "u", "a/b"));
         let none = shown("VIF", r#"{"uuid":"u","metrics":""}"#);
         assert!(none.record.expect("a record").contains(r#""metrics":"""#));
+    }
+
+    #[test]
+    fn of_two_objects_of_one_ref_the_living_is_kept() {
+        let vm = |state: &str, domid: i64| {
+            shown("VM", &format!(r#"{{"uuid":"u","power_state":"{state}","domid":"{domid}"}}"#))
+        };
+        let kept = |found: Vec<Found>| {
+            let mut kept = one_each(found);
+            assert_eq!(kept.len(), 1);
+            kept.remove(0).record.expect("a record")
+        };
+        for (one, other, domid) in [
+            (vm("Halted", 3), vm("Running", 4), 4),
+            (vm("Running", 4), vm("Halted", 3), 4),
+            (vm("Halted", 3), vm("Halted", -1), -1),
+            (vm("Running", 4), vm("Running", 5), 5),
+        ] {
+            assert!(kept(vec![one, other]).contains(&format!(r#""domid":"{domid}""#)), "{domid}");
+        }
+        let metrics =
+            |state: &str| shown("VM_metrics", &format!(r#"{{"uuid":"u","state":[{state}]}}"#));
+        let living = kept(vec![metrics(r#""running""#), metrics(r#""dying""#)]);
+        assert!(living.contains("running"));
+        let pairs: Pairs<'_> = serde_json::from_str(r#"{"a":1,"a":2,"b":null}"#).expect("a map");
+        assert_eq!(pairs.0.len(), 3);
     }
 
     #[test]

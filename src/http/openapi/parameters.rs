@@ -150,15 +150,17 @@ pub(super) fn of_xm(parts: &mut Parts) -> Vec<Ref> {
     };
     let view = "What xend's own `xm` prints, as `text/plain` and unpaged: `brief` (or `list`) is \
                 `xm list`, `long` and `label` its options, `vcpus` is `xm vcpu-list`. With it only \
-                `state`, `name` and `backend` are taken, and `Accept` must not name JSON alone.";
+                `state`, `name`, `pool` and `backend` are taken, and `Accept` must not name JSON alone.";
     let state = "With `view`: only VMs in this power state, as xm chooses them: what is blocked is \
                  running to it, and what is shut down or dying is halted.";
     let name = "With `view`: only VMs of this name, domid or uuid, looked for in this order. Given \
-                more than once, they are printed in that order. Not with a `state`.";
+                more than once, they are printed in that order. Not with a `state` or a `pool`.";
+    let pool = "With `view`: only VMs that run in the pool of CPUs of this name, as xm's `--pool`.";
     vec![
         parts.parameter("xm_view", || query("view", one_of(&xm::View::NAMES), view)),
         parts.parameter("xm_state", || query("state", one_of(&xm::State::NAMES), state)),
         parts.parameter("xm_name", || query("name", array(string()), name)),
+        parts.parameter("xm_pool", || query("pool", string(), pool)),
     ]
 }
 

@@ -22,6 +22,7 @@ impl Problem {
             CallError::Timeout(Phase::Queue) | CallError::Busy(_) => Code::BackendBusy,
             CallError::Timeout(Phase::Reply | Phase::Body) => Code::BackendTimeout,
             CallError::BadReply(_) => Code::BadReply,
+            CallError::NotTaken(_) => Code::WriteNotTaken,
             CallError::Misconfigured(_) => Code::LoginNotConfigured,
             CallError::Unsendable(Unsendable::TooLarge { .. }) => Code::BodyTooLarge,
             CallError::Unsendable(Unsendable::Unwritable(_)) => Code::WrongShape,

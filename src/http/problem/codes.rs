@@ -71,6 +71,8 @@ pub enum Code {
     Internal,
     /// The backend's reply makes no sense, or is too large.
     BadReply,
+    /// The backend accepted a write, and did not make it.
+    WriteNotTaken,
     /// The gateway works on as many requests as it may.
     Overloaded,
     /// The gateway has as many sessions as it may.
@@ -135,6 +137,7 @@ impl Code {
         Self::HeaderTooLarge,
         Self::Internal,
         Self::BadReply,
+        Self::WriteNotTaken,
         Self::Overloaded,
         Self::TooManySessions,
         Self::TooManyStreams,
@@ -251,6 +254,11 @@ impl Code {
             Self::BadReply => {
                 ("BAD_REPLY", StatusCode::BAD_GATEWAY, "The backend's reply makes no sense")
             }
+            Self::WriteNotTaken => (
+                "WRITE_NOT_TAKEN",
+                StatusCode::BAD_GATEWAY,
+                "The backend accepted the write and did not make it",
+            ),
             Self::Overloaded => {
                 ("OVERLOADED", StatusCode::SERVICE_UNAVAILABLE, "The gateway is overloaded")
             }

@@ -30,6 +30,7 @@ const VARY: &str = "Accept-Encoding, Accept";
 struct Asked {
     view: View,
     wanted: Wanted,
+    pool: Option<String>,
     backend: Option<String>,
 }
 
@@ -62,6 +63,9 @@ async fn print(gateway: &Arc<Gateway>, parts: &mut Parts) -> Result<Response, Pr
     for (host, (name, _)) in scope.readings().iter().enumerate() {
         let reach = Scope::reach(gateway, &caller, name)?;
         let mut known = domains(&reach)?;
+        if let Some(pool) = &asked.pool {
+            known.retain(|domain| domain.pool == *pool);
+        }
         if asked.view == View::Vcpus {
             // What is not printed need not be asked for.
             let chosen: HashSet<String> =
@@ -84,7 +88,8 @@ async fn print(gateway: &Arc<Gateway>, parts: &mut Parts) -> Result<Response, Pr
 }
 
 fn asked(query: &str) -> Result<Asked, Problem> {
-    let (mut view, mut state, mut names, mut backend) = (None, None, Vec::new(), None);
+    let (mut view, mut state, mut names) = (None, None, Vec::new());
+    let (mut pool, mut backend) = (None, None);
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         let once = |is_new: bool| match is_new {
             true => Ok(()),
@@ -103,19 +108,27 @@ fn asked(query: &str) -> Result<Asked, Problem> {
                 state = Some(PowerState::parse(&value).ok_or_else(|| one_of(&PowerState::NAMES))?);
             }
             "name" => names.push(value.into_owned()),
+            "pool" => {
+                once(pool.is_none())?;
+                pool = Some(value.into_owned());
+            }
             "backend" => {
                 once(backend.is_none())?;
                 backend = Some(value.into_owned());
             }
             _ => {
-                let text = "printed lists take view, state, name and backend";
+                let text = "printed lists take view, state, name, pool and backend";
                 return Err(Problem::new(Code::UnknownParameter, text));
             }
         }
     }
+    if pool.is_some() && !names.is_empty() {
+        let text = "You may specify either a pool or a particular VM, but not both";
+        return Err(Problem::new(Code::BadParameter, text));
+    }
     let wanted = Wanted::new(names, state)
         .map_err(|error| Problem::new(Code::BadParameter, error.to_string()))?;
-    Ok(Asked { view: view.unwrap_or(View::Brief), wanted, backend })
+    Ok(Asked { view: view.unwrap_or(View::Brief), wanted, pool, backend })
 }
 
 #[cfg(test)]
@@ -144,11 +157,14 @@ mod tests {
     fn parameters_are_checked() {
         let wrong = |query: &str| asked(query).err().map(|problem| problem.code().to_owned());
         assert!(asked("view=vcpus&name=a&name=b&backend=x").is_ok());
+        assert!(asked("view=brief&state=running&pool=Pool-0").is_ok());
         assert!(asked("").is_ok_and(|asked| asked.view == View::Brief));
         for (query, code) in [
             ("view=wide", "BAD_PARAMETER"),
             ("state=odd", "BAD_PARAMETER"),
             ("state=running&name=a", "BAD_PARAMETER"),
+            ("pool=Pool-0&name=a", "BAD_PARAMETER"),
+            ("pool=Pool-0&pool=Pool-1", "DUPLICATE_PARAMETER"),
             ("view=long&view=brief", "DUPLICATE_PARAMETER"),
             ("limit=3", "UNKNOWN_PARAMETER"),
         ] {

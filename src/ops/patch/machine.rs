@@ -31,7 +31,42 @@ pub(super) fn calls(field: &str) -> &'static [&'static str] {
 /// Plans what the patch says of memory and VCPUs.
 pub(super) fn plan(drafting: &mut Drafting<'_>, class: &'static Class) -> Result<(), OpError> {
     memory(drafting, class)?;
-    vcpus(drafting, class)
+    match drafting.refs.has_one_count_of_vcpus() {
+        true => one_count_of_vcpus(drafting, class),
+        false => vcpus(drafting, class),
+    }
+}
+
+/// Where the most there may be and how many there are at startup are one number.
+fn one_count_of_vcpus(drafting: &mut Drafting<'_>, class: &'static Class) -> Result<(), OpError> {
+    let [startup, most] = VCPUS;
+    let mut given = Vec::new();
+    for name in VCPUS {
+        let Some(json) = drafting.body.get(name) else { continue };
+        let pointer = below("", name);
+        let value = argument(&Type::Int, json, &pointer, drafting.refs)?;
+        match value.values.first() {
+            Some(Arg::Int(value)) if *value >= 1 => given.push((name, *value)),
+            _ => return Err(ArgumentError::new(&pointer, "must be at least 1").into()),
+        }
+    }
+    let value =
+        |wanted: &str| given.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value);
+    let old = drafting.current.get(most).and_then(Value::as_i64);
+    let now = value(most).or(old);
+    if value(startup).is_some_and(|startup| Some(startup) != now) {
+        return Err(OpError::NotSupported {
+            what: format!("VM.{startup} of its own"),
+            why: format!("there is one number of VCPUs, and {most} sets it"),
+            pointer: Some(below("", startup)),
+        });
+    }
+    // What it is already need not be set.
+    if let Some(number) = value(most).filter(|value| Some(*value) != old) {
+        let fields = given.iter().map(|(name, _)| *name).collect();
+        push(drafting, class, ("set_VCPUs_max", vec![number]), fields);
+    }
+    Ok(())
 }
 
 fn memory(drafting: &mut Drafting<'_>, class: &'static Class) -> Result<(), OpError> {

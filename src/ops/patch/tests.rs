@@ -15,6 +15,19 @@ impl Lookup for Few {
     }
 }
 
+/// The same of a backend whose VMs have one number of VCPUs.
+struct Xend;
+
+impl Lookup for Xend {
+    fn reference(&self, _: ClassId, _: Uuid) -> Option<Arc<str>> {
+        None
+    }
+
+    fn has_one_count_of_vcpus(&self) -> bool {
+        true
+    }
+}
+
 /// The calls as text: `set_name_label("x")`, without the object itself.
 fn shown(invocation: &Invocation) -> String {
     let values: Vec<String> = invocation.arguments.values[1..].iter().map(value).collect();
@@ -203,6 +216,27 @@ fn vcpus_never_exceed_their_maximum_on_the_way() {
     assert_eq!(steps(&plan), ["set_VCPUs_number_live(3)"]);
     assert_eq!(refused(json!({"VCPUs_max": 1})).1, "is below VCPUs_at_startup");
     assert_eq!(refused(json!({"VCPUs_at_startup": 0})).1, "must be at least 1");
+}
+
+#[test]
+fn where_there_is_one_number_of_vcpus_it_is_set_once() {
+    let class = datamodel().class("VM").expect("VM");
+    let current = object(json!({"VCPUs_max": 4, "VCPUs_at_startup": 4, "power_state": "Halted"}));
+    let plan = |body: Value| plan(class, &current, &"r".into(), &object(body), &Xend);
+    for (body, calls) in [
+        (json!({"VCPUs_max": 2}), &["set_VCPUs_max(2)"][..]),
+        (json!({"VCPUs_max": 8, "VCPUs_at_startup": 8}), &["set_VCPUs_max(8)"]),
+        (json!({"VCPUs_at_startup": 4}), &[]),
+        (json!({"VCPUs_max": 4}), &[]),
+    ] {
+        assert_eq!(steps(&plan(body.clone()).expect("a good patch")), calls, "{body}");
+    }
+    for body in [json!({"VCPUs_at_startup": 2}), json!({"VCPUs_at_startup": 2, "VCPUs_max": 8})] {
+        let error = plan(body.clone()).expect_err("there is no such thing");
+        let OpError::NotSupported { pointer, .. } = error else { panic!("{body}: {error}") };
+        assert_eq!(pointer.as_deref(), Some("/VCPUs_at_startup"), "{body}");
+    }
+    assert!(plan(json!({"VCPUs_max": 0})).is_err());
 }
 
 #[test]

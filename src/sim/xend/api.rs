@@ -269,6 +269,10 @@ fn machine(life: &mut Life<'_>, call: &str, vm: &str, args: &[Arg]) -> Result<Va
         return Err(Trouble::failure(["HANDLE_INVALID", "VM", vm]));
     };
     let handle = life.world.machines[index].handle();
+    let sets = ["set_", "add_to_", "remove_from_"].iter().any(|prefix| call.starts_with(prefix));
+    if sets && life.world.ignores_writes {
+        return Ok("".into());
+    }
     let done = match call {
         "start" => life.start(index, truth(args, 0)),
         "pause" => life.pause(index, &handle).map(|_| ()),

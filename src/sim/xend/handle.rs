@@ -325,9 +325,63 @@ impl XendHandle {
         })
     }
 
+    /// An entry of a VM's `other_config`, if there is one.
+    pub fn other_config(&self, key: &str, name: &str) -> Option<String> {
+        let world = self.xend.world.lock();
+        let machine = &world.machines[world.lookup(key)?];
+        let (_, value) = machine.other_config.iter().find(|(known, _)| known == name)?;
+        Some(String::from_utf8_lossy(value).into_owned())
+    }
+
+    /// Changes what becomes of a VM whose guest crashes, in the Xen-API's words:
+    /// `coredump_and_destroy`.
+    pub fn set_on_crash(&self, key: &str, mode: &str) -> bool {
+        self.change(key, |machine| mode.clone_into(&mut machine.on_crash))
+    }
+
+    /// Whether a VM's domain neither runs nor waits for anything.
+    pub fn set_at_rest(&self, key: &str, at_rest: bool) -> bool {
+        self.change(key, |machine| machine.at_rest = at_rest)
+    }
+
     /// Changes what becomes of a VM whose guest shuts down: `destroy`, `restart` or `preserve`.
     pub fn set_on_poweroff(&self, key: &str, mode: &str) -> bool {
         self.change(key, |machine| mode.clone_into(&mut machine.on_poweroff))
+    }
+
+    /// Changes what becomes of a VM whose guest reboots: `destroy`, `restart` or `preserve`.
+    pub fn set_on_reboot(&self, key: &str, mode: &str) -> bool {
+        self.change(key, |machine| mode.clone_into(&mut machine.on_reboot))
+    }
+
+    /// Whether a VM stays halted after a reboot, because xend thinks that it is restarting too fast.
+    pub fn set_restarts_too_fast(&self, key: &str, too_fast: bool) -> bool {
+        self.change(key, |machine| machine.restarts_too_fast = too_fast)
+    }
+
+    /// What xend says when a VM is to start, instead of starting it.
+    pub fn set_complaint(&self, key: &str, text: &str) -> bool {
+        self.change(key, |machine| machine.complaint = Some(text.to_owned()))
+    }
+
+    /// Sets the password of a VM's console.
+    pub fn set_vncpasswd(&self, key: &str, password: &str) -> bool {
+        self.change(key, |machine| machine.vncpasswd = Some(password.to_owned()))
+    }
+
+    /// Leaves, before a VM that has a domain, an older domain of the same uuid that is on its way
+    /// out.
+    pub fn leave_dying(&self, key: &str) -> bool {
+        let mut world = self.xend.world.lock();
+        let Some(index) = world.lookup(key) else { return false };
+        let mut old = world.machines[index].clone();
+        old.dying = true;
+        old.power = Power::Halted;
+        old.running_since = None;
+        old.name = format!("Zombie-{}", old.name);
+        world.machines.insert(index, old);
+        world.build(index + 1, Power::Running, &self.xend.clock);
+        true
     }
 
     /// Whether xend keeps a VM when it ends.
@@ -343,6 +397,11 @@ impl XendHandle {
     /// Makes the next `VM.get_all_records` hold nil for so many VMs, as if they had gone meanwhile.
     pub fn vanish(&self, vms: usize) {
         self.xend.world.lock().vanishing = vms;
+    }
+
+    /// Whether xend says yes to settings of VMs, and makes none of them.
+    pub fn ignore_writes(&self, ignores: bool) {
+        self.xend.world.lock().ignores_writes = ignores;
     }
 
     fn change(&self, key: &str, change: impl FnOnce(&mut Machine)) -> bool {

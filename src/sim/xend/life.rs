@@ -68,6 +68,16 @@ impl Life<'_> {
         if machine.power != Power::Halted || machine.domid.is_some() {
             return Err(wrong(machine, Power::Halted, "Domain is already running"));
         }
+        if machine.text.vcpus {
+            return Err(Trouble::text("range() integer end argument expected, got str."));
+        }
+        if machine.text.params {
+            // An assertion.
+            return Err(Trouble::text(""));
+        }
+        if let Some(complaint) = &machine.complaint {
+            return Err(Trouble::text(complaint.as_str()));
+        }
         let power = if paused { Power::Paused } else { Power::Running };
         self.world.build(index, power, self.clock);
         Ok(())
@@ -250,6 +260,7 @@ impl Life<'_> {
         }
         if machine.domid.is_none() {
             machine.vcpus_max = count;
+            machine.text.vcpus = false;
             machine.affinity.resize(usize::try_from(count).unwrap_or(0), Vec::new());
         } else if count > machine.vcpus_max {
             let text = "Cannot set vcpus greater than max vcpus on running domain";

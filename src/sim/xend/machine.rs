@@ -102,6 +102,27 @@ pub(super) struct Machine {
     pub(super) vbds: Vec<Vbd>,
     pub(super) console: Option<String>,
     pub(super) asked: Option<(Duration, Asked)>,
+    /// Whether a number of its configuration is kept as text: of VCPUs, or of what they may use.
+    pub(super) text: TextFor,
+    /// The number of VCPUs to which it goes back at the next look, because it runs.
+    pub(super) vcpus_before: Option<i64>,
+    /// What xend says when it is to start.
+    pub(super) complaint: Option<String>,
+    /// Whether it is not started again after a reboot, because it was started too lately.
+    pub(super) restarts_too_fast: bool,
+    /// Whether its domain is on the way out.
+    pub(super) dying: bool,
+    /// Whether it neither runs nor waits for anything, as its flags have it.
+    pub(super) at_rest: bool,
+    /// The password of its console.
+    pub(super) vncpasswd: Option<String>,
+}
+
+/// Which numbers of a VM's configuration xend keeps as text, and cannot start it with.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct TextFor {
+    pub(super) vcpus: bool,
+    pub(super) params: bool,
 }
 
 impl Machine {
@@ -142,6 +163,13 @@ impl Machine {
             vbds: Vec::new(),
             console: None,
             asked: None,
+            text: TextFor::default(),
+            vcpus_before: None,
+            complaint: None,
+            restarts_too_fast: false,
+            dying: false,
+            at_rest: false,
+            vncpasswd: None,
         }
     }
 
@@ -173,18 +201,28 @@ impl Machine {
     /// The flags that xm prints, for what has a domain.
     pub(super) fn flags(&self) -> &'static str {
         match self.power {
+            _ if self.dying => "---s-d",
             Power::Paused => "--p---",
             Power::Crashed => "----c-",
             // Shut down, and kept.
             Power::Halted | Power::Suspended => "---s--",
+            Power::Running if self.at_rest => "------",
             Power::Running if self.idle => "-b----",
             Power::Running => "r-----",
         }
     }
 
     /// The flags in the Xen-API's words.
-    pub(super) fn state(&self) -> &'static str {
+    pub(super) fn state(&self) -> Option<&'static str> {
+        if self.at_rest && self.power == Power::Running && !self.dying {
+            return None;
+        }
+        Some(self.word())
+    }
+
+    fn word(&self) -> &'static str {
         match self.power {
+            _ if self.dying => "dying",
             Power::Paused => "paused",
             Power::Crashed => "crashed",
             Power::Halted | Power::Suspended => "shutdown",

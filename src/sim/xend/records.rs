@@ -118,6 +118,9 @@ fn machine(world: &World, vm: &Machine) -> Value {
     let mut platform = vec![("tsc_mode", Value::Int(0))];
     if vm.hvm {
         platform.extend([("acpi", 1.into()), ("vnc", 1.into()), ("boot", text("cd"))]);
+        if let Some(password) = &vm.vncpasswd {
+            platform.push(("vncpasswd", text(password)));
+        }
     } else if !vm.is_domain_0() {
         platform.push(("pci", empty()));
     }
@@ -222,7 +225,7 @@ fn metrics(world: &World, vm: &Machine, clock: &Clock) -> Value {
         ("VCPUs_flags", flags),
         ("start_time", started),
         ("memory_actual", if live { vm.memory_dynamic_max } else { 0 }.into()),
-        ("state", Value::list(live.then(|| vm.state()))),
+        ("state", Value::list(live.then(|| vm.state()).flatten())),
         ("VCPUs_utilisation", per_cpu(&|_| load.into())),
         ("VCPUs_number", if live { vm.vcpus_online } else { 0 }.into()),
         ("VCPUs_CPU", per_cpu(&|number| vm.cpu_of(number, host_cpus).into())),
@@ -277,7 +280,11 @@ fn console(vm: &Machine) -> Option<(String, Value)> {
     let uuid = vm.console.as_ref()?;
     let mut members = vec![("uuid", uuid.as_str().into()), ("VM", vm.uuid.as_str().into())];
     if vm.hvm {
-        members.push(("other_config", map([("vnc", 1.into())])));
+        let mut config = vec![("vnc", Value::from(1))];
+        if let Some(password) = &vm.vncpasswd {
+            config.push(("vncpasswd", password.as_str().into()));
+        }
+        members.push(("other_config", map(config)));
     } else {
         members.push(("other_config", Value::Map(Vec::new())));
         members.extend([("protocol", "vt100".into()), ("location", 1.into())]);

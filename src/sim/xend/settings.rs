@@ -31,21 +31,34 @@ pub(super) fn change(life: &mut Life<'_>, index: usize, call: &str, args: &[Arg]
         "set_memory_dynamic_min" => {
             set_memory(vm, |vm, value| vm.memory_dynamic_min = value, int(args, 0)?)?
         }
-        "set_VCPUs_max" | "set_VCPUs_at_startup" => {
-            vm.vcpus_max = int(args, 0)?;
-            vm.affinity.resize(usize::try_from(vm.vcpus_max).unwrap_or(0), Vec::new());
+        // Ints come as text, and these are kept as they come.
+        "set_VCPUs_max" if vm.domid.is_some() => {
+            let before = std::mem::replace(&mut vm.vcpus_max, int(args, 0)?);
+            vm.vcpus_before.get_or_insert(before);
         }
-        "add_to_VCPUs_params" | "add_to_VCPUs_params_live" => match text(args, 0)?.as_str() {
-            "weight" => vm.weight = int(args, 1)?,
-            "cap" => vm.cap = int(args, 1)?,
-            other => {
-                let number = other.strip_prefix("cpumap").and_then(|n| n.parse::<usize>().ok());
-                let slot = number.and_then(|number| vm.affinity.get_mut(number));
-                let cpus = text(args, 1)?;
-                *slot.ok_or(Trouble::Todo)? =
-                    cpus.split(',').filter_map(|cpu| cpu.parse().ok()).collect();
+        "set_VCPUs_max" => {
+            vm.vcpus_max = int(args, 0)?;
+            vm.text.vcpus = true;
+        }
+        "set_VCPUs_at_startup" => {
+            _ = int(args, 0)?;
+            vm.text.vcpus |= vm.domid.is_none();
+        }
+        "set_VCPUs_params" => vm.text.params = true,
+        "add_to_VCPUs_params" | "add_to_VCPUs_params_live" => {
+            vm.text.params = true;
+            match text(args, 0)?.as_str() {
+                "weight" => vm.weight = int(args, 1)?,
+                "cap" => vm.cap = int(args, 1)?,
+                other => {
+                    let number = other.strip_prefix("cpumap").and_then(|n| n.parse::<usize>().ok());
+                    let slot = number.and_then(|number| vm.affinity.get_mut(number));
+                    let cpus = text(args, 1)?;
+                    *slot.ok_or(Trouble::Todo)? =
+                        cpus.split(',').filter_map(|cpu| cpu.parse().ok()).collect();
+                }
             }
-        },
+        }
         "set_other_config" => {
             let Some(Arg::Struct(members)) = args.first() else {
                 return Err(Trouble::Internal("not a dictionary".into()));

@@ -34,7 +34,8 @@ pub(super) fn domain(machine: &Machine, world: &World, now: Duration, devices: b
         items.push(pair("description", ""));
     }
     items.extend([
-        pair("on_crash", machine.on_crash.as_str()),
+        // In this dialect's own spelling.
+        pair("on_crash", machine.on_crash.replace("_and_", "-").replace('_', "-")),
         pair("uuid", machine.uuid.as_str()),
         pair("bootloader_args", ""),
         pair("name", machine.name.as_str()),
@@ -90,6 +91,9 @@ fn image(machine: &Machine) -> Value {
             pair("tsc_mode", 0),
             pair("device_model", "/usr/lib/xen/bin/qemu-dm"),
         ]);
+        if let Some(password) = &machine.vncpasswd {
+            items.push(pair("vncpasswd", password.as_str()));
+        }
         return Value::List(items);
     }
     items.push(pair("kernel", machine.kernel.as_str()));
@@ -145,7 +149,11 @@ fn devices_of(machine: &Machine) -> Vec<Value> {
     if let Some(console) = &machine.console {
         let uuid = pair("uuid", console.as_str());
         if machine.hvm {
-            devices.push(Value::List(vec!["vfb".into(), pair("vnc", "1"), uuid]));
+            let mut vfb = vec!["vfb".into(), pair("vnc", "1"), uuid];
+            if let Some(password) = &machine.vncpasswd {
+                vfb.push(pair("vncpasswd", password.as_str()));
+            }
+            devices.push(Value::List(vfb));
         } else if runs {
             let console =
                 vec!["console".into(), pair("protocol", "vt100"), pair("location", "1"), uuid];

@@ -42,6 +42,8 @@ pub(super) struct World {
     pub(super) guest_delay: Duration,
     /// How many VMs the next `VM.get_all_records` holds that are gone meanwhile.
     pub(super) vanishing: usize,
+    /// Whether settings are accepted and not made.
+    pub(super) ignores_writes: bool,
     next_domid: i64,
 }
 
@@ -54,6 +56,7 @@ impl World {
             tasks: Vec::new(),
             guest_delay,
             vanishing: 0,
+            ignores_writes: false,
             next_domid: 0,
         }
     }
@@ -95,6 +98,10 @@ impl World {
         let now = clock.elapsed();
         let mut index = 0;
         while index < self.machines.len() {
+            let machine = &mut self.machines[index];
+            if let Some(before) = machine.vcpus_before.take() {
+                machine.vcpus_max = before;
+            }
             let machine = &self.machines[index];
             let due =
                 machine.asked.filter(|(when, _)| *when <= now && machine.power == Power::Running);
@@ -120,7 +127,7 @@ impl World {
                 machine.asked = None;
                 machine.set_power(Power::Halted, clock.elapsed());
             }
-            "restart" => {
+            "restart" if !machine.restarts_too_fast => {
                 machine.metrics = identifiers.uuid().to_string();
                 self.build(index, Power::Running, clock);
             }
@@ -141,6 +148,7 @@ impl World {
     }
 
     pub(super) fn by_uuid(&self, uuid: &str) -> Option<usize> {
+        // Of two with one uuid the first: that may be one on its way out.
         self.machines.iter().position(|machine| machine.uuid == uuid)
     }
 

@@ -202,12 +202,19 @@ async fn a_users_text_is_sent_as_it_is() {
     for call in ["VM.set_name_label", "VM.set_PV_args"] {
         server.says(call, success(""));
     }
-    server.says("VM.get_record", recorded("012-api-VM-get_record-web01"));
-    // However much it looks like a ref.
-    for text in ["VBD_metrics/foo", "OpaqueRef:NULL"] {
-        let body = json!({"name_label": text, "PV_args": text});
-        assert_eq!(patch(&gate, &token, WEB01, body).await.status, 200, "{text}");
-        for call in ["VM.set_name_label", "VM.set_PV_args"] {
+    // However much it looks like a ref. What was written is looked at.
+    for (text, shown, status) in
+        [("VBD_metrics/foo", "VBD_metrics/foo", 200), ("OpaqueRef:NULL", "web01", 502)]
+    {
+        let members = [("uuid", WEB01), ("name_label", shown), ("PV_args", shown)];
+        let member = |(name, value): (&str, &str)| {
+            format!("<member><name>{name}</name><value><string>{value}</string></value></member>")
+        };
+        let record: String = members.map(member).concat();
+        server.says("VM.get_record", success(&format!("<struct>{record}</struct>")));
+        for (field, call) in [("name_label", "VM.set_name_label"), ("PV_args", "VM.set_PV_args")] {
+            let answer = patch(&gate, &token, WEB01, json!({(field): text})).await;
+            assert_eq!(answer.status, status, "{text}");
             let sent = server.last(call).expect("it was sent");
             assert!(sent.contains(&format!("<string>{text}</string>")), "{sent}");
         }
@@ -263,7 +270,15 @@ async fn memory_is_set_one_amount_after_the_other() {
     for call in ["static_max", "dynamic_max_live", "dynamic_min_live"] {
         server.says(&format!("VM.set_memory_{call}"), success(""));
     }
-    let answer = act(&gate, &token, WEB01, "set_memory", json!({"value": 1 << 30})).await;
+    let answer = act(&gate, &token, WEB01, "set_memory", json!({"value": 1 << 30}));
+    let shows = async {
+        while server.count("VM.set_memory_dynamic_min_live") == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let record = changed("012-api-VM-get_record-web01", "536870912", "1073741824");
+        server.says("VM.get_record", record);
+    };
+    let (answer, ()) = tokio::join!(answer, shows);
     assert_eq!(answer.ok()["status"], "success");
     let set: Vec<String> =
         server.asked().into_iter().filter(|call| call.starts_with("VM.set_memory")).collect();
@@ -293,8 +308,10 @@ async fn the_legacy_dialect_acts_by_its_own_methods_and_fails_properly() {
     assert!(sent.contains(WEB01) && sent.matches("<param>").count() == 1, "{sent}");
 
     server.says("xend.domain.setVCpuCount", nil());
-    let answer = act(&gate, &token, WEB01, "set_VCPUs_number_live", json!({"nvcpu": 1})).await;
+    let answer = act(&gate, &token, WEB01, "set_VCPUs_number_live", json!({"nvcpu": 2})).await;
     assert_eq!(answer.ok()["status"], "success");
+    let answer = act(&gate, &token, WEB01, "set_VCPUs_number_live", json!({"nvcpu": 1})).await;
+    answer.problem(502, "WRITE_NOT_TAKEN");
     server.says("xend.domain.setMemoryTarget", recorded("216-leg-domain-setMemoryTarget-too-big"));
     let target = json!({"target": 999_999_i64 << 20});
     let answer = act(&gate, &token, WEB01, "set_memory_target_live", target).await;

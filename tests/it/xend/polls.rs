@@ -31,6 +31,9 @@ impl HeldClock {
     /// Lets so much time go by, and then the gateway do what there is to do.
     async fn passes(&self, gate: &Gate, time: Duration) {
         tokio::time::advance(time).await;
+        // What is read takes its time, whatever the clock says.
+        let pause = || std::thread::sleep(Duration::from_millis(3));
+        tokio::task::spawn_blocking(pause).await.expect("it ends");
         for _ in 0..3 {
             gate.get("/livez", "").await.ok();
         }
@@ -222,7 +225,7 @@ async fn a_xend_that_hung_is_polled_again_as_soon_as_it_answers_anybody() {
         let back = Instant::now();
         while read(&gate, "/vms", &token).await.header("xen-stale").is_some() {
             clock.passes(&gate, Duration::from_millis(200)).await;
-            assert!(back.elapsed() < Duration::from_secs(5), "{kind:?}: still stale");
+            assert!(back.elapsed() < Duration::from_secs(15), "{kind:?}: still stale");
         }
         drop(clock);
         gate.end(&[USERS_PASSWORD.to_owned()]).await;

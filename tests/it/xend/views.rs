@@ -83,7 +83,9 @@ pub(super) async fn frozen() -> (Server, Gate, String) {
     for vm in list["items"].as_array().expect("items") {
         let text = |field: &str| vm[field].as_str().expect(field);
         let info = matched(&format!("getVCPUInfo-{}", text("name_label")));
-        server.says_if("xend.domain.getVCPUInfo", text("uuid"), info);
+        // As xm asks: by the name.
+        let name = format!("<string>{}</string>", text("name_label"));
+        server.says_if("xend.domain.getVCPUInfo", &name, info);
     }
     gate.until("/hosts", &token, |answer| answer.json()["total"] == 1).await;
     (server, gate, token)
