@@ -10,7 +10,9 @@ mod secrets;
 mod types;
 
 pub use describe::{Description, describe};
-pub use secrets::is_secret_field;
+pub use secrets::{
+    HIDDEN, is_hidden_key, is_secret_field, may_name_hidden, without_console_passwords,
+};
 pub use types::Type;
 
 use std::collections::HashMap;

@@ -64,6 +64,63 @@ pub fn is_secret_field(class: &str, field: &str) -> bool {
     SECRET.contains(&(class, field))
 }
 
+/// What stands for a value that is hidden. A client that reads a map and writes it back gives it
+/// back, and the value stays what it is.
+pub const HIDDEN: &str = "***";
+
+/// How keys of maps end whose values are hidden, whatever the map: `vncpasswd` of a console,
+/// `cifspassword` and `password_secret` of a device's configuration.
+const HIDDEN_KEYS: [&str; 3] = ["password", "passwd", "secret"];
+
+/// Whether the value under a key of this name is hidden.
+pub fn is_hidden_key(name: &str) -> bool {
+    let ends_so = |end: &str| {
+        let start = name.len().checked_sub(end.len());
+        start.and_then(|at| name.get(at..)).is_some_and(|tail| tail.eq_ignore_ascii_case(end))
+    };
+    HIDDEN_KEYS.iter().any(|end| ends_so(end))
+}
+
+/// Whether there may be such a key in a JSON text: a quick look.
+pub fn may_name_hidden(json: &str) -> bool {
+    let bytes = json.as_bytes();
+    memchr::memchr(b'\\', bytes).is_some()
+        || memchr::memchr_iter(b'"', bytes).any(|at| {
+            HIDDEN_KEYS.iter().any(|end| {
+                let tail = at.checked_sub(end.len()).and_then(|start| bytes.get(start..at));
+                tail.is_some_and(|tail| tail.eq_ignore_ascii_case(end.as_bytes()))
+            })
+        })
+}
+
+/// A text that xend wrote, without the passwords of consoles in it: `(vncpasswd x)`,
+/// `['vncpasswd', 'x']`.
+pub fn without_console_passwords(text: &str) -> String {
+    const NAME: &str = "vncpasswd";
+    let lower = text.to_ascii_lowercase();
+    let (mut shown, mut done) = (String::with_capacity(text.len()), 0);
+    for (at, _) in lower.match_indices(NAME) {
+        if at < done {
+            continue;
+        }
+        let behind = at + NAME.len();
+        let is_between = |char: char| matches!(char, '\'' | '"' | ' ' | ',' | '=' | ':' | '\\');
+        let value = behind + text[behind..].chars().take_while(|char| is_between(*char)).count();
+        let is_end =
+            |char: char| matches!(char, '\'' | '"' | ' ' | ',' | ')' | ']' | '}' | '\n' | '\\');
+        let length = text[value..].find(is_end).unwrap_or(text.len() - value);
+        shown.push_str(&text[done..value]);
+        if length > 0 && value > behind {
+            shown.push_str(HIDDEN);
+            done = value + length;
+        } else {
+            done = value;
+        }
+    }
+    shown.push_str(&text[done..]);
+    shown
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,6 +164,36 @@ mod tests {
         all.sort_unstable();
         all.dedup();
         assert_eq!(all.len(), count);
+    }
+
+    #[test]
+    fn keys_that_name_passwords_are_known_by_how_they_end() {
+        for name in ["vncpasswd", "VNCPasswd", "cifspassword", "PASSWORD_SECRET", "password"] {
+            assert!(
+                is_hidden_key(name) && may_name_hidden(&format!(r#"{{"{name}":"x"}}"#)),
+                "{name}"
+            );
+        }
+        for name in ["password_file", "passwords", "secrets", "username", "", "é"] {
+            assert!(
+                !is_hidden_key(name) && !may_name_hidden(&format!(r#"{{"{name}":"x"}}"#)),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn texts_keep_no_console_password() {
+        for (text, want) in [
+            ("(vfb (vncpasswd s3cret) (vnc 1))", "(vfb (vncpasswd ***) (vnc 1))"),
+            ("['vncpasswd', 's3cret'] failed", "['vncpasswd', '***'] failed"),
+            ("VNCPASSWD=s3cret", "VNCPASSWD=***"),
+            (r#"{\"vncpasswd\": \"s3cret\"}"#, r#"{\"vncpasswd\": \"***\"}"#),
+            ("no vncpasswd", "no vncpasswd"),
+            ("the password is wrong", "the password is wrong"),
+        ] {
+            assert_eq!(without_console_passwords(text), want);
+        }
     }
 
     #[test]

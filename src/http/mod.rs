@@ -15,6 +15,7 @@ pub mod exposition;
 pub mod extract;
 pub mod fleet;
 pub mod formats;
+pub mod harmless;
 pub mod listing;
 pub mod measured;
 pub mod negotiation;

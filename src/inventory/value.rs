@@ -15,7 +15,7 @@ use super::json::{
     is_set_of_strings, write_json_text,
 };
 use super::refs::{RefId, RefIndex};
-use crate::datamodel::{Type, datamodel, is_secret_field};
+use crate::datamodel::{HIDDEN, Type, datamodel, is_hidden_key, is_secret_field, may_name_hidden};
 use crate::wire::integer;
 
 /// The prefix of XAPI's refs.
@@ -190,6 +190,9 @@ pub(super) fn write_unknown(json: &str, links: &mut dyn Resolve, out: &mut Vec<u
                 };
                 let Some(name) = name else { return };
                 let write_value = |out: &mut Vec<u8>| {
+                    if hides(&name, value) {
+                        return write_hidden(out);
+                    }
                     write_unknown(value, links, out);
                     true
                 };
@@ -221,6 +224,17 @@ fn write_date(date: &Date, zoneless: Zoneless, out: &mut Vec<u8>) {
     out.push(b'"');
     out.extend_from_slice(text.as_bytes());
     out.extend_from_slice(end.as_bytes());
+}
+
+/// Whether the value under a key of a map is hidden. Where there is none, nothing is.
+fn hides(name: &str, json: &str) -> bool {
+    let is_nothing = matches!(json, "\"\"" | "null" | "true" | "false" | "[]" | "{}");
+    is_hidden_key(name) && !is_nothing
+}
+
+fn write_hidden(out: &mut Vec<u8>) -> bool {
+    write_json_text(HIDDEN, out);
+    true
 }
 
 fn write_uuid(uuid: Option<Uuid>, out: &mut Vec<u8>) {
@@ -297,7 +311,8 @@ fn write_map(
     out: &mut Vec<u8>,
 ) {
     let refs_as_keys = matches!(key, None | Some(Type::Ref(_)));
-    if !refs_as_keys && takes_text(value) && is_map_of_strings(json) {
+    let plain = !refs_as_keys && takes_text(value);
+    if plain && is_map_of_strings(json) && !may_name_hidden(json) {
         out.extend_from_slice(json.as_bytes());
         return;
     }
@@ -310,7 +325,10 @@ fn write_map(
             None if refs_as_keys => return,
             None => name,
         };
-        members.add(name, |out| write(value, member, links, out));
+        members.add(name, |out| match plain && hides(name, member) {
+            true => write_hidden(out),
+            false => write(value, member, links, out),
+        });
     });
     members.close();
 }

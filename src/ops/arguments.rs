@@ -16,7 +16,8 @@ use uuid::Uuid;
 
 use super::defaults;
 use super::lookup::Lookup;
-use crate::datamodel::{Call, CallKind, ClassId, Type, datamodel};
+use super::patch::still_hidden;
+use crate::datamodel::{Call, CallKind, ClassId, HIDDEN, Type, datamodel, is_hidden_key};
 use crate::wire::Arg;
 
 /// The ref that names nothing.
@@ -272,6 +273,9 @@ impl Reader<'_> {
             (Type::Map(of, to), Value::Object(members)) => {
                 let member = |(name, value): (&String, &Value)| {
                     let pointer = below(pointer, name);
+                    if value == HIDDEN && is_hidden_key(name) {
+                        return Err(still_hidden(&pointer));
+                    }
                     let key = match &**of {
                         Type::Ref(class) => self.reference(*class, name, &pointer)?.to_string(),
                         of => {

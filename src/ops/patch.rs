@@ -6,6 +6,7 @@
 //! and in an order that XAPI accepts. The calls are not one transaction: what has been applied when
 //! one fails stays, and is told.
 
+mod hidden;
 mod ignored;
 mod machine;
 mod members;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+pub(super) use hidden::still_hidden;
 pub use ignored::ignored;
 pub use run::{Halted, Ran};
 pub use writable::{Writing, internal, writable, writing};

@@ -10,12 +10,13 @@ use super::arguments::Arguments;
 use super::capability::Version;
 use super::error::OpError;
 use super::lookup::read_through;
+use super::patch::still_hidden;
 use super::tasks::Tasks;
 use super::typed;
 use super::waited;
 use crate::auth::roles;
 use crate::backend::{Retry, Session, Value};
-use crate::datamodel::{Call, Class, datamodel};
+use crate::datamodel::{Call, Class, HIDDEN, datamodel, is_hidden_key};
 use crate::inventory::{Mirror, Reading, Snapshot, is_mirrored};
 use crate::wire::Arg;
 
@@ -72,6 +73,12 @@ impl Reach {
     /// Whether the caller may make the call and the backend has it, as far as can be known without
     /// sending anything.
     pub fn check(&self, call: &Call, arguments: &Arguments) -> Result<(), OpError> {
+        let is_hidden = |arg: &Arg| matches!(arg, Arg::String(text) if text == HIDDEN);
+        if key_of(call, arguments).is_some_and(is_hidden_key)
+            && arguments.values.last().is_some_and(is_hidden)
+        {
+            return Err(still_hidden("/value").into());
+        }
         roles::may_for_key(&self.session.access, call, key_of(call, arguments))
             .map_err(|roles| OpError::Denied { call: call.wire_name.clone(), roles })?;
         self.supports(call)

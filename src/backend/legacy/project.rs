@@ -32,7 +32,7 @@ pub(super) fn domain(json: &str) -> Vec<Found> {
         let uuids: Vec<String> = of_class.map(|device| device.reference.clone()).collect();
         vm.insert(field.to_owned(), uuids.into());
     }
-    let raw = Some(json.to_owned());
+    let raw = Some(sxp::without_passwords(json));
     let vm = Found { raw, ..found("VM", uuid, vm) };
     [vm, found("VM_metrics", metrics_uuid, metrics)].into_iter().chain(devices).collect()
 }
@@ -58,6 +58,15 @@ fn vm(uuid: Uuid, domain: &Sxp) -> Map<String, Value> {
     let text = |name: &str| domain.text(name).map(Value::from);
     let int = |name: &str| domain.int(name).map(Value::from);
     let bytes = |name: &str| domain.int(name).map(|mib| mib.saturating_mul(MIB).into());
+    // xend writes `coredump-destroy` where the Xen-API has `coredump_and_destroy`.
+    let action = |name: &str| {
+        let text = domain.text(name)?;
+        let spelt = match text.strip_prefix("coredump-") {
+            Some(then) => format!("coredump_and_{then}"),
+            None => text.replace('-', "_"),
+        };
+        Some(Value::from(spelt))
+    };
     let domid = domain.int("domid");
     let mut vm = record([
         ("uuid", Some(uuid.to_string().into())),
@@ -72,9 +81,9 @@ fn vm(uuid: Uuid, domain: &Sxp) -> Map<String, Value> {
         ("VCPUs_max", int("vcpus")),
         ("VCPUs_at_startup", int("vcpus")),
         ("VCPUs_params", vcpus_params(domain)),
-        ("actions_after_shutdown", text("on_poweroff")),
-        ("actions_after_reboot", text("on_reboot")),
-        ("actions_after_crash", text("on_crash")),
+        ("actions_after_shutdown", action("on_poweroff")),
+        ("actions_after_reboot", action("on_reboot")),
+        ("actions_after_crash", action("on_crash")),
         ("PV_bootloader", text("bootloader")),
         ("PV_bootloader_args", text("bootloader_args")),
         ("pool_name", text("pool_name")),
@@ -164,7 +173,8 @@ mod tests {
             ["online_vcpus", 1],
             ["start_time", 1_795_332_182.9],
             ["cpu_weight", 256],
-            ["on_crash", "restart"],
+            ["on_crash", "coredump-destroy"],
+            ["on_reboot", "rename-restart"],
             ["image", ["linux", ["kernel", "/boot/k"], ["args", "ro"]]],
             ["status", 2],
             ["state", "-b----"],
@@ -190,7 +200,8 @@ mod tests {
             ("VCPUs_max", json!(2)),
             ("VCPUs_params", json!({"weight": "256"})),
             ("PV_kernel", json!("/boot/k")),
-            ("actions_after_crash", json!("restart")),
+            ("actions_after_crash", json!("coredump_and_destroy")),
+            ("actions_after_reboot", json!("rename_restart")),
             ("VIFs", json!(["6456f7ac-7e89-b8b5-ea69-d3aadaced5e3"])),
             ("VBDs", json!([])),
         ] {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
+use crate::http::harmless;
 use crate::inventory::Object;
 
 fn json<'a>(object: &'a Object, field: &str) -> Option<&'a str> {
@@ -30,13 +31,15 @@ pub(super) fn flag(object: &Object, field: &str) -> Option<f64> {
 
 /// A text that is not empty.
 pub(super) fn text(object: &Object, field: &str) -> Option<String> {
-    serde_json::from_str(json(object, field)?).ok().filter(|text: &String| !text.is_empty())
+    let text: String = serde_json::from_str(json(object, field)?).ok()?;
+    (!text.is_empty()).then(|| harmless::line(&text).into_owned())
 }
 
 /// The value under a key of a map, if it is not empty.
 pub(super) fn entry(object: &Object, field: &str, key: &str) -> Option<String> {
     let mut map: BTreeMap<String, String> = serde_json::from_str(json(object, field)?).ok()?;
-    map.remove(key).filter(|text| !text.is_empty())
+    let text = map.remove(key).filter(|text| !text.is_empty())?;
+    Some(harmless::line(&text).into_owned())
 }
 
 /// How many members a set has.

@@ -4,6 +4,7 @@ use axum::body::Body;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::{List, columns};
+use crate::http::harmless::harmless;
 use crate::inventory::query::{Fields, further};
 
 /// How wide a column is at most.
@@ -70,14 +71,6 @@ fn cell(json: &[u8]) -> String {
         shown.push(char);
     }
     shown
-}
-
-/// The character, or another for one that would move the cursor, colour the screen or turn the
-/// direction of what follows.
-fn harmless(char: char) -> char {
-    let turns = matches!(char, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{feff}');
-    if char.is_control() || turns { '\u{fffd}' } else { char }
 }
 
 #[cfg(test)]

@@ -140,8 +140,8 @@ pub async fn change(
     let claim = Claim::new(turn, &reach);
     let before = shown(&gateway, &reach, class, uuid).await?.unwrap_or_default();
     let current: Map<String, Value> = serde_json::from_slice(&before.0).unwrap_or_default();
-    let snapshot = reach.snapshot()?;
-    let plan = patch::plan(class, &current, &reference, &body, &*snapshot)?;
+    let (current, body) = reach.revealed(class, &reference, current, body).await?;
+    let plan = patch::plan(class, &current, &reference, &body, &reach.lookup()?)?;
     plan.check(&reach)?;
     if query.dry_run {
         let calls: Vec<&str> = plan.calls().collect();

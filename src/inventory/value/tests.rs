@@ -169,6 +169,26 @@ fn sets_and_maps_keep_what_they_can() {
 }
 
 #[test]
+fn passwords_in_maps_are_hidden_by_the_names_of_their_keys() {
+    let map = Type::Map(Box::new(Type::String), Box::new(Type::String));
+    for (json, want) in [
+        (r#"{"vncpasswd":"s3cret","vnc":"1"}"#, r#"{"vncpasswd":"***","vnc":"1"}"#),
+        (r#"{"CifsPassword":"x","a":"\"b"}"#, r#"{"CifsPassword":"***","a":"\"b"}"#),
+        (r#"{"pass\u0077ord":"x"}"#, r#"{"password":"***"}"#),
+        (r#"{"password_secret":7}"#, r#"{"password_secret":"***"}"#),
+        (r#"{"password":"","passwords":"x"}"#, r#"{"password":"","passwords":"x"}"#),
+        (r#"{"note":"the password: x"}"#, r#"{"note":"the password: x"}"#),
+    ] {
+        assert_eq!(encoded(&map, json), want);
+    }
+    let (mut refs, mut out) = (RefIndex::default(), Vec::new());
+    let mut links = Links { refs: &mut refs, shown: Vec::new(), zoneless: Zoneless::Null };
+    write_unknown(r#"{"own":{"secret":"x","n":[{"passwd":1}]}}"#, &mut links, &mut out);
+    let want = r#"{"own":{"secret":"***","n":[{"passwd":"***"}]}}"#;
+    assert_eq!(String::from_utf8(out).expect("UTF-8"), want);
+}
+
+#[test]
 fn unknown_fields_are_typed_by_their_looks() {
     let mut refs = RefIndex::default();
     let mut links = Links { refs: &mut refs, shown: Vec::new(), zoneless: Zoneless::default() };

@@ -1,6 +1,7 @@
 //! A gateway in front of xend: of what a real one was recorded to say, and of a simulated one.
 
 mod actions;
+mod hidden;
 mod listed;
 mod load;
 mod logins;
@@ -9,6 +10,7 @@ mod polls;
 mod replay;
 mod server;
 mod simulated;
+mod taken;
 mod views;
 
 use argon2::password_hash::{PasswordHasher, SaltString};
