@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::auth::{self, Authority};
 use crate::backend::{Backend, BackendError};
@@ -19,7 +20,7 @@ use crate::http::router::routes;
 use crate::http::server::Server;
 use crate::http::shell::Shell;
 use crate::http::telemetry::Telemetry;
-use crate::http::tls::{self, TlsError};
+use crate::http::tls::{self, Certificate, TlsError};
 use crate::inventory::{Bounds, Inventory};
 
 /// Why a gateway cannot be started.
@@ -68,6 +69,7 @@ pub struct App;
 pub struct Running {
     address: SocketAddr,
     gateway: Arc<Gateway>,
+    certificate: Option<Arc<Certificate>>,
     server: JoinHandle<()>,
 }
 
@@ -79,7 +81,8 @@ impl App {
         }
         let objects = memory::share_out(&mut config.limits);
         let config = Arc::new(config);
-        let acceptor = config.tls.as_ref().map(tls::acceptor).transpose()?;
+        let certificate = config.tls.as_ref().map(Certificate::load).transpose()?;
+        let acceptor = certificate.as_ref().map(tls::acceptor).transpose()?;
         let backends = backends(&config)?;
         let address = config.listen;
         let cannot_listen = |source| StartError::Listen { address, source };
@@ -117,7 +120,7 @@ impl App {
             telemetry,
         };
         let server = tokio::spawn(server.run(gateway.stopping.clone()));
-        Ok(Running { address, gateway, server })
+        Ok(Running { address, gateway, certificate, server })
     }
 }
 
@@ -138,13 +141,30 @@ impl Running {
         &self.gateway
     }
 
+    /// Reads the certificate that it listens with again, if it has one. One that is no good is none:
+    /// the log says so, and the old one stays.
+    pub fn reload(&self) {
+        match self.certificate.as_deref().map(Certificate::reload) {
+            None => tracing::info!("there is nothing to read again: no certificate is configured"),
+            Some(Ok(())) => tracing::info!("new connections get the certificate as it is now"),
+            Some(Err(error)) => {
+                tracing::error!(%error, "the certificate cannot be read again; the old one stays");
+            }
+        }
+    }
+
     /// Accepts nothing new, finishes what runs, logs out of the backends. Each of these is bounded.
     pub async fn shutdown(self) {
+        let until = Instant::now() + self.gateway.config.limits.shutdown_grace;
         self.gateway.stopping.cancel();
-        if let Err(error) = self.server.await {
+        // Changes are told to stop in time for their clients to hear of it.
+        let (served, ()) = tokio::join!(self.server, self.gateway.writes.shutdown(until));
+        if let Err(error) = served {
             tracing::error!(%error, "the server did not end as it should");
         }
         self.gateway.events.shutdown().await;
+        // What the last requests have begun.
+        self.gateway.writes.shutdown(until).await;
         self.gateway.tasks.shutdown().await;
         self.gateway.metrics.shutdown().await;
         self.gateway.authority.shutdown().await;

@@ -235,6 +235,7 @@ impl Authority {
     /// gets in.
     pub async fn shutdown(&self) {
         self.stop.cancel();
+        self.doors.closing.cancel();
         for session in self.registry.close() {
             self.depart(&session);
         }

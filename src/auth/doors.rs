@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::places::{Crowded, Place, Places};
@@ -18,6 +19,11 @@ use crate::backend::{Backend, Session};
 /// Logouts at once from a backend.
 const LEAVING: usize = 8;
 
+/// How long a session stays open for what is under way in it, and how many of a backend do: each
+/// counts among those that the backend has room for.
+const HELD_FOR: Duration = Duration::from_secs(120);
+const MOST_HELD: usize = 64;
+
 /// How long a logout may take.
 const LEAVE_TIME: Duration = Duration::from_secs(10);
 
@@ -26,6 +32,8 @@ pub(super) struct Doors {
     doors: BTreeMap<Arc<str>, Door>,
     /// Whatever must not be lost when a request is: joined at shutdown.
     pub(super) tasks: TaskTracker,
+    /// Nothing is waited for any more.
+    pub(super) closing: CancellationToken,
     runtime: Handle,
     /// Who may go through the doors of backends that check no passwords.
     pub(super) users: Users,
@@ -36,18 +44,25 @@ pub(super) struct Door {
     pub(super) backend: Arc<Backend>,
     places: Arc<Places>,
     leaving: Semaphore,
+    held: Semaphore,
 }
 
 impl Doors {
     /// Of these backends. Tasks run on the runtime this is called on.
     pub(super) fn new(backends: BTreeMap<String, Arc<Backend>>, users: Users) -> Self {
         let door = |(name, backend): (String, _)| {
-            let door = Door { backend, places: Arc::default(), leaving: Semaphore::new(LEAVING) };
+            let door = Door {
+                backend,
+                places: Arc::default(),
+                leaving: Semaphore::new(LEAVING),
+                held: Semaphore::new(MOST_HELD),
+            };
             (Arc::from(name), door)
         };
         Self {
             doors: backends.into_iter().map(door).collect(),
             tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
             runtime: Handle::current(),
             users,
         }
@@ -68,11 +83,17 @@ impl Doors {
         self.tasks.spawn_on(task, &self.runtime)
     }
 
-    /// Logs a session out, in the background.
+    /// Logs a session out, in the background: once nothing is under way in it, within bounds.
     pub(super) fn see_off(self: &Arc<Self>, session: Arc<Session>) -> JoinHandle<()> {
         let doors = Arc::clone(self);
         self.spawn(async move {
             let Some(door) = doors.get(session.backend()) else { return };
+            if session.is_held()
+                && let Ok(_place) = door.held.try_acquire()
+            {
+                let released = tokio::time::timeout(HELD_FOR, session.released());
+                let _ = doors.closing.run_until_cancelled(released).await;
+            }
             let Ok(_turn) = door.leaving.acquire().await else { return };
             let logout = door.backend.logout(&session);
             if tokio::time::timeout(LEAVE_TIME, Box::pin(logout)).await.is_err() {

@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use super::Retry;
 use crate::wire::reply::Failure;
 use crate::wire::xmlrpc::WriteError;
 use crate::wire::{ReadError, Seen};
@@ -76,9 +77,34 @@ pub enum CallError {
     /// The call cannot be written down, or the backend would not take it.
     #[error(transparent)]
     Unsendable(#[from] Unsendable),
+    /// The call was not sent: what had to be asked before it came to this.
+    #[error(transparent)]
+    Unasked(Box<Self>),
+    /// It takes several calls of the backend's, and after the first this one came to this.
+    #[error("it was carried out in part, and then: {0}")]
+    Partly(Box<Self>),
 }
 
 impl CallError {
+    /// The same as an error of what had to be asked before a call that changes something: of that,
+    /// nothing was sent.
+    pub(crate) fn before_the_call(self) -> Self {
+        if self.maybe_done() { Self::Unasked(Box::new(self)) } else { self }
+    }
+
+    /// The same where the call changes something.
+    pub(crate) fn before(self, retry: Retry) -> Self {
+        if retry == Retry::Write { self.before_the_call() } else { self }
+    }
+
+    /// The same as an error of a call that others came before which have changed something.
+    pub(crate) fn after_others(self) -> Self {
+        match self {
+            Self::Failure(_) => self,
+            other => Self::Partly(Box::new(other)),
+        }
+    }
+
     /// Whether the backend may have carried out the call although no result came back.
     pub fn maybe_done(&self) -> bool {
         match self {
@@ -86,7 +112,9 @@ impl CallError {
             | Self::Busy(_)
             | Self::Unsendable(_)
             | Self::Misconfigured(_)
-            | Self::NotTaken(_) => false,
+            | Self::NotTaken(_)
+            | Self::Unasked(_) => false,
+            Self::Partly(_) => true,
             Self::Timeout(phase) => *phase != Phase::Queue,
             Self::Unreachable(unreachable) => unreachable.is_lost(),
             Self::BadReply(_) => true,

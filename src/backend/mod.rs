@@ -30,7 +30,7 @@ pub use error::{
 // For the command line, which asks a gateway in the way that backends are asked.
 pub(crate) use connections::{AskError, Server};
 pub use rrd::{Handler, RrdRequest};
-pub use session::{Access, Heard, Permissions, Session};
+pub use session::{Access, Heard, Hold, Permissions, Session};
 pub use tally::CallCounts;
 
 use std::collections::BTreeMap;
@@ -281,7 +281,8 @@ impl Backend {
         retry: Retry,
     ) -> Result<Value, CallError> {
         self.own(session)?;
-        let (way, asked) = (self.way().await?, Instant::now());
+        let way = self.way().await.map_err(|error| error.before(retry))?;
+        let asked = Instant::now();
         let result = self.tally.begin(call).end(match way {
             Way::Xapi(xapi) => xapi.call(session, call, args, retry).await,
             Way::Xend(xend) => Box::pin(xend.call(session, call, args, retry)).await,

@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use secrecy::SecretString;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +23,8 @@ pub struct Session {
     ended: CancellationToken,
     gone: AtomicBool,
     lost: AtomicBool,
+    /// How much is under way in it that must not be cut off.
+    holds: watch::Sender<usize>,
 }
 
 /// Until when a session is known to have lived: the last question in it that the backend answered.
@@ -67,6 +70,10 @@ const BEFORE_THE_SESSION: [&str; 8] = [
     "MESSAGE_DEPRECATED",
     "INTERNAL_ERROR",
 ];
+
+/// Something under way in a session, which is not logged out meanwhile.
+#[derive(Debug)]
+pub struct Hold(Arc<Session>);
 
 /// What a session may do, as the backend told at login.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -167,7 +174,26 @@ impl Session {
             ended: CancellationToken::new(),
             gone: AtomicBool::new(false),
             lost: AtomicBool::new(false),
+            holds: watch::Sender::new(0),
         }
+    }
+
+    /// Has the session stay open at the backend for as long as this is held: whoever logs out of it
+    /// meanwhile is seen off after that.
+    pub fn hold(self: &Arc<Self>) -> Hold {
+        self.holds.send_modify(|holds| *holds += 1);
+        Hold(Arc::clone(self))
+    }
+
+    /// Whether something is under way in it.
+    pub fn is_held(&self) -> bool {
+        *self.holds.borrow() > 0
+    }
+
+    /// Waits until nothing is under way in it any more.
+    pub async fn released(&self) {
+        // The sender is the session's own.
+        let _ = self.holds.subscribe().wait_for(|holds| *holds == 0).await;
     }
 
     /// Cancelled once the session is known to be no more.
@@ -228,6 +254,12 @@ impl Session {
         let first = !self.gone.swap(true, Ordering::AcqRel);
         self.ended.cancel();
         first
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.holds.send_modify(|holds| *holds -= 1);
     }
 }
 

@@ -92,18 +92,23 @@ impl Tally {
 impl Calling {
     /// Counts how it ended.
     pub(super) fn end<T>(mut self, result: Result<T, CallError>) -> Result<T, CallError> {
-        self.outcome = match &result {
-            Ok(_) => 0,
-            Err(CallError::Failure(_)) => 1,
-            Err(CallError::Unreachable(_)) => 2,
-            Err(CallError::Timeout(_)) => 3,
-            Err(CallError::BadReply(_)) => 4,
-            Err(CallError::Busy(_)) => 5,
-            Err(CallError::Unsendable(_)) => 6,
-            Err(CallError::Misconfigured(_)) => 7,
-            Err(CallError::NotTaken(_)) => 8,
-        };
+        self.outcome = result.as_ref().err().map_or(0, outcome);
         result
+    }
+}
+
+/// An error's place among the outcomes.
+fn outcome(error: &CallError) -> usize {
+    match error {
+        CallError::Failure(_) => 1,
+        CallError::Unreachable(_) => 2,
+        CallError::Timeout(_) => 3,
+        CallError::BadReply(_) => 4,
+        CallError::Busy(_) => 5,
+        CallError::Unsendable(_) => 6,
+        CallError::Misconfigured(_) => 7,
+        CallError::NotTaken(_) => 8,
+        CallError::Unasked(error) | CallError::Partly(error) => outcome(error),
     }
 }
 

@@ -16,7 +16,7 @@ pub(super) fn run(file: &Path) -> Result<(), Failed> {
     let mut examined = Config::examine(file)?;
     let config = examined.config.clone();
     if let Some(settings) = &config.tls
-        && let Err(error) = tls::acceptor(settings)
+        && let Err(error) = tls::Certificate::load(settings)
     {
         examined.wrong(&["tls"], error.to_string());
     }

@@ -23,10 +23,12 @@ pub(super) async fn run(serve: Serve) -> Result<(), Failed> {
     Ok(())
 }
 
-/// The signals that end the gateway. Watched from before it listens, so that none is missed.
+/// The signals that end the gateway, or have it read its certificate again. Watched from before it
+/// listens, so that none is missed.
 pub(super) struct Signals {
     stop: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
 }
 
 impl Signals {
@@ -35,12 +37,13 @@ impl Signals {
         Ok(Self {
             stop: watch(SignalKind::terminate())?,
             interrupt: watch(SignalKind::interrupt())?,
+            hangup: watch(SignalKind::hangup())?,
         })
     }
 
     /// Waits for the first signal, then lets the gateway finish. A second one ends it at once.
     pub(super) async fn drain(mut self, running: Running) {
-        self.wait().await;
+        self.wait_with(|| running.reload()).await;
         tracing::info!("shutting down; a second signal ends the gateway at once");
         let hurry = async {
             self.wait().await;
@@ -53,11 +56,19 @@ impl Signals {
         }
     }
 
-    /// The next signal.
+    /// The next signal that ends something.
     pub(super) async fn wait(&mut self) {
-        tokio::select! {
-            _ = self.stop.recv() => {}
-            _ = self.interrupt.recv() => {}
+        self.wait_with(|| {}).await;
+    }
+
+    /// The same; a hangup ends nothing, whatever becomes of the terminal.
+    async fn wait_with(&mut self, hung_up: impl Fn()) {
+        loop {
+            tokio::select! {
+                _ = self.stop.recv() => return,
+                _ = self.interrupt.recv() => return,
+                Some(()) = self.hangup.recv() => hung_up(),
+            }
         }
     }
 }

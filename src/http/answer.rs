@@ -67,11 +67,20 @@ pub fn task(view: &TaskView) -> Response {
     json_answer(Value::Object(task_document(view)).to_string())
 }
 
+/// Why a task failed. It was begun: that asking again is safe only the backend's word can tell, that
+/// it refused, and then only if nothing is left of what was done before.
+pub fn task_problem(view: &TaskView) -> Option<Problem> {
+    let error = view.error.as_deref()?;
+    let problem = Problem::from(error);
+    let refused = error.code().is_some() && view.left_behind.is_empty();
+    Some(if refused { problem } else { problem.not_repeatable() })
+}
+
 /// A task's document: its record with the typed result, and why it failed.
 pub fn task_document(view: &TaskView) -> Map<String, Value> {
     let mut document = view.record.clone();
-    let error = view.error.as_deref().map(|error| {
-        let problem = Problem::from(error).document("");
+    let error = task_problem(view).map(|problem| {
+        let problem = problem.document("");
         let mut problem: Map<String, Value> = serde_json::from_slice(&problem).unwrap_or_default();
         // It is not this request that failed.
         problem.remove("request_id");

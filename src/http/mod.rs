@@ -50,7 +50,7 @@ use crate::auth::Authority;
 use crate::config::Config;
 use crate::inventory::Inventory;
 use crate::metrics::Metrics;
-use crate::ops::Tasks;
+use crate::ops::{Tasks, Writes};
 use events::Events;
 use telemetry::Telemetry;
 
@@ -70,6 +70,8 @@ pub struct Gateway {
     pub authority: Arc<Authority>,
     /// What the gateway has started on the backends.
     pub tasks: Arc<Tasks>,
+    /// The changes that are under way.
+    pub writes: Writes,
     /// Large bodies that many clients get.
     pub bodies: Arc<Bodies>,
     /// The streams of events.
@@ -114,6 +116,7 @@ impl Gateway {
             metrics,
             authority,
             tasks: Tasks::new(),
+            writes: Writes::default(),
             telemetry,
             pins: pins::Pins::default(),
             turns: Arc::default(),

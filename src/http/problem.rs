@@ -36,6 +36,7 @@ struct Parts {
     retryable: bool,
     pointer: Option<String>,
     task: Option<Box<serde_json::value::RawValue>>,
+    object: Option<Box<About>>,
     progress: Option<Box<Progress>>,
     retry_after: Option<Duration>,
     headers: HeaderMap,
@@ -57,6 +58,8 @@ struct Document<'a> {
     pointer: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     task: Option<&'a serde_json::value::RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    object: Option<&'a About>,
     #[serde(flatten)]
     progress: Option<&'a Progress>,
 }
@@ -66,10 +69,23 @@ struct Document<'a> {
 pub struct Progress {
     /// Fields that have their new values.
     pub applied: Vec<&'static str>,
-    /// Fields whose change failed.
+    /// Fields whose change failed; they have their old values.
     pub failed: Vec<&'static str>,
+    /// Fields of which it is not known which value they have.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<&'static str>,
     /// Fields that were not come to.
     pub not_tried: Vec<&'static str>,
+    /// JSON pointers to what was removed and could not be put back.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<String>,
+}
+
+/// What a problem is about.
+#[derive(Debug, Clone, Serialize)]
+struct About {
+    class: String,
+    uuid: String,
 }
 
 /// The media type of a problem document.
@@ -118,6 +134,7 @@ impl Problem {
             retryable: code.retryable(),
             pointer: None,
             task: None,
+            object: None,
             progress: None,
             retry_after: code.retryable().then_some(Duration::from_secs(1)),
             headers,
@@ -145,6 +162,7 @@ impl Problem {
             retryable: family.retryable(),
             pointer: None,
             task: None,
+            object: None,
             progress: None,
             retry_after: family.retry_after(),
             headers: HeaderMap::new(),
@@ -211,6 +229,28 @@ impl Problem {
         self
     }
 
+    /// The same, about the object of this class and uuid.
+    #[must_use]
+    pub fn with_object(mut self, class: &str, uuid: &str) -> Self {
+        self.0.object = Some(Box::new(About { class: class.to_owned(), uuid: uuid.to_owned() }));
+        self
+    }
+
+    /// The same, as something that must not be asked for again as it is: some of it may have been
+    /// done.
+    #[must_use]
+    pub fn not_repeatable(mut self) -> Self {
+        (self.0.retryable, self.0.retry_after) = (false, None);
+        self
+    }
+
+    /// The same, as something that may be asked for again as it is at once: nothing of it was done.
+    #[must_use]
+    pub fn repeatable(mut self) -> Self {
+        self.0.retryable = true;
+        self
+    }
+
     /// The same, with word of when to try again.
     #[must_use]
     pub fn retry_after(mut self, after: Duration) -> Self {
@@ -255,6 +295,7 @@ impl Problem {
             request_id,
             pointer: parts.pointer.as_deref(),
             task: parts.task.as_deref(),
+            object: parts.object.as_deref(),
             progress: parts.progress.as_deref(),
         };
         serde_json::to_vec(&document).expect("strings and numbers are always JSON")

@@ -7,6 +7,7 @@
 //! the event streams, which have limits of their own.
 
 mod descriptors;
+mod half_closed;
 mod passing;
 mod patience;
 mod places;
@@ -44,6 +45,7 @@ use super::shell::{Malformed, Shell, Stack, Unsent, finish_outside};
 use super::telemetry::Telemetry;
 use crate::config::Limits;
 pub(crate) use descriptors::connections as possible_connections;
+use half_closed::HalfClosed;
 use passing::{Passing, Turns};
 use patience::Patience;
 use places::{Place, Places};
@@ -200,6 +202,8 @@ fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
+        // Who has said all there is to say may still want the answer.
+        .half_close(true)
         .max_buf_size(buffer);
     builder
         .http2()
@@ -240,7 +244,7 @@ impl Protocols {
             () = place.wanted() => return,
         };
         match secured {
-            Ok(Ok(stream)) => self.talk(stream, peer, service, place).await,
+            Ok(Ok(stream)) => self.talk(HalfClosed(stream), peer, service, place).await,
             Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS"),
             Err(_) => tracing::debug!(%peer, "no TLS in time"),
         }

@@ -31,7 +31,7 @@ use tower_http::cors::Cors;
 
 use super::bodies::{Bodies, Shared as SharedBody};
 use super::cors;
-use super::extract::without_body;
+use super::extract::{Underway, without_body};
 use super::problem::{Code, Problem};
 use super::reading::Reading;
 use super::request_id::{self, RequestId};
@@ -185,13 +185,17 @@ impl Shared {
         let begun = std::time::Instant::now();
         let (version, is_head) = (request.version(), request.method() == Method::HEAD);
         let always = is_always(&request);
+        let underway = (!request.method().is_safe()).then(Arc::<Underway>::default);
         let response = match self.admit(&request) {
-            Ok(_running) => self.run(request, peer, &request_id).await,
+            Ok(_running) => self.run(request, peer, &request_id, underway.as_ref()).await,
             Err(problem) => problem.into_response(),
         };
         let (mut response, share) = match self.make_room(&response, version, always) {
             Ok(share) => (response, share),
-            Err(problem) => (problem.into_response(), None),
+            Err(problem) => match underway.is_some_and(|underway| underway.has_begun()) {
+                true => (done_all_the_same(&problem).into_response(), None),
+                false => (problem.into_response(), None),
+            },
         };
         requests.count(route, method, response.status(), begun.elapsed());
         log.end(&response, peer, &request_id);
@@ -255,7 +259,13 @@ impl Shared {
         })
     }
 
-    async fn run<B>(&self, request: Request<B>, peer: SocketAddr, id: &RequestId) -> Response
+    async fn run<B>(
+        &self,
+        request: Request<B>,
+        peer: SocketAddr,
+        id: &RequestId,
+        underway: Option<&Arc<Underway>>,
+    ) -> Response
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: std::error::Error + Send + Sync,
@@ -264,6 +274,9 @@ impl Shared {
         let mut request = request.map(|body| self.limited(body));
         let (request_id, reading) = (id.clone(), self.reading.clone());
         request.extensions_mut().insert(Arrival { peer, request_id, reading });
+        if let Some(underway) = underway {
+            request.extensions_mut().insert(Arc::clone(underway));
+        }
         let mut routes = self.routes.clone();
         let answer = async {
             if takes_no_body(request.method()) && !request.body().is_end_stream() {
@@ -280,7 +293,8 @@ impl Shared {
             Ok(Ok(Ok(response))) => response,
             Ok(Err(_elapsed)) => {
                 self.telemetry.refused.timeout.inc();
-                Problem::from(Code::RequestTimeout).into_response()
+                let known = underway.and_then(|underway| underway.problem());
+                known.unwrap_or_else(|| Problem::from(Code::RequestTimeout)).into_response()
             }
             Err(panic) => {
                 self.telemetry.panics.inc();
@@ -307,6 +321,13 @@ impl Shared {
         let detail = format!("the body is over {} bytes", self.max_body);
         Problem::new(Code::BodyTooLarge, detail)
     }
+}
+
+/// What a client is told whose change was made, or begun, and for whose answer there is no room.
+fn done_all_the_same(problem: &Problem) -> Problem {
+    let detail =
+        format!("what was asked for was done or begun; only for the answer: {}", problem.detail());
+    problem.clone().with_detail(detail).not_repeatable()
 }
 
 /// What refuses a request for its body: that there is no such path, or that it does not have the

@@ -1,12 +1,15 @@
-//! The certificate the gateway listens with.
+//! The certificate the gateway listens with, which can be replaced while it runs.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls;
+use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
+use tokio_rustls::rustls::sign::CertifiedKey;
 
 use crate::config::{ServerTls, files};
 
@@ -34,8 +37,39 @@ pub enum TlsError {
     Unusable(#[from] rustls::Error),
 }
 
-/// What turns a TCP connection into a TLS one, for HTTP/2 and HTTP/1.1.
-pub fn acceptor(tls: &ServerTls) -> Result<TlsAcceptor, TlsError> {
+/// The certificate and the key that new connections get.
+#[derive(Debug)]
+pub struct Certificate {
+    files: ServerTls,
+    current: ArcSwap<CertifiedKey>,
+}
+
+impl Certificate {
+    /// Reads the files.
+    pub fn load(files: &ServerTls) -> Result<Arc<Self>, TlsError> {
+        let current = ArcSwap::from_pointee(read(files)?);
+        Ok(Arc::new(Self { files: files.clone(), current }))
+    }
+
+    /// Reads the files again. Connections that are open stay as they are; so does everything if the
+    /// files are no good.
+    pub fn reload(&self) -> Result<(), TlsError> {
+        self.current.store(Arc::new(read(&self.files)?));
+        Ok(())
+    }
+}
+
+impl ResolvesServerCert for Certificate {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.current.load_full())
+    }
+}
+
+fn provider() -> rustls::crypto::CryptoProvider {
+    rustls::crypto::ring::default_provider()
+}
+
+fn read(tls: &ServerTls) -> Result<CertifiedKey, TlsError> {
     let wrong = |file: &Path, what| {
         let file = file.to_owned();
         move |source| TlsError::File { file, what, source }
@@ -54,11 +88,15 @@ pub fn acceptor(tls: &ServerTls) -> Result<TlsAcceptor, TlsError> {
     }
     let key = PrivateKeyDer::from_pem_file(&tls.key_file)
         .map_err(wrong(&tls.key_file, "no private key can be read"))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+    Ok(CertifiedKey::from_der(certificates, key, &provider())?)
+}
+
+/// What turns a TCP connection into a TLS one, for HTTP/2 and HTTP/1.1.
+pub fn acceptor(certificate: &Arc<Certificate>) -> Result<TlsAcceptor, TlsError> {
+    let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(provider()))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
-        .with_single_cert(certificates, key)?;
+        .with_cert_resolver(certificate.clone());
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
@@ -84,9 +122,10 @@ mod tests {
             key_file: key_file.clone(),
             hsts: None,
         };
-        assert!(acceptor(&tls(&cert_file, &key_file)).is_ok());
+        let certificate = Certificate::load(&tls(&cert_file, &key_file)).expect("a pair");
+        assert!(acceptor(&certificate).is_ok());
 
-        let error = |cert: &PathBuf, key: &PathBuf| match acceptor(&tls(cert, key)) {
+        let error = |cert: &PathBuf, key: &PathBuf| match Certificate::load(&tls(cert, key)) {
             Ok(_) => panic!("should not do"),
             Err(error) => error.to_string(),
         };
@@ -96,5 +135,15 @@ mod tests {
         assert!(error(&cert_file, &cert_file).contains("cert.pem: no private key"));
         let other = write("other.pem", &other.signing_key.serialize_pem());
         assert!(error(&cert_file, &other).starts_with("the certificate and the key"));
+
+        let before = certificate.current.load_full();
+        std::fs::write(&cert_file, "no certificate").expect("written");
+        assert!(certificate.reload().is_err());
+        assert!(Arc::ptr_eq(&before, &certificate.current.load_full()), "the old one stays");
+        let new = pair();
+        write("cert.pem", &new.cert.pem());
+        write("key.pem", &new.signing_key.serialize_pem());
+        certificate.reload().expect("a pair");
+        assert_eq!(certificate.current.load().cert, [new.cert.der().clone()]);
     }
 }

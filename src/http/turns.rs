@@ -1,5 +1,5 @@
-//! Turns of those who change one version of an object or nothing: between looking at the version
-//! and seeing what came of the change, nobody else of them gets to look.
+//! Turns of those who change one version of an object or nothing, and of those who patch it: between
+//! looking at the object and seeing what came of the change, nobody else of them gets to look.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::Gateway;
 use super::validators::Validators;
 use crate::datamodel::ClassId;
-use crate::ops::{Reach, Settled};
+use crate::ops::{OpError, Reach, Settled};
 
 /// How long a turn is kept after its answer, for what came of the write to show. Where nothing
 /// shows for that long, the object is what it was, and the next may have it.
@@ -32,8 +32,8 @@ pub struct Turn {
     guard: Option<OwnedMutexGuard<()>>,
 }
 
-/// A turn of a write that is under way; nothing where the request has no conditions, for those do
-/// not ask which version they change.
+/// A turn of a write that is under way; nothing where the request has no conditions and is no patch,
+/// for those do not ask what it is that they change.
 #[derive(Debug)]
 pub struct Claim(Option<Claimed>);
 
@@ -43,6 +43,8 @@ struct Claimed {
     reach: Reach,
     /// The version that the write is about.
     before: Option<u64>,
+    /// Whether who comes next has to see what was done.
+    conditional: bool,
 }
 
 impl Turns {
@@ -86,8 +88,14 @@ impl Claim {
     pub fn new(turn: Option<Turn>, reach: &Reach) -> Self {
         Self(turn.map(|turn| {
             let before = version(reach, turn.key);
-            Claimed { turn, reach: reach.clone(), before }
+            Claimed { turn, reach: reach.clone(), before, conditional: true }
         }))
+    }
+
+    /// Of a patch, which takes its turn even where any version will do.
+    pub fn of_patch(turn: Turn, reach: &Reach, validators: &Validators) -> Self {
+        let (before, conditional) = (version(reach, turn.key), validators.has_conditions());
+        Self(Some(Claimed { turn, reach: reach.clone(), before, conditional }))
     }
 
     /// Of a write that is about no one object.
@@ -97,9 +105,17 @@ impl Claim {
 
     /// Leaves the turn to the next once the mirror shows what was done.
     pub fn done(self, settled: Settled) {
-        if let (Some(claimed), Settled::Pending) = (self.0, settled) {
+        if let (Some(claimed), Settled::Pending) = (self.0, settled)
+            && claimed.conditional
+        {
             tokio::spawn(tokio::time::timeout(KEPT_FOR, claimed.changed()));
         }
+    }
+
+    /// Leaves the turn to the next: at once where nothing was done, and else once the mirror shows
+    /// what was.
+    pub fn failed(self, error: &OpError) {
+        self.done(if error.is_unknown() { Settled::Pending } else { Settled::Seen });
     }
 
     /// Leaves the turn to the next once the mirror shows what a task does, or that it has ended.

@@ -245,6 +245,20 @@ impl Mirror {
         self.offered.notify_one();
     }
 
+    /// Another session in which to go on with what was begun in one that has ended: one of the same
+    /// user's, or else the service account's.
+    pub fn substitute(&self, ended: &Session) -> Option<Arc<Session>> {
+        let callers = self.callers.lock();
+        let good = |other: &&Arc<Session>| {
+            other.username() == ended.username()
+                && !std::ptr::eq(Arc::as_ptr(other), ended)
+                && !other.ended().is_cancelled()
+        };
+        let of_the_user = callers.iter().rev().find(good).cloned();
+        drop(callers);
+        of_the_user.or_else(|| self.account_session())
+    }
+
     /// What a ref of this backend names.
     pub fn resolve(&self, reference: &str) -> Option<Target> {
         self.refs.read().resolve(reference)

@@ -610,6 +610,7 @@ fn is_worth_a_closer_look(error: &CallError) -> bool {
         CallError::BadReply(reply) => !matches!(reply.fault, Fault::TooLarge { .. }),
         CallError::Unreachable(_) => error.is_loss(),
         CallError::Timeout(phase) => *phase != Phase::Queue,
+        CallError::Unasked(error) | CallError::Partly(error) => is_worth_a_closer_look(error),
         CallError::Busy(_)
         | CallError::Misconfigured(_)
         | CallError::NotTaken(_)

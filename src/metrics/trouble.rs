@@ -93,7 +93,9 @@ impl From<&CallError> for Trouble {
             CallError::BadReply(_)
             | CallError::Unsendable(_)
             | CallError::NotTaken(_)
-            | CallError::Misconfigured(_) => Self::BadReply(error.to_string()),
+            | CallError::Misconfigured(_)
+            | CallError::Unasked(_)
+            | CallError::Partly(_) => Self::BadReply(error.to_string()),
         }
     }
 }

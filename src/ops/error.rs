@@ -1,6 +1,7 @@
 //! Why something could not be done. Knows no status: the floor above decides those.
 
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use super::arguments::{ArgumentError, Arguments, below};
 use super::typed::is_ref;
@@ -64,8 +65,34 @@ pub enum OpError {
     #[error("the task is gone, and how it ended is not known")]
     Lost,
     /// It took longer than anything may take.
-    #[error("{0} took too long and was given up")]
+    #[error("{0} took too long and was given up; the backend may still be at it")]
     TooLong(String),
+    /// It was sent, and whether it was carried out is not known.
+    #[error(transparent)]
+    OutcomeUnknown(Box<Unknown>),
+    /// The task failed, and the backend does not say why.
+    #[error("the task failed, and the backend does not say why")]
+    Unexplained,
+    /// The gateway ended, or the time for it did, before all of it was done.
+    #[error(
+        "{0} was broken off: the gateway ends, or it took too long; how far it came is not known"
+    )]
+    Interrupted(String),
+}
+
+/// What is known of a call whose outcome is not.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{call} was sent, and whether it was carried out is not known ({error}); read the object, or \
+     the list, before it is asked for again"
+)]
+pub struct Unknown {
+    /// `VM.clone`.
+    pub call: String,
+    /// The class and the uuid of the object that it is made on, as far as that can be told.
+    pub object: Option<(&'static str, Uuid)>,
+    /// What came instead of an answer.
+    pub error: CallError,
 }
 
 fn names(roles: Roles) -> String {
@@ -88,6 +115,15 @@ impl OpError {
         match self {
             Self::Failure { failure, .. } => Some(&failure.code),
             _ => None,
+        }
+    }
+
+    /// Whether it may have been done all the same.
+    pub fn is_unknown(&self) -> bool {
+        match self {
+            Self::OutcomeUnknown(_) | Self::Lost | Self::TooLong(_) | Self::Interrupted(_) => true,
+            Self::Call(error) => error.maybe_done(),
+            _ => false,
         }
     }
 

@@ -3,13 +3,14 @@
 //! A patch is planned whole before anything is sent: every field, every value, every permission.
 //! Keys of maps and members of sets are added and removed one by one, so that two clients that
 //! change different ones do not overwrite each other; a VM's memory and VCPUs are changed together
-//! and in an order that XAPI accepts. The calls are not one transaction: what has been applied when
-//! one fails stays, and is told.
+//! and in an order that XAPI accepts. The calls are not one transaction: fields that have been changed
+//! when one fails stay so, and that is told; of the one that failed, what was done is taken back.
 
 mod hidden;
 mod ignored;
 mod machine;
 mod members;
+mod place;
 mod run;
 mod writable;
 
@@ -28,6 +29,7 @@ use super::lookup::Lookup;
 use super::reach::Reach;
 use crate::datamodel::{Call, Class, Field, Type};
 use crate::wire::Arg;
+use place::Place;
 
 /// The calls that carry a patch out.
 #[derive(Debug)]
@@ -49,10 +51,12 @@ struct Step {
 enum Act {
     /// One call.
     Call(Invocation),
-    /// Adds a key that is believed not to be there; should it be, it is replaced.
-    Add { add: Invocation, remove: Invocation },
+    /// Adds a key or a member that is believed not to be there; a key that is, is replaced.
+    Add { place: Place, add: Invocation, remove: Invocation },
+    /// Removes a key or a member; `back` puts it back.
+    Remove { place: Place, remove: Invocation, back: Option<Invocation> },
     /// Removes a key and adds it anew; should that fail, with its old value.
-    Replace { remove: Invocation, add: Invocation, old: Option<Invocation> },
+    Replace { place: Place, remove: Invocation, add: Invocation, old: Option<Invocation> },
 }
 
 /// A call with its arguments.
@@ -67,6 +71,7 @@ impl Act {
         let (first, second) = match self {
             Self::Call(call) => (call, None),
             Self::Add { add, .. } => (add, None),
+            Self::Remove { remove, .. } => (remove, None),
             Self::Replace { remove, add, .. } => (remove, Some(add)),
         };
         std::iter::once(first).chain(second)
@@ -108,8 +113,10 @@ pub fn plan(
                 machine::plan(&mut drafting, class)?;
             }
             Writing::Set(call) => drafting.set(field, call)?,
-            Writing::Keys { add, remove, set } => drafting.keys(field, add, remove, set)?,
-            Writing::Members { add, remove } => drafting.members(field, add, remove)?,
+            Writing::Keys { add, remove, set } => {
+                drafting.keys((class, field), add, remove, set)?
+            }
+            Writing::Members { add, remove } => drafting.members((class, field), add, remove)?,
         }
     }
     Ok(Plan { class, reference: reference.clone(), steps: drafting.steps })
@@ -134,6 +141,19 @@ impl Drafting<'_> {
         let mut all = Arguments::from(vec![Arg::from(&**self.reference)]);
         arguments.into_iter().for_each(|arguments| all.append(arguments));
         Invocation { call, arguments: all }
+    }
+
+    /// Where a key or a member of a field is, about which the body speaks at `pointer`.
+    fn place(
+        &self,
+        class: &'static Class,
+        field: &Field,
+        pointer: String,
+        name: &Arguments,
+    ) -> Place {
+        let getter = class.call(&format!("get_{}", field.name));
+        let name = name.values.first().cloned().unwrap_or(Arg::Nil);
+        Place { pointer, reference: self.reference.clone(), getter, name }
     }
 
     fn step(&mut self, field: &'static str, act: Act) {

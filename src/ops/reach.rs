@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::arguments::Arguments;
 use super::capability::Version;
-use super::error::OpError;
+use super::error::{OpError, Unknown};
 use super::lookup::read_through;
 use super::patch::still_hidden;
 use super::tasks::Tasks;
@@ -16,7 +16,7 @@ use super::typed;
 use super::waited;
 use crate::auth::roles;
 use crate::backend::{Retry, Session, Value};
-use crate::datamodel::{Call, Class, HIDDEN, datamodel, is_hidden_key};
+use crate::datamodel::{Call, Class, HIDDEN, Type, datamodel, is_hidden_key};
 use crate::inventory::{Mirror, Reading, Snapshot, is_mirrored};
 use crate::wire::Arg;
 
@@ -46,6 +46,17 @@ pub enum Touched<'a> {
     Object(&'a Class, &'a str),
     /// Something that is not there any more, or no single object.
     Elsewhere,
+}
+
+/// What is known of a task that the backend has started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Started {
+    /// Its uuid.
+    As(Uuid),
+    /// Not yet which.
+    Unnamed,
+    /// It is not there any more.
+    Gone,
 }
 
 /// Whether readers can see what a call has changed.
@@ -121,7 +132,32 @@ impl Reach {
         let value = self.send(call, &call.wire_name, &arguments).await?;
         match &call.result {
             None => Ok(Done { result: None }),
-            Some(ty) => Ok(Done { result: Some(typed::shown(self, call, ty, &value).await?) }),
+            Some(ty) => {
+                Ok(Done { result: Some(self.result(call, ty, (&value, &arguments)).await?) })
+            }
+        }
+    }
+
+    /// The result of a call as clients see it. Of a call that has changed something it is null when
+    /// no more than what it names cannot be told: the call has been carried out.
+    pub(super) async fn result(
+        &self,
+        call: &Call,
+        ty: &Type,
+        (value, arguments): (&Value, &Arguments),
+    ) -> Result<Vec<u8>, OpError> {
+        if let Type::Ref(_) = ty
+            && let Err(error) = typed::reference(value)
+        {
+            return Err(self.failed(call, arguments, error));
+        }
+        match typed::shown(self, call, ty, value).await {
+            Err(error) if !call.only_reads() => {
+                let call = &call.wire_name;
+                tracing::warn!(%error, call, "a call was carried out, and its result cannot be told");
+                Ok(b"null".to_vec())
+            }
+            shown => shown,
         }
     }
 
@@ -140,10 +176,30 @@ impl Reach {
         }
         let wire_name = format!("Async.{}", call.wire_name);
         let value = self.send(call, &wire_name, &arguments).await?;
-        let reference: Arc<str> = typed::reference(&value)?.into();
-        let uuid = self.uuid_of(super::tasks::class(), &reference).await?;
-        tasks.follow(self, call, arguments.named, (uuid, reference));
-        Ok(uuid)
+        let reference = match typed::reference(&value) {
+            Ok(reference) => Arc::<str>::from(reference),
+            Err(error) => return Err(self.failed(call, &arguments, error)),
+        };
+        let task = self.task_of(&reference).await;
+        Ok(tasks.follow(self, call, arguments.named, (task, reference)))
+    }
+
+    /// What can be told of a task that the backend has just started. It runs, whatever comes of the
+    /// question.
+    async fn task_of(&self, reference: &Arc<str>) -> Started {
+        let class = super::tasks::class();
+        let error = match self.uuid_of(class, reference).await {
+            Ok(uuid) => return Started::As(uuid),
+            Err(error) => error,
+        };
+        tracing::debug!(backend = self.mirror.name(), %error, "a task was started, and not told of");
+        // By then the mirror may show it.
+        let _ = self.settle(Touched::Elsewhere).await;
+        match self.uuid_of(class, reference).await {
+            Ok(uuid) => Started::As(uuid),
+            Err(again) if error.is_about_nothing() && again.is_about_nothing() => Started::Gone,
+            Err(_) => Started::Unnamed,
+        }
     }
 
     /// Makes sure that readers can see what the caller has just done, waiting for it a little.
@@ -206,14 +262,29 @@ impl Reach {
         let retry = if call.only_reads() { Retry::Read } else { Retry::Write };
         let backend = self.mirror.backend();
         let result = backend.call(&self.session, wire_name, &arguments.values, retry).await;
-        result.map_err(|error| match OpError::from(error) {
+        result.map_err(|error| self.failed(call, arguments, error.into()))
+    }
+
+    /// What it means that a call came to this. One that changes something and may have been carried
+    /// out is neither done nor not done.
+    fn failed(&self, call: &Call, arguments: &Arguments, error: OpError) -> OpError {
+        match error {
             error if error.code() == Some("MESSAGE_METHOD_UNKNOWN") => OpError::NotSupported {
                 what: call.wire_name.clone(),
                 why: "it does not know the call".to_owned(),
                 pointer: None,
             },
+            OpError::Call(error) if !call.only_reads() && error.maybe_done() => {
+                let object = match arguments.values.first() {
+                    Some(Arg::String(reference)) => self.mirror.resolve(reference),
+                    _ => None,
+                };
+                let object = object.map(|(class, uuid)| (&*datamodel().get(class).name, uuid));
+                let call = call.wire_name.clone();
+                OpError::OutcomeUnknown(Box::new(Unknown { call, object, error }))
+            }
             error => error.of_call(call).about(arguments).shown(&self.mirror),
-        })
+        }
     }
 
     /// The ref of the pool, of which every backend has one.

@@ -116,7 +116,7 @@ impl Tasks {
         let operator = roles::is_at_least(&viewer.access, OPERATOR);
         let shown = |entry: &&Arc<Entry>| {
             (operator || entry.owner == viewer.username())
-                && view::object(mirror, entry.uuid).is_none()
+                && view::object_of(mirror, entry).is_none_or(|(task, _)| task.uuid() != entry.uuid)
         };
         entries.iter().filter(shown).map(|entry| view::of_entry(entry, mirror)).collect()
     }
@@ -161,6 +161,11 @@ impl Tasks {
             Some((object, _)) => self.tell(reach, "destroy", object.reference()).await,
             None => Err(OpError::NotFound("task")),
         }
+    }
+
+    /// Whether nothing that the gateway started runs any more, as far as it knows.
+    pub fn is_idle(&self) -> bool {
+        self.running_flows.is_empty() && self.registry.lock().follows_nothing()
     }
 
     /// Cancels the flows and waits, bounded, until they have undone what they had begun.

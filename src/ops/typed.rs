@@ -41,6 +41,9 @@ pub(super) async fn shown(
         let find = |name: &str| uuids.get(name).copied();
         return Ok(reach.mirror.represent_with(ty, &json, &find));
     }
+    if let Type::Ref(id) = ty {
+        return of_new(reach, (ty, datamodel().get(*id)), value, &json).await;
+    }
     if ty.holds_refs()
         && refs_in(&json).any(|name| reach.mirror.resolve(name).is_none())
         && reach.settle(Touched::Elsewhere).await == Settled::Pending
@@ -48,6 +51,23 @@ pub(super) async fn shown(
         tracing::debug!(backend = reach.mirror.name(), "a result names what is not mirrored yet");
     }
     Ok(reach.mirror.represent(ty, &json))
+}
+
+/// A result that is the ref of an object that may have just been made.
+async fn of_new(
+    reach: &Reach,
+    (ty, class): (&Type, &Class),
+    value: &Value,
+    json: &str,
+) -> Result<Vec<u8>, OpError> {
+    let reference = reference(value)?;
+    let is_known = || !names_something(&reference) || reach.mirror.resolve(&reference).is_some();
+    if is_known() || reach.settle(Touched::Elsewhere).await == Settled::Seen && is_known() {
+        return Ok(reach.mirror.represent(ty, json));
+    }
+    // The mirror lags behind, so the backend is asked.
+    let uuid = reach.uuid_of(class, &reference).await?;
+    Ok(reach.mirror.represent_with(ty, json, &|_| Some(uuid)))
 }
 
 /// The result of a task that made this call. `text` is XAPI's `<value>…</value>`, in which the

@@ -14,7 +14,6 @@ use super::arguments::Arguments;
 use super::error::{Failure, OpError};
 use super::reach::{Reach, Settled, Touched};
 use super::tasks::{Broken, Flow, Tasks};
-use super::typed;
 use crate::datamodel::{Call, Class, datamodel};
 use crate::wire::Arg;
 
@@ -79,7 +78,7 @@ async fn carry_out(
     match &call.result {
         None => Ok(Value::Null),
         Some(ty) => {
-            let shown = typed::shown(reach, call, ty, &value).await?;
+            let shown = reach.result(call, ty, (&value, arguments)).await?;
             Ok(serde_json::from_slice(&shown).unwrap_or_default())
         }
     }

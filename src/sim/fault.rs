@@ -26,8 +26,13 @@ pub enum Fault {
     Fail(Failure),
     /// The caller's session ends before the call is looked at.
     ExpireSession,
-    /// These bytes are answered instead.
+    /// These bytes are answered instead, and the call is not carried out.
     Reply(RawReply),
+    /// The call is carried out, and these bytes are answered instead.
+    Garble(RawReply),
+    /// The call is carried out only after so long, and answered then, whether its caller is still
+    /// there or not.
+    Late(Duration),
 }
 
 impl Fault {
@@ -69,6 +74,8 @@ impl RawReply {
 struct Armed {
     call: Option<String>,
     fault: Fault,
+    /// So many calls are spared first.
+    spared: usize,
     left: Option<usize>,
 }
 
@@ -96,7 +103,14 @@ impl Default for Faults {
 impl Faults {
     /// Arms a fault for one call, or for all, so many times or until cleared.
     pub(crate) fn arm(&self, call: Option<&str>, fault: Fault, times: Option<usize>) {
-        self.armed.lock().push(Armed { call: call.map(Into::into), fault, left: times });
+        let call = call.map(Into::into);
+        self.armed.lock().push(Armed { call, fault, spared: 0, left: times });
+    }
+
+    /// Arms a fault for one call after so many of its name, once.
+    pub(crate) fn arm_after(&self, call: &str, spared: usize, fault: Fault) {
+        let call = Some(call.to_owned());
+        self.armed.lock().push(Armed { call, fault, spared, left: Some(1) });
     }
 
     pub(crate) fn clear(&self) {
@@ -115,7 +129,10 @@ impl Faults {
     pub(crate) fn strike_any(&self, names: &[&str]) -> Vec<Fault> {
         let mut struck = Vec::new();
         self.armed.lock().retain_mut(|armed| {
-            if armed.call.as_ref().is_none_or(|name| names.contains(&name.as_str())) {
+            let is_meant = armed.call.as_ref().is_none_or(|name| names.contains(&name.as_str()));
+            if is_meant && armed.spared > 0 {
+                armed.spared -= 1;
+            } else if is_meant {
                 struck.push(armed.fault.clone());
                 if let Some(left) = &mut armed.left {
                     *left = left.saturating_sub(1);
@@ -144,7 +161,7 @@ impl Faults {
     /// connections.
     pub(crate) fn strike_task(&self, call: &str) -> Option<Failure> {
         let mut armed = self.armed.lock();
-        let strikes = |armed: &Armed| armed.call.as_deref() == Some(call);
+        let strikes = |armed: &Armed| armed.call.as_deref() == Some(call) && armed.spared == 0;
         let index = armed.iter().position(|a| strikes(a) && matches!(a.fault, Fault::Fail(_)))?;
         let Fault::Fail(failure) = armed[index].fault.clone() else { return None };
         match &mut armed[index].left {
@@ -206,5 +223,8 @@ mod tests {
         }
         faults.clear();
         assert!(faults.strike("VM.start").is_empty());
+        faults.arm_after("VM.start", 1, Fault::Hang);
+        let struck = [(); 3].map(|()| faults.strike("VM.start").len());
+        assert_eq!(struck, [0, 1, 0]);
     }
 }

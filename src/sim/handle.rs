@@ -21,7 +21,7 @@ use super::http::Server;
 use super::protocol::JsonWriter;
 use super::rrd::Measuring;
 use super::sessions::User;
-use super::state::State;
+use super::state::{SeenCall, State};
 
 /// A running pool.
 #[derive(Debug)]
@@ -135,6 +135,21 @@ impl SimHandle {
     /// the question for everything there is as `event.from, everything`.
     pub fn fault(&self, call: Option<&str>, fault: Fault, times: Option<usize>) {
         self.state.faults.arm(call, fault, times);
+    }
+
+    /// Arms a fault for one call after so many of its name have been spared; it strikes once.
+    pub fn fault_after(&self, call: &str, spared: usize, fault: Fault) {
+        self.state.faults.arm_after(call, spared, fault);
+    }
+
+    /// Begins to write down the calls that come, anew.
+    pub fn record_calls(&self) {
+        *self.state.calls.lock() = Some(Vec::new());
+    }
+
+    /// The calls that have come since, in their order.
+    pub fn recorded_calls(&self) -> Vec<SeenCall> {
+        self.state.calls.lock().clone().unwrap_or_default()
     }
 
     /// Disarms every fault, releases held replies and lifts the pace.

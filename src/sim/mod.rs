@@ -52,6 +52,7 @@ pub use handle::SimHandle;
 pub use protocol::{Failure, Integers, JsonWriter};
 pub use rrd::Measuring;
 pub use sessions::User;
+pub use state::SeenCall;
 
 /// The password of the users that a pool has unless told otherwise.
 pub const PASSWORD: &str = "simulated";
@@ -164,6 +165,7 @@ impl Sim {
             running: Running::default(),
             background: Background::default(),
             seen: Mutex::new(BTreeMap::new()),
+            calls: Mutex::default(),
             measuring: Mutex::default(),
             json: Mutex::default(),
             connections: Mutex::default(),

@@ -57,6 +57,17 @@ impl Background {
     }
 }
 
+/// A call that came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenCall {
+    /// `Async.VM.start`.
+    pub name: String,
+    /// Its arguments, as text, without the session.
+    pub args: String,
+    /// Whether it was carried out, once that is certain: false if it was refused.
+    pub outcome: Option<bool>,
+}
+
 /// Everything that one simulated pool knows.
 #[derive(Debug)]
 pub(crate) struct State {
@@ -73,6 +84,8 @@ pub(crate) struct State {
     pub(crate) running: Running,
     pub(crate) background: Background,
     pub(crate) seen: Mutex<BTreeMap<String, u64>>,
+    /// The calls that came, where somebody wants to know.
+    pub(crate) calls: Mutex<Option<Vec<SeenCall>>>,
     pub(crate) measuring: Mutex<Measuring>,
     /// How replies are written in JSON.
     pub(crate) json: Mutex<JsonWriter>,
@@ -105,6 +118,25 @@ impl State {
         match seen.get_mut(call) {
             Some(count) => *count += 1,
             None => _ = seen.insert(call.to_owned(), 1),
+        }
+    }
+
+    /// Writes a call down, if somebody wants to know; its place.
+    pub(crate) fn note(&self, call: &Call) -> Option<usize> {
+        let mut calls = self.calls.lock();
+        let calls = calls.as_mut()?;
+        let args = format!("{:?}", call.args.get(1..).unwrap_or_default());
+        calls.push(SeenCall { name: call.name.clone(), args, outcome: None });
+        Some(calls.len() - 1)
+    }
+
+    /// Notes whether the call at this place was carried out.
+    pub(crate) fn note_outcome(&self, place: Option<usize>, carried_out: bool) {
+        let mut calls = self.calls.lock();
+        if let (Some(calls), Some(place)) = (calls.as_mut(), place)
+            && let Some(call) = calls.get_mut(place)
+        {
+            call.outcome = Some(carried_out);
         }
     }
 

@@ -516,3 +516,19 @@ fn a_healthcheck_asks_where_the_configuration_says_and_over_tls() {
     assert_eq!(unready.status.code(), Some(1));
     assert!(text(&unready.stderr).contains("/readyz answers 503"), "{}", text(&unready.stderr));
 }
+
+#[test]
+fn a_hangup_ends_nothing() {
+    for arguments in [
+        &["demo", "--listen", "127.0.0.1:0"][..],
+        &["sim", "--listen", "127.0.0.1:0", "--vms", "1"],
+    ] {
+        let serving = Serving::start(arguments);
+        signal(serving.child.id(), "HUP");
+        signal(serving.child.id(), "HUP");
+        let address = serving.url().trim_start_matches("http://").to_owned();
+        std::net::TcpStream::connect(address).expect("it listens still");
+        let (code, _, log) = serving.end("TERM");
+        assert_eq!(code, Some(0), "{arguments:?}: {log}");
+    }
+}

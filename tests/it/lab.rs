@@ -211,6 +211,12 @@ impl Gate {
         self.running.gateway().events.counts()
     }
 
+    /// Whether no change is under way.
+    pub(crate) fn is_idle(&self) -> bool {
+        let gateway = self.running.gateway();
+        gateway.writes.is_empty() && gateway.tasks.is_idle()
+    }
+
     /// Ends the gateway, as a signal would, and waits until it has ended.
     pub(crate) async fn stop(self) {
         self.running.shutdown().await;

@@ -37,8 +37,9 @@ async fn disks_that_name_no_sr_go_to_the_pools_default_one() {
     let default = lab.get("/pools", &token).await.ok()["items"][0]["default_SR"].clone();
     assert!(default.is_string());
     let body = json!({"template": template, "name_label": "plain"});
-    let task = order(&lab, &token, &body).await.ok();
-    let vm = task["result"].as_str().expect("the VM").to_owned();
+    let made = order(&lab, &token, &body).await;
+    assert_eq!(made.status, 201, "{}", made.json());
+    let vm = made.json()["uuid"].as_str().expect("the VM").to_owned();
     let vbds = lab.get(&format!("/vms/{vm}/vbds"), &token).await.ok();
     let vdis: Vec<&str> =
         vbds["items"].as_array().expect("items").iter().filter_map(|v| v["VDI"].as_str()).collect();
@@ -53,7 +54,7 @@ async fn disks_that_name_no_sr_go_to_the_pools_default_one() {
     assert_eq!(lab.sim.seen("Async.VM.clone"), 1, "nothing was sent");
     // Whoever says where needs no default.
     let body = json!({"template": template, "name_label": "placed", "sr": default});
-    assert_eq!(order(&lab, &token, &body).await.ok()["status"], "success");
+    assert_eq!(order(&lab, &token, &body).await.status, 201);
     lab.end().await;
 }
 

@@ -211,10 +211,12 @@ async fn a_template_becomes_a_running_vm_with_a_disk_and_is_destroyed_with_it() 
         "sr": sr, "networks": [network], "disks": [{"sr": sr, "virtual_size": 1_u64 << 30, "name_label": "data"}],
         "start": true,
     });
-    let task = act(&lab, "/vms", &token, &body).await.ok();
-    assert_eq!(task["status"], "success", "{task}");
-    let path = format!("/vms/{}", task["result"].as_str().expect("the VM"));
+    let made = act(&lab, "/vms", &token, &body).await;
+    assert_eq!(made.status, 201, "{}", made.json());
+    assert_eq!(made.header("preference-applied"), Some("wait=30"));
+    let path = made.header("location").expect("where it is").to_owned();
     let vm = lab.get(&path, &token).await.ok();
+    assert_eq!(made.json(), vm, "the VM is the answer");
     assert_eq!((&vm["name_label"], &vm["power_state"]), (&json!("web"), &json!("Running")));
     assert_eq!(vm["is_a_template"], false);
     let disks = lab.get(&format!("{path}/vbds"), &token).await.ok();

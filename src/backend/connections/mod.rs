@@ -277,9 +277,10 @@ impl Connections {
             }
         }
         slot.make_room();
+        let since = Instant::now();
         let mut live = timeout_at(terms.begin, self.dialer.dial(endpoint, terms.connect))
             .await
-            .map_err(|_| CallError::Timeout(Phase::Reply))??;
+            .map_err(|_| not_connected(endpoint, since.elapsed()))??;
         let sent = send(endpoint, &mut live, request, terms).await?;
         reply(slot, endpoint, live, sent, terms).await
     }
@@ -327,6 +328,11 @@ async fn reply<'a>(
             Err(BadReply { status: None, fault: Fault::NotHttp, read: 0 }.into())
         }
     }
+}
+
+/// The time was up before there was a connection.
+fn not_connected(endpoint: &Endpoint, within: Duration) -> CallError {
+    Unreachable { address: endpoint.to_string(), reason: Reason::TimedOut(within) }.into()
 }
 
 /// The connection to a host broke.

@@ -200,14 +200,14 @@ impl Legacy {
             let failure = Failure { code, params: vec![call.to_owned()] };
             return Err(CallError::Failure(failure));
         };
-        let (_, domain) = self.read(uuid, 0).await?;
+        let (_, domain) = self.read(uuid, 0).await.map_err(CallError::before_the_call)?;
         let state = sxp::power_state(&domain);
         if let Some(failure) = power::refused(call, uuid, state) {
             return Err(CallError::Failure(failure));
         }
         let steps = calls::steps(call, uuid, rest, &domain)?;
         let shown: Vec<_> = steps.iter().filter_map(|step| calls::shown(step, &domain)).collect();
-        for (method, args) in steps {
+        for (index, (method, args)) in steps.into_iter().enumerate() {
             let within = if calls::takes_long(call) { LONG_CALL } else { self.line.call_timeout };
             let done = self.line.ask(Use::Calls, method, &args, Retry::Write, within).await;
             done.map_err(|error| {
@@ -218,7 +218,7 @@ impl Legacy {
                 {
                     state.clone_into(actual);
                 }
-                error
+                if index > 0 { error.after_others() } else { error }
             })?;
         }
         for (name, value) in shown {

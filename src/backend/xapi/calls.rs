@@ -39,7 +39,7 @@ impl Xapi {
     ) -> Result<Value, CallError> {
         still_good(session)?;
         let host = self.hosts.current_or_first();
-        self.know_dialect(&host, session).await?;
+        self.know_dialect(&host, session).await.map_err(|error| error.before(retry))?;
         let args: Vec<Arg> = [Arg::Secret(session.reference().clone())]
             .into_iter()
             .chain(args.iter().cloned())

@@ -48,13 +48,13 @@ pub(super) async fn set(
     args: &[Arg],
 ) -> Result<Value, CallError> {
     let vm = calls::reference(args).unwrap_or_default();
-    let found = xend.record(session, "VM", vm).await?;
+    let found = xend.record(session, "VM", vm).await.map_err(CallError::before_the_call)?;
     let Some(record) = found.record else {
         let params = vec!["VM".to_owned(), vm.to_owned()];
         return Err(CallError::Failure(Failure { code: "HANDLE_INVALID".to_owned(), params }));
     };
-    let record: Record =
-        serde_json::from_str(&record).map_err(|_| unfit("no VM's record", record.len()))?;
+    let record: Record = serde_json::from_str(&record)
+        .map_err(|_| unfit("no VM's record", record.len()).before_the_call())?;
     let amount = |text: &str| text.parse::<i64>().unwrap_or_default();
     let old = [
         amount(&record.memory_static_min),
@@ -65,7 +65,7 @@ pub(super) async fn set(
     let given: Vec<i64> = args.iter().skip(1).filter_map(int).collect();
     let running = matches!(record.power_state.as_str(), "Running" | "Paused");
     let steps = steps(old, wanted(call, old, &given));
-    for (place, value) in steps.iter().copied() {
+    for (index, (place, value)) in steps.iter().copied().enumerate() {
         let name = AMOUNTS[place];
         // What a running guest has is another call of xend's than what it is to have next time.
         let live = if running && name.contains("dynamic") { "_live" } else { "" };
@@ -78,6 +78,7 @@ pub(super) async fn set(
                 let failure = xend.told(session, call, &args, failure).await;
                 return Err(CallError::Failure(failure));
             }
+            Err(error) if index > 0 => return Err(error.after_others()),
             Err(error) => return Err(error),
         }
     }

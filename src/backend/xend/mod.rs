@@ -132,7 +132,8 @@ impl Xend {
             return memory::set(self, session, call, &args).await;
         }
         if power::is_of_power(call) {
-            self.check_state(session, call, &args).await?;
+            let state = self.check_state(session, call, &args).await;
+            state.map_err(CallError::before_the_call)?;
         }
         if vcpus::is_of_vcpus(call) {
             return vcpus::set(self, session, call, &args).await;

@@ -26,7 +26,8 @@ pub(super) async fn set(
     let vm = calls::reference(args).unwrap_or_default();
     let number = args.get(1).and_then(number);
     if call == "VM.set_VCPUs_at_startup" {
-        let record = xend.plain_record(session, "VM", vm).await?;
+        let record = xend.plain_record(session, "VM", vm).await;
+        let record = record.map_err(CallError::before_the_call)?;
         let Some(record) = record else { return Err(failure("HANDLE_INVALID", &["VM", vm])) };
         let most = record.get("VCPUs_max").and_then(int);
         return match number {

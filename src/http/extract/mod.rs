@@ -10,6 +10,7 @@ mod prefer;
 mod query;
 mod scraper;
 mod shape;
+mod writing;
 
 pub use accept::{Accepts, AcceptsJson, AcceptsObject, SXP, takes_any_text};
 pub use json::{Json, NoBody, StrangersJson, Unread, without_body};
@@ -19,6 +20,7 @@ pub use prefer::{LONGEST_WAIT, PreferWait};
 pub use query::{NoQuery, Query};
 pub use scraper::{FleetScraper, Scraper};
 pub use shape::Object;
+pub use writing::{Underway, Writing};
 
 /// At most this much of what a client sent is said back to it.
 const LONGEST_ECHO: usize = 64;

@@ -201,9 +201,9 @@ pub(super) const LOGIN_FAILED: Failure = of_backend(
 /// The backend tried, and failed.
 pub(super) const CALL_FAILED: Failure = of_backend(
     502,
-    &[Code::BadReply, Code::OutcomeUnknown],
-    "The backend tried and failed, or answered with something that is no Xen-API reply, or how \
-     it ended cannot be known.",
+    &[Code::BadReply, Code::OutcomeUnknown, Code::TaskFailed],
+    "The backend tried and failed, or answered with something that is no Xen-API reply, or \
+     (`OUTCOME_UNKNOWN`) it may have carried out what it was asked for and did not say so.",
 );
 /// No room for the answer.
 pub(super) const OVERLOADED: Failure = own(

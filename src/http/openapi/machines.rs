@@ -9,7 +9,7 @@ use super::operation::{Access, Operation, access_to_all};
 use super::parts::Parts;
 use super::shapes::{Shape, array, boolean, described, or_null_shape, string, whole_ref};
 use super::{inputs, parameters, tasks, writes};
-use crate::datamodel::{Class, Roles, Type, datamodel};
+use crate::datamodel::{Class, Roles, datamodel};
 use crate::ops::patch::writable;
 
 /// More disks or NICs than any VM can have.
@@ -35,7 +35,7 @@ pub(super) fn provision(
         either.description(Some("From a template, or from nothing.")).into()
     });
     let Operation { mut responses, mut calls, access: scratch_access, .. } = from_nothing.clone();
-    responses.extend([tasks::started(parts), tasks::ended(parts, Some(&Type::Ref(class().id)))]);
+    responses.push(tasks::started(parts));
     let provisioning = PROVISIONING.map(str::to_owned);
     let access = either(scratch_access, access_to_all(&provisioning));
     calls.extend(provisioning);
@@ -50,8 +50,9 @@ pub(super) fn provision(
         body: Some(json_body(body, true)),
         description: Some(
             "With a `template` a task clones or (to another `sr`) copies it, provisions it, changes \
-             fields, adds disks and NICs and starts the VM, which is the task's `result`. When a \
-             step fails, what the task has made is taken back; what cannot be is told in \
+             fields, adds disks and NICs and starts the VM, which is the task's `result`: 202 with \
+             the task, or 201 with the VM once it was waited for (`Prefer: wait=N`). When a step \
+             fails, what the task has made is taken back; what cannot be is told in \
              `left_behind`. Without one the VM is made as the fields say, and answered with a 201."
                 .into(),
         ),

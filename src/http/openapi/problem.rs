@@ -21,6 +21,10 @@ fn members() -> Vec<Member> {
                 own; for a program to read.";
     let params = "What the code is about: a failure's parameters in the Xen-API's order, with \
                   uuids for refs (null for one that is unknown).";
+    let retryable = "Whether the same request may succeed later as it is, and is safe to repeat by \
+                     whoever knows nothing more: of what changes something, that nothing was done.";
+    let class = ("class", string(), "Its Xen-API class.");
+    let about = object([class, ("uuid", formatted("uuid"), "Its uuid.")], &["class", "uuid"]);
     vec![
         ("type", formatted("uri"), "The kind of problem: the code, as a URN."),
         ("title", string(), "The code, in words."),
@@ -28,8 +32,9 @@ fn members() -> Vec<Member> {
         ("detail", string(), "What went wrong this time, for a person to read."),
         ("code", string(), code),
         ("params", array(nullable_string()), params),
-        ("retryable", boolean(), "Whether the same request may succeed later as it is."),
+        ("retryable", boolean(), retryable),
         ("pointer", string(), "JSON pointer (RFC 6901) to the part of the body that is wrong."),
+        ("object", about.into(), "What it is about, where the outcome is not known."),
     ]
 }
 
@@ -52,8 +57,10 @@ pub(super) fn schema(parts: &mut Parts) -> Shape {
             ("request_id", string(), "The request's name in the gateway's log."),
             ("task", failed_task(parts), "The task that failed while it was waited for."),
             ("applied", fields(), "Of a change that broke off: fields that have their new values."),
-            ("failed", fields(), "Fields whose change failed."),
+            ("failed", fields(), "Fields whose change failed; they have their old values."),
+            ("unknown", fields(), "Fields of which it is not known which value they have."),
             ("not_tried", fields(), "Fields that were not come to."),
+            ("lost", fields(), "JSON pointers to what was removed and could not be put back."),
         ]);
         let required = ALWAYS.iter().copied().chain(["request_id"]).collect::<Vec<_>>();
         object(members, &required)

@@ -48,7 +48,7 @@ fn create_one(
         _ => inputs::of_call(class, call, false).unwrap_or_else(|| (inputs::body([], &[]), false)),
     };
     let slow = runs_as_task(call);
-    let created = created(parts, class, slow);
+    let created = created(parts, class, slow || class.name == "VM");
     let mut operation = Operation {
         access: access(&call.wire_name),
         calls: vec![call.wire_name.clone()],

@@ -23,6 +23,8 @@ impl Problem {
             CallError::Timeout(Phase::Reply | Phase::Body) => Code::BackendTimeout,
             CallError::BadReply(_) => Code::BadReply,
             CallError::NotTaken(_) => Code::WriteNotTaken,
+            CallError::Unasked(error) => return Self::call(error, uuid_of),
+            CallError::Partly(_) => Code::OutcomeUnknown,
             CallError::Misconfigured(_) => Code::LoginNotConfigured,
             CallError::Unsendable(Unsendable::TooLarge { .. }) => Code::BodyTooLarge,
             CallError::Unsendable(Unsendable::Unwritable(_)) => Code::WrongShape,

@@ -57,8 +57,10 @@ pub enum Code {
     BackendRequired,
     /// It cannot be done as things are.
     Conflict,
-    /// How the task ended cannot be known any more.
+    /// It was sent, and whether or how it was carried out is not known.
     OutcomeUnknown,
+    /// The task failed, and the backend does not say why.
+    TaskFailed,
     /// The backend's version does not have this.
     NotSupported,
     /// The gateway's configuration does not provide for this.
@@ -131,6 +133,7 @@ impl Code {
         Self::BackendRequired,
         Self::Conflict,
         Self::OutcomeUnknown,
+        Self::TaskFailed,
         Self::NotSupported,
         Self::NotConfigured,
         Self::TooManyAttempts,
@@ -232,6 +235,7 @@ impl Code {
             Self::OutcomeUnknown => {
                 ("OUTCOME_UNKNOWN", StatusCode::BAD_GATEWAY, "How it ended is not known")
             }
+            Self::TaskFailed => ("TASK_FAILED", StatusCode::BAD_GATEWAY, "The task failed"),
             Self::NotSupported => {
                 ("NOT_SUPPORTED", StatusCode::NOT_IMPLEMENTED, "This backend does not have that")
             }

@@ -34,8 +34,17 @@ impl From<&OpError> for Problem {
             OpError::Conflict(_) => Self::new(Code::Conflict, text),
             OpError::Busy(_) => Self::new(Code::Overloaded, text),
             OpError::Cancelled => Self::failure("TASK_CANCELLED", &[], |_| None),
-            OpError::Lost => Self::new(Code::OutcomeUnknown, text),
-            OpError::TooLong(_) => Self::new(Code::BackendTimeout, text),
+            OpError::Lost | OpError::TooLong(_) | OpError::Interrupted(_) => {
+                Self::new(Code::OutcomeUnknown, text)
+            }
+            OpError::OutcomeUnknown(unknown) => {
+                let problem = Self::new(Code::OutcomeUnknown, text).with_params([&*unknown.call]);
+                match &unknown.object {
+                    Some((class, uuid)) => problem.with_object(class, &uuid.to_string()),
+                    None => problem,
+                }
+            }
+            OpError::Unexplained => Self::new(Code::TaskFailed, text),
         }
     }
 }

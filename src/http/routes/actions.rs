@@ -7,22 +7,24 @@ use axum::Extension;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use super::objects::{TargetQuery, class_of};
 use super::tasks::started;
+use super::writes::{make, start};
 use crate::auth::Caller;
 use crate::http::Gateway;
 use crate::http::answer;
 use crate::http::collections::Collection;
-use crate::http::extract::{AcceptsJson, ObjectUuid, PreferWait, Query, Unread};
+use crate::http::extract::{AcceptsJson, ObjectUuid, PreferWait, Query, Unread, Writing};
 use crate::http::problem::{Code, Problem};
 use crate::http::revision::Revision;
 use crate::http::scope::Scope;
 use crate::http::turns::Claim;
 use crate::http::validators::Validators;
+use crate::ops::Reach;
 use crate::ops::actions::{Action, NoAction, On, action};
 use crate::ops::arguments::arguments;
-use crate::ops::{Reach, Touched};
 
 /// An action of one object.
 #[expect(clippy::too_many_arguments, reason = "each is a check")]
@@ -35,6 +37,7 @@ pub async fn of_object(
     Query(query): Query<TargetQuery>,
     validators: Validators,
     prefer: PreferWait,
+    writing: Writing,
     _: AcceptsJson,
     body: Unread,
 ) -> Result<Response, Problem> {
@@ -44,8 +47,8 @@ pub async fn of_object(
     let turn = gateway.turns.conditional(&validators, action.class.id, uuid).await;
     let target = Scope::target(&gateway, &caller, backend, action.class, uuid, &validators);
     let (reach, reference) = target.await?;
-    let own = Some((&reference, Claim::new(turn, &reach)));
-    perform(&gateway, &reach, action, own, body, prefer).await
+    let own = Some((uuid, reference, Claim::new(turn, &reach)));
+    perform((&gateway, &reach, &writing), action, own, body, prefer).await
 }
 
 /// An action of a class as a whole.
@@ -57,13 +60,14 @@ pub async fn of_collection(
     Path(name): Path<String>,
     Query(query): Query<TargetQuery>,
     prefer: PreferWait,
+    writing: Writing,
     _: AcceptsJson,
     body: Unread,
 ) -> Result<Response, Problem> {
     let action = find(collection, &name, On::Collection)?;
     let body = parameters(action, body).await?;
     let reach = Scope::backend(&gateway, &caller, query.backend.as_deref()).await?;
-    perform(&gateway, &reach, action, None, body, prefer).await
+    perform((&gateway, &reach, &writing), action, None, body, prefer).await
 }
 
 fn find(collection: &Collection, name: &str, on: On) -> Result<Action, Problem> {
@@ -93,27 +97,30 @@ async fn parameters(action: Action, body: Unread) -> Result<Option<Map<String, V
 }
 
 async fn perform(
-    gateway: &Arc<Gateway>,
-    reach: &Reach,
+    (gateway, reach, writing): (&Arc<Gateway>, &Reach, &Writing),
     action: Action,
-    own: Option<(&Arc<str>, Claim)>,
+    own: Option<(Uuid, Arc<str>, Claim)>,
     body: Option<Map<String, Value>>,
     PreferWait(wait): PreferWait,
 ) -> Result<Response, Problem> {
     let Action { class, call, .. } = action;
-    let (own, claim) = own.map_or((None, Claim::none()), |(own, claim)| (Some(own), claim));
+    let (object, own, claim) = match own {
+        Some((uuid, own, claim)) => (Some((&*class.name, uuid)), Some(own), claim),
+        None => (None, None, Claim::none()),
+    };
+    let what = (&*call.wire_name, object);
     let known = reach.known(call, body.as_ref()).await?;
-    let arguments = arguments(call, own.map(|own| &**own), body.as_ref(), &known)
+    let arguments = arguments(call, own.as_deref(), body.as_ref(), &known)
         .map_err(crate::ops::OpError::from)?;
     if call.has_async {
-        let task = reach.start(call, arguments, &gateway.tasks).await?;
-        claim.started(gateway, task);
+        let work = start(gateway, reach, call, arguments, claim);
+        let task: Uuid = writing.carry_out(gateway, reach, what, |_| work).await?;
         return started(gateway, reach, task, wait, answer::task).await;
     }
-    let done = reach.call(call, arguments).await;
-    let done = done.map_err(|error| error.in_body(body.as_ref().unwrap_or(&Map::new())))?;
-    let touched = own.map_or(Touched::Elsewhere, |own| Touched::Object(class, own));
-    let settled = reach.settle(touched).await;
-    claim.done(settled);
+    let own = own.map(|own| (class, own));
+    let work = make(reach, call, arguments, own, claim);
+    let done = writing.carry_out(gateway, reach, what, |_| work).await;
+    let (done, settled) =
+        done.map_err(|error| error.in_body(body.as_ref().unwrap_or(&Map::new())))?;
     Ok(Revision::after(gateway, answer::settled(settled, answer::result(done))))
 }

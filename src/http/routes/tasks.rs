@@ -16,7 +16,7 @@ use crate::auth::Caller;
 use crate::datamodel::{Class, datamodel};
 use crate::http::Gateway;
 use crate::http::answer::{self, task_document};
-use crate::http::extract::{AcceptsJson, LONGEST_WAIT, NoBody, ObjectUuid, Query};
+use crate::http::extract::{AcceptsJson, LONGEST_WAIT, NoBody, ObjectUuid, Query, Writing};
 use crate::http::listing::{Asked, Listing, Showing};
 use crate::http::page::{Objects, Shelf};
 use crate::http::problem::{Code, Problem};
@@ -122,8 +122,7 @@ pub async fn get(
     let patience = Duration::from_secs(query.wait.unwrap_or(0));
     reached(&gateway, query.min_revision.as_ref()).await?;
     let reach = find(&gateway, &caller, query.backend.as_deref(), uuid, None).await?;
-    let view = gateway.tasks.wait(&reach.mirror, uuid, &reach.session, patience).await;
-    let waited = view.ok_or_else(none)?;
+    let waited = waited(&gateway, &reach, uuid, patience).await.ok_or_else(none)?;
     // Of the revision that the answer names, not of the one at which the wait began.
     let scope = Scope::of(&gateway, &caller, Some(reach.mirror.name())).await?;
     let view = gateway.tasks.view(&reach.mirror, uuid, &reach.session).unwrap_or(waited);
@@ -150,14 +149,26 @@ pub async fn cancel(
     ObjectUuid(uuid): ObjectUuid,
     validators: Validators,
     Query(query): Query<TargetQuery>,
+    writing: Writing,
     _: NoBody,
 ) -> Result<Response, Problem> {
     let backend = query.backend.as_deref();
     let turn = gateway.turns.conditional(&validators, class().id, uuid).await;
     let reach = find(&gateway, &caller, backend, uuid, Some(&validators)).await?;
     let claim = Claim::new(turn, &reach);
-    gateway.tasks.cancel(&reach, uuid).await?;
-    claim.started(&gateway, uuid);
+    let work = {
+        let (gateway, reach) = (gateway.clone(), reach.clone());
+        async move {
+            let done = gateway.tasks.cancel(&reach, uuid).await;
+            match &done {
+                Ok(()) => claim.started(&gateway, uuid),
+                Err(error) => claim.failed(error),
+            }
+            done
+        }
+    };
+    let what = ("task.cancel", Some((&*class().name, uuid)));
+    writing.carry_out::<_, OpError, _>(&gateway, &reach, what, |_| work).await?;
     Ok(Revision::after(&gateway, answer::nothing()))
 }
 
@@ -168,14 +179,26 @@ pub async fn destroy(
     ObjectUuid(uuid): ObjectUuid,
     validators: Validators,
     Query(query): Query<TargetQuery>,
+    writing: Writing,
 ) -> Result<Response, Problem> {
     let backend = query.backend.as_deref();
     let turn = gateway.turns.conditional(&validators, class().id, uuid).await;
     let reach = find(&gateway, &caller, backend, uuid, Some(&validators)).await?;
     let claim = Claim::new(turn, &reach);
-    gateway.tasks.destroy(&reach, uuid).await?;
-    let settled = reach.settle(Touched::Elsewhere).await;
-    claim.done(settled);
+    let work = {
+        let (gateway, reach) = (gateway.clone(), reach.clone());
+        async move {
+            if let Err(error) = gateway.tasks.destroy(&reach, uuid).await {
+                claim.failed(&error);
+                return Err(error);
+            }
+            let settled = reach.settle(Touched::Elsewhere).await;
+            claim.done(settled);
+            Ok::<_, OpError>(settled)
+        }
+    };
+    let what = ("task.destroy", Some((&*class().name, uuid)));
+    let settled = writing.carry_out(&gateway, &reach, what, |_| work).await?;
     Ok(Revision::after(&gateway, answer::settled(settled, answer::nothing())))
 }
 
@@ -189,11 +212,13 @@ pub(super) async fn started(
     success: impl FnOnce(&TaskView) -> Response,
 ) -> Result<Response, Problem> {
     let patience = wait.unwrap_or_default();
-    let view = gateway.tasks.wait(&reach.mirror, task, &reach.session, patience).await;
-    let view = view.ok_or_else(none)?;
+    // It was begun, so it is never nothing: somebody else may have had it forgotten meanwhile.
+    let view = waited(gateway, reach, task, patience)
+        .await
+        .ok_or_else(|| Problem::from(OpError::Lost).with_params([task.to_string()]))?;
     let waited = wait.is_some() && view.status.is_final();
-    if let (true, Some(error)) = (waited, &view.error) {
-        return Err(Problem::from(&**error).with_task(raw(&view)));
+    if waited && let Some(problem) = answer::task_problem(&view) {
+        return Err(problem.with_task(raw(&view)));
     }
     let mut response = if waited { success(&view) } else { answer::accepted(&view) };
     if let Some(wait) = wait
@@ -202,6 +227,22 @@ pub(super) async fn started(
         response.headers_mut().insert("preference-applied", value);
     }
     Ok(Revision::after(gateway, response))
+}
+
+/// A task, once it has ended or the wait is over; nobody waits any longer once the gateway is about
+/// to end.
+async fn waited(
+    gateway: &Gateway,
+    reach: &Reach,
+    task: Uuid,
+    patience: Duration,
+) -> Option<TaskView> {
+    let (mirror, session) = (&reach.mirror, &reach.session);
+    let waited = gateway.tasks.wait(mirror, task, session, patience);
+    match gateway.stopping.run_until_cancelled(waited).await {
+        Some(view) => view,
+        None => gateway.tasks.view(mirror, task, session),
+    }
 }
 
 fn raw(view: &TaskView) -> Box<serde_json::value::RawValue> {

@@ -14,19 +14,22 @@ use super::objects::{TargetQuery, class_of};
 use super::read_through;
 use super::tasks::started;
 use crate::auth::Caller;
-use crate::datamodel::Class;
+use crate::datamodel::{Call, Class};
 use crate::http::Gateway;
 use crate::http::answer;
 use crate::http::collections::Collection;
-use crate::http::extract::{AcceptsJson, Json, Object, ObjectUuid, PreferWait, Query, Unread};
+use crate::http::extract::{
+    AcceptsJson, Json, Object, ObjectUuid, PreferWait, Query, Unread, Writing,
+};
 use crate::http::problem::{Problem, Progress};
 use crate::http::representation::json;
 use crate::http::revision::Revision;
 use crate::http::scope::Scope;
 use crate::http::turns::Claim;
 use crate::http::validators::{ETag, Stamp, Validators};
+use crate::ops::arguments::Arguments;
 use crate::ops::destroy::{Disks, destroy_vm};
-use crate::ops::{Reach, Settled, TaskView, Touched, create, patch, provision};
+use crate::ops::{Done, OpError, Reach, Settled, TaskView, Touched, create, patch, provision};
 
 /// The query of a change.
 #[derive(Debug, Deserialize)]
@@ -59,12 +62,14 @@ enum DisksChoice {
 }
 
 /// Makes an object.
+#[expect(clippy::too_many_arguments, reason = "each is a check")]
 pub async fn create(
     State(gateway): State<Arc<Gateway>>,
     Extension(collection): Extension<&'static Collection>,
     caller: Caller,
     Query(query): Query<TargetQuery>,
     prefer: PreferWait,
+    writing: Writing,
     _: AcceptsJson,
     body: Unread,
 ) -> Result<Response, Problem> {
@@ -74,29 +79,86 @@ pub async fn create(
     let class = class_of(collection);
     if class.name == "VM" && body.contains_key("template") {
         let task = provision::provision(&reach, &gateway.tasks, &body)?;
-        return started(&gateway, &reach, task, prefer.0, answer::task).await;
+        writing.started("VM.provision", None, task);
+        let made = |view: &TaskView| made(&gateway, &reach, collection, view);
+        return started(&gateway, &reach, task, prefer.0, made).await;
     }
     let call = create::constructor(class).expect("only classes with a constructor are routed here");
     let arguments = create::prepare(&reach, class, call, &body).await?;
     if create::runs_as_task(call) {
-        let task = reach.start(call, arguments, &gateway.tasks).await?;
-        let made = |view: &TaskView| {
-            let uuid = view.record.get("result").and_then(serde_json::Value::as_str);
-            let uuid = uuid.and_then(|text| Uuid::try_parse(text).ok());
-            let record = uuid.and_then(|uuid| mirrored(&gateway, &reach, class, uuid));
-            created(&reach, collection, uuid, record, Settled::Seen)
-        };
+        let work = start(&gateway, &reach, call, arguments, Claim::none());
+        let what = (&*call.wire_name, None);
+        let task: Uuid = writing.carry_out(&gateway, &reach, what, |_| work).await?;
+        let made = |view: &TaskView| made(&gateway, &reach, collection, view);
         return started(&gateway, &reach, task, prefer.0, made).await;
     }
-    let done = reach.call(call, arguments).await.map_err(|error| error.in_body(&body))?;
-    let settled = reach.settle(Touched::Elsewhere).await;
+    let work = make(&reach, call, arguments, None, Claim::none());
+    let what = (&*call.wire_name, None);
+    let done = writing.carry_out(&gateway, &reach, what, |_| work).await;
+    let (done, settled) = done.map_err(|error| error.in_body(&body))?;
     let uuid = done.result.and_then(|json| serde_json::from_slice::<Uuid>(&json).ok());
     let record = match uuid {
-        Some(uuid) => shown(&gateway, &reach, class, uuid).await?,
+        // It is made, whether it can be shown or not.
+        Some(uuid) => shown(&gateway, &reach, class, uuid).await.unwrap_or_default(),
         None => None,
     };
     let response = created(&reach, collection, uuid, record, settled);
     Ok(Revision::after(&gateway, response))
+}
+
+/// The answer to a task that has made an object.
+fn made(gateway: &Gateway, reach: &Reach, collection: &Collection, view: &TaskView) -> Response {
+    let uuid = view.record.get("result").and_then(Value::as_str);
+    let uuid = uuid.and_then(|text| Uuid::try_parse(text).ok());
+    let record = uuid.and_then(|uuid| mirrored(gateway, reach, class_of(collection), uuid));
+    created(reach, collection, uuid, record, Settled::Seen)
+}
+
+/// Starts a call as a task; the claim is held until that shows what it does.
+pub(super) fn start(
+    gateway: &Arc<Gateway>,
+    reach: &Reach,
+    call: &'static Call,
+    arguments: Arguments,
+    claim: Claim,
+) -> impl Future<Output = Result<Uuid, OpError>> + Send + use<> {
+    let (gateway, reach) = (gateway.clone(), reach.clone());
+    async move {
+        let task = reach.start(call, arguments, &gateway.tasks).await;
+        match &task {
+            Ok(task) => claim.started(&gateway, *task),
+            Err(error) => claim.failed(error),
+        }
+        task
+    }
+}
+
+/// Makes a call, on the object of this class and ref if it is made on one, and waits until readers
+/// can see what it has done; the claim is held until then.
+pub(super) fn make(
+    reach: &Reach,
+    call: &'static Call,
+    arguments: Arguments,
+    object: Option<(&'static Class, Arc<str>)>,
+    claim: Claim,
+) -> impl Future<Output = Result<(Done, Settled), OpError>> + Send + use<> {
+    let reach = reach.clone();
+    async move {
+        let done = match reach.call(call, arguments).await {
+            Ok(done) => done,
+            Err(error) => {
+                claim.failed(&error);
+                return Err(error);
+            }
+        };
+        let touched = match &object {
+            Some((class, reference)) => Touched::Object(class, reference),
+            None => Touched::Elsewhere,
+        };
+        let settled = reach.settle(touched).await;
+        claim.done(settled);
+        Ok((done, settled))
+    }
 }
 
 /// The answer with a new object; of one whose record nobody can read yet, what is known of it.
@@ -129,15 +191,16 @@ pub async fn change(
     ObjectUuid(uuid): ObjectUuid,
     Query(query): Query<PatchQuery>,
     validators: Validators,
+    writing: Writing,
     _: AcceptsJson,
     Json(Object(body)): Json<Object>,
 ) -> Result<Response, Problem> {
     let class = class_of(collection);
     let backend = query.backend.as_deref();
-    let turn = gateway.turns.conditional(&validators, class.id, uuid).await;
+    let turn = gateway.turns.of(class.id, uuid).await;
     let target = Scope::target(&gateway, &caller, backend, class, uuid, &validators);
     let (reach, reference) = target.await?;
-    let claim = Claim::new(turn, &reach);
+    let claim = Claim::of_patch(turn, &reach, &validators);
     let before = shown(&gateway, &reach, class, uuid).await?.unwrap_or_default();
     let current: Map<String, Value> = serde_json::from_slice(&before.0).unwrap_or_default();
     let (current, body) = reach.revealed(class, &reference, current, body).await?;
@@ -147,24 +210,48 @@ pub async fn change(
         let calls: Vec<&str> = plan.calls().collect();
         return Ok(json(serde_json::json!({"calls": calls}).to_string()));
     }
-    let ran = plan.run(&reach).await;
-    claim.done(ran.settled);
-    if let Some(halted) = ran.halted {
-        let patch::Halted { applied, failed, not_tried, error } = halted;
-        return Err(Problem::from(error).with_progress(Progress { applied, failed, not_tried }));
-    }
-    let (record, etag) = shown(&gateway, &reach, class, uuid).await?.unwrap_or(before);
-    let ignored = match ran.settled {
+    let work = |stop| {
+        let reach = reach.clone();
+        async move {
+            let ran = plan.run(&reach, &stop).await;
+            claim.done(ran.settled);
+            ran.into_result()
+        }
+    };
+    let what = (format!("PATCH {}", class.name), Some((&*class.name, uuid)));
+    let ran = writing.carry_out(&gateway, &reach, (&what.0, what.1), work).await;
+    let settled = ran.map_err(halted)?;
+    // It is done, whether it can be shown or not.
+    let (settled, (record, etag)) = match shown(&gateway, &reach, class, uuid).await {
+        Ok(Some(shown)) => (settled, shown),
+        Ok(None) | Err(_) => (Settled::Pending, before),
+    };
+    let ignored = match settled {
         Settled::Seen if !body.is_empty() => {
             patch::ignored(class, &body, &serde_json::from_slice(&record).unwrap_or_default())
         }
         _ => Vec::new(),
     };
-    let response = answer::ignored(&ignored, versioned(ran.settled, etag, json(record)));
+    let response = answer::ignored(&ignored, versioned(settled, etag, json(record)));
     Ok(Revision::after(&gateway, response))
 }
 
+/// What a client is told of a patch that came to a halt.
+#[expect(clippy::boxed_local, reason = "as it comes")]
+fn halted(halted: Box<patch::Halted>) -> Problem {
+    let patch::Halted { applied, failed, unknown, not_tried, lost, error } = *halted;
+    let problem = Problem::from(&error);
+    let problem = match (applied.is_empty() && lost.is_empty(), error.code()) {
+        // Others have changed the same key at the same time, and their value stands.
+        (true, Some("MAP_DUPLICATE_KEY")) => problem.repeatable(),
+        (true, _) => problem,
+        (false, _) => problem.not_repeatable(),
+    };
+    problem.with_progress(Progress { applied, failed, unknown, not_tried, lost })
+}
+
 /// Destroys an object.
+#[expect(clippy::too_many_arguments, reason = "each is a check")]
 pub async fn destroy(
     State(gateway): State<Arc<Gateway>>,
     Extension(collection): Extension<&'static Collection>,
@@ -173,6 +260,7 @@ pub async fn destroy(
     Query(query): Query<TargetQuery>,
     validators: Validators,
     prefer: PreferWait,
+    writing: Writing,
 ) -> Result<Response, Problem> {
     let class = class_of(collection);
     let backend = query.backend.as_deref();
@@ -181,18 +269,19 @@ pub async fn destroy(
     let (reach, reference) = target.await?;
     let claim = Claim::new(turn, &reach);
     let call = create::destructor(class).expect("only classes with a destructor are routed here");
+    let what = (&*call.wire_name, Some((&*class.name, uuid)));
     if create::runs_as_task(call) {
-        let task = reach.start(call, create::own(&reference), &gateway.tasks).await?;
-        claim.started(&gateway, task);
+        let work = start(&gateway, &reach, call, create::own(&reference), claim);
+        let task: Uuid = writing.carry_out(&gateway, &reach, what, |_| work).await?;
         return started(&gateway, &reach, task, prefer.0, |_| answer::nothing()).await;
     }
-    reach.call(call, create::own(&reference)).await?;
-    let settled = reach.settle(Touched::Elsewhere).await;
-    claim.done(settled);
+    let work = make(&reach, call, create::own(&reference), None, claim);
+    let (_, settled) = writing.carry_out(&gateway, &reach, what, |_| work).await?;
     Ok(Revision::after(&gateway, answer::settled(settled, answer::nothing())))
 }
 
 /// Destroys a VM, and its disks if the client says so.
+#[expect(clippy::too_many_arguments, reason = "each is a check")]
 pub async fn destroy_machine(
     State(gateway): State<Arc<Gateway>>,
     Extension(collection): Extension<&'static Collection>,
@@ -201,6 +290,7 @@ pub async fn destroy_machine(
     Query(query): Query<DestroyVmQuery>,
     validators: Validators,
     prefer: PreferWait,
+    writing: Writing,
 ) -> Result<Response, Problem> {
     let class = class_of(collection);
     let backend = query.backend.as_deref();
@@ -212,8 +302,19 @@ pub async fn destroy_machine(
         DisksChoice::Keep => Disks::Keep,
         DisksChoice::Delete => Disks::Delete,
     };
-    let task = destroy_vm(&reach, &gateway.tasks, &reference, disks).await?;
-    claim.started(&gateway, task);
+    let work = {
+        let (gateway, reach) = (gateway.clone(), reach.clone());
+        async move {
+            let task = destroy_vm(&reach, &gateway.tasks, &reference, disks).await;
+            match &task {
+                Ok(task) => claim.started(&gateway, *task),
+                Err(error) => claim.failed(error),
+            }
+            task
+        }
+    };
+    let what = ("VM.destroy", Some((&*class.name, uuid)));
+    let task: Uuid = writing.carry_out(&gateway, &reach, what, |_| work).await?;
     started(&gateway, &reach, task, prefer.0, |_| answer::nothing()).await
 }
 

@@ -247,8 +247,8 @@ async fn what_is_no_http_is_told_what_is_spoken_here() {
     assert!(read_all(&mut stream).await.ends_with("quick"), "others are served");
 }
 
-#[tokio::test]
-async fn tls_is_spoken_where_it_is_configured() {
+/// A server with a certificate of its own, and what makes clients trust it.
+async fn secured() -> (Bench, TlsConnector) {
     let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a pair");
     let dir = tempfile::tempdir().expect("dir");
     let settings = ServerTls {
@@ -258,9 +258,13 @@ async fn tls_is_spoken_where_it_is_configured() {
     };
     std::fs::write(&settings.cert_file, pair.cert.pem()).expect("write");
     std::fs::write(&settings.key_file, pair.signing_key.serialize_pem()).expect("write");
-    let acceptor = tls::acceptor(&settings).expect("an acceptor");
+    let certificate = tls::Certificate::load(&settings).expect("a certificate");
+    let acceptor = tls::acceptor(&certificate).expect("an acceptor");
     let bench = Bench::start(Limits::default(), Some(acceptor)).await;
+    (bench, connector(&pair))
+}
 
+fn connector(pair: &rcgen::CertifiedKey<rcgen::KeyPair>) -> TlsConnector {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(pair.cert.der().clone()).expect("a root");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -269,9 +273,17 @@ async fn tls_is_spoken_where_it_is_configured() {
         .expect("versions")
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let name = ServerName::try_from("localhost").expect("a name");
-    let connector = TlsConnector::from(Arc::new(client));
-    let mut stream = connector.connect(name, bench.connect().await).await.expect("TLS");
+    TlsConnector::from(Arc::new(client))
+}
+
+fn localhost() -> ServerName<'static> {
+    ServerName::try_from("localhost").expect("a name")
+}
+
+#[tokio::test]
+async fn tls_is_spoken_where_it_is_configured() {
+    let (bench, connector) = secured().await;
+    let mut stream = connector.connect(localhost(), bench.connect().await).await.expect("TLS");
     stream.write_all(GET_AND_CLOSE).await.expect("sent");
     assert!(read_all(&mut stream).await.ends_with("quick"));
 
@@ -293,6 +305,49 @@ async fn tls_is_spoken_where_it_is_configured() {
         stream.write_all(garbage).await.expect("sent");
         stream.shutdown().await.expect("shut");
         assert!(!read_all(&mut stream).await.contains("HTTP"));
+    }
+}
+
+const GET_SLOW: &[u8] = b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n";
+
+#[tokio::test]
+async fn who_shuts_its_sending_side_still_gets_its_answer() {
+    let bench = Bench::start(Limits::default(), None).await;
+    let mut stream = bench.connect().await;
+    stream.write_all(GET_SLOW).await.expect("sent");
+    bench.entered.notified().await;
+    stream.shutdown().await.expect("shut");
+    bench.leave.notify_one();
+    assert!(read_all(&mut stream).await.ends_with("slow"));
+    // At once, too.
+    let mut stream = bench.connect().await;
+    stream.write_all(GET).await.expect("sent");
+    stream.shutdown().await.expect("shut");
+    assert!(read_all(&mut stream).await.ends_with("quick"));
+    // Half a request is none.
+    let mut stream = bench.connect().await;
+    stream.write_all(b"GET / HTT").await.expect("sent");
+    stream.shutdown().await.expect("shut");
+    assert!(!read_all(&mut stream).await.contains("quick"));
+}
+
+#[tokio::test]
+async fn so_does_who_does_it_over_tls_in_whatever_words() {
+    let (bench, connector) = secured().await;
+    for polite in [true, false] {
+        let stream = connector.connect(localhost(), bench.connect().await).await.expect("TLS");
+        let mut stream = stream;
+        stream.write_all(GET_SLOW).await.expect("sent");
+        bench.entered.notified().await;
+        if polite {
+            // `close_notify`, and then the connection's side.
+            stream.shutdown().await.expect("shut");
+        } else {
+            stream.get_mut().0.shutdown().await.expect("shut");
+        }
+        bench.leave.notify_one();
+        let answer = read_all(&mut stream).await;
+        assert!(answer.ends_with("slow"), "polite: {polite}: {answer}");
     }
 }
 

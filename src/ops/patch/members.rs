@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{Act, Drafting};
-use crate::datamodel::{Call, Field, Type};
+use crate::datamodel::{Call, Class, Field, Type};
 use crate::ops::arguments::{ArgumentError, Arguments, argument, below, key_argument};
 use crate::ops::error::OpError;
 
@@ -11,7 +11,7 @@ impl Drafting<'_> {
     /// Changes a map: null removes a key, null for the whole map removes all.
     pub(super) fn keys(
         &mut self,
-        field: &'static Field,
+        (class, field): (&'static Class, &'static Field),
         add: &'static Call,
         remove: &'static Call,
         set: Option<&'static Call>,
@@ -32,20 +32,23 @@ impl Drafting<'_> {
             let pointer = below(&pointer, name);
             let key = key_argument(key_type, name, &pointer, self.refs)?;
             let taken = self.invocation(remove, [key.clone()]);
+            let place = self.place(class, field, pointer.clone(), &key);
+            let old =
+                current.get(name).and_then(|old| argument(value_type, old, "", self.refs).ok());
+            let old = old.map(|old| self.invocation(add, [key.clone(), old]));
             if json.is_null() {
-                self.step(&field.name, Act::Call(taken));
+                self.step(&field.name, Act::Remove { place, remove: taken, back: old });
                 continue;
             }
             let value = argument(value_type, json, &pointer, self.refs)?;
-            let added = self.invocation(add, [key.clone(), value]);
+            let added = self.invocation(add, [key, value]);
             match current.get(name) {
-                Some(old) if old == json => {}
-                Some(old) => {
-                    let old = argument(value_type, old, &pointer, self.refs).ok();
-                    let old = old.map(|old| self.invocation(add, [key, old]));
-                    self.step(&field.name, Act::Replace { remove: taken, add: added, old });
+                Some(had) if had == json => {}
+                Some(_) => {
+                    let act = Act::Replace { place, remove: taken, add: added, old };
+                    self.step(&field.name, act);
                 }
-                None => self.step(&field.name, Act::Add { add: added, remove: taken }),
+                None => self.step(&field.name, Act::Add { place, add: added, remove: taken }),
             }
         }
         Ok(())
@@ -54,7 +57,7 @@ impl Drafting<'_> {
     /// Changes a set: adds what is new, removes what is not given any more.
     pub(super) fn members(
         &mut self,
-        field: &'static Field,
+        (class, field): (&'static Class, &'static Field),
         add: &'static Call,
         remove: &'static Call,
     ) -> Result<(), OpError> {
@@ -76,11 +79,15 @@ impl Drafting<'_> {
         }
         for gone in current.iter().filter(|member| !wanted.contains(member)) {
             let value = argument(ty, gone, &pointer, self.refs)?;
-            let act = Act::Call(self.invocation(remove, [value]));
+            let place = self.place(class, field, pointer.clone(), &value);
+            let back = Some(self.invocation(add, [value.clone()]));
+            let act = Act::Remove { place, remove: self.invocation(remove, [value]), back };
             self.step(&field.name, act);
         }
         for (_, value) in values.into_iter().filter(|(json, _)| !current.contains(json)) {
-            let act = Act::Call(self.invocation(add, [value]));
+            let place = self.place(class, field, pointer.clone(), &value);
+            let remove = self.invocation(remove, [value.clone()]);
+            let act = Act::Add { place, add: self.invocation(add, [value]), remove };
             self.step(&field.name, act);
         }
         Ok(())

@@ -52,7 +52,8 @@ fn steps(plan: &Plan) -> Vec<String> {
     let act = |act: &Act| match act {
         Act::Call(call) => shown(call),
         Act::Add { add, .. } => shown(add),
-        Act::Replace { remove, add, old } => {
+        Act::Remove { remove, .. } => shown(remove),
+        Act::Replace { remove, add, old, .. } => {
             let old = old.as_ref().map(shown).unwrap_or_default();
             format!("{} then {} or {old}", shown(remove), shown(add))
         }

@@ -95,11 +95,7 @@ async fn copy(flow: &Flow, order: &Order, made: &mut Made) -> Step<(Uuid, Arc<st
 
 /// Whether the backend may still be at it although nobody waits any longer.
 fn may_go_on(error: &OpError) -> bool {
-    match error {
-        OpError::Call(error) => error.maybe_done(),
-        OpError::TooLong(_) | OpError::Lost => true,
-        _ => false,
-    }
+    error.is_unknown()
 }
 
 async fn provision(flow: &Flow, order: &Order, (uuid, vm): (Uuid, &Arc<str>)) -> Step<()> {
@@ -131,7 +127,7 @@ async fn fields(flow: &Flow, order: &Order, (uuid, vm): (Uuid, &Arc<str>)) -> St
     flow.check()?;
     let snapshot = flow.reach.snapshot()?;
     let record = record(flow, uuid)?;
-    let ran = order.plan((vm, &record), &*snapshot)?.run(&flow.reach).await;
+    let ran = order.plan((vm, &record), &*snapshot)?.run(&flow.reach, flow.stopped()).await;
     match ran.halted {
         Some(halted) => Err(order.as_given(halted.error).into()),
         None => Ok(()),

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::outcome::{Outcome, Sketch, Status};
-use crate::backend::Session;
+use crate::backend::{Hold, Session};
 use crate::ops::arguments::Named;
 
 /// A task that the gateway started.
@@ -39,8 +39,8 @@ pub(super) enum Work {
         named: Named,
         /// The mirror has shown it.
         seen: AtomicBool,
-        /// Lets go of once the backend has been told to forget the task.
-        session: Mutex<Option<Arc<Session>>>,
+        /// Whose, held open until the backend has been told to forget the task.
+        session: Mutex<Option<(Arc<Session>, Hold)>>,
     },
     /// A flow of calls, that can be cancelled.
     Flow { cancelled: CancellationToken, progress: Arc<Progress> },

@@ -72,10 +72,11 @@ impl Tasks {
         let flow = Flow { reach: reach.clone(), tasks: tasks.clone(), cancelled, progress };
         let uuid = entry.uuid;
         let work = work(flow);
+        let hold = reach.session.hold();
         self.running_flows.spawn(async move {
             let outcome = outcome(&entry, work.await);
             tasks.end(&entry, outcome);
-            drop(turn);
+            drop((turn, hold));
         });
         Ok(uuid)
     }
@@ -110,6 +111,11 @@ impl Flow {
     /// Says how far it is, from 0 to 1.
     pub(in crate::ops) fn progress(&self, part: f64) {
         self.progress.set(part);
+    }
+
+    /// Cancelled once it shall end.
+    pub(in crate::ops) fn stopped(&self) -> &CancellationToken {
+        &self.cancelled
     }
 
     /// Whether it shall end.

@@ -19,7 +19,7 @@ use crate::datamodel::Call;
 use crate::inventory::{Mirror, MirrorState};
 use crate::ops::arguments::Named;
 use crate::ops::error::OpError;
-use crate::ops::reach::Reach;
+use crate::ops::reach::{Reach, Started};
 use crate::wire::Arg;
 
 /// How often the mirror is looked at though nothing has changed.
@@ -34,8 +34,15 @@ impl Tasks {
         reach: &Reach,
         call: &Call,
         named: Named,
-        (uuid, reference): (Uuid, Arc<str>),
-    ) {
+        (started, reference): (Started, Arc<str>),
+    ) -> Uuid {
+        let uuid = match started {
+            Started::As(uuid) => uuid,
+            // It has to be called something.
+            Started::Unnamed | Started::Gone => Uuid::new_v4(),
+        };
+        let session = reach.session.clone();
+        let hold = session.hold();
         let entry = Arc::new(Entry {
             uuid,
             backend: reach.mirror.name().into(),
@@ -47,10 +54,15 @@ impl Tasks {
                 reference,
                 named,
                 seen: false.into(),
-                session: parking_lot::Mutex::new(Some(reach.session.clone())),
+                session: parking_lot::Mutex::new(Some((session, hold))),
             },
             outcome: watch::Sender::new(None),
         });
+        if started == Started::Gone {
+            self.registry.lock().add(&entry, entry.since);
+            self.end(&entry, lost(&entry));
+            return uuid;
+        }
         let wake = {
             let mut registry = self.registry.lock();
             registry.add(&entry, entry.since);
@@ -59,11 +71,20 @@ impl Tasks {
         if let Some(wake) = wake {
             self.followers.spawn(follower(self.clone(), reach.mirror.clone(), wake));
         }
+        uuid
     }
 
     /// Notes how a task ended, and tells who waits for it.
     pub(super) fn end(&self, entry: &Entry, outcome: Outcome) {
         self.registry.lock().end(entry, Instant::now());
+        let Entry { backend, owner, name, uuid, .. } = entry;
+        let (user, status) = (owner, outcome.status.name());
+        let error = outcome.error.as_deref().map(tracing::field::display);
+        tracing::info!(%backend, user, operation = name, task = %uuid, status, error, "task ended");
+        for left in &outcome.left {
+            let uuid = left.uuid.map(tracing::field::display);
+            tracing::warn!(%backend, task = name, class = left.class, uuid, why = left.why, "left behind");
+        }
         entry.outcome.send_replace(Some(Arc::new(outcome)));
     }
 
@@ -72,10 +93,14 @@ impl Tasks {
     async fn clean(self: Arc<Self>, mirror: Arc<Mirror>, ended: Vec<Arc<Entry>>) {
         for entry in ended {
             let Work::Backends { reference, session, .. } = &entry.work else { continue };
-            let Some(session) = session.lock().take() else { continue };
-            if session.ended().is_cancelled() {
-                continue;
-            }
+            let Some((own, _hold)) = session.lock().take() else { continue };
+            let session = match own.ended().is_cancelled() {
+                false => own,
+                true => match mirror.substitute(&own) {
+                    Some(other) => other,
+                    None => continue,
+                },
+            };
             let Ok(_turn) = self.cleaning.acquire().await else { return };
             let args = [Arg::from(&**reference)];
             let backend = mirror.backend();
@@ -116,7 +141,7 @@ async fn follower(tasks: Arc<Tasks>, mirror: Arc<Mirror>, wake: Arc<Notify>) {
 /// How a task has ended, if the mirror shows that it has.
 fn look(mirror: &Mirror, entry: &Entry) -> Option<Outcome> {
     let Work::Backends { named, seen, .. } = &entry.work else { return None };
-    let Some((object, _)) = view::object(mirror, entry.uuid) else {
+    let Some((object, _)) = view::object_of(mirror, entry) else {
         // Nothing can be told from a mirror that does not follow the backend.
         let live = mirror.status().state == MirrorState::Live;
         let overdue = entry.since.elapsed() >= UNSEEN_FOR;
@@ -129,7 +154,8 @@ fn look(mirror: &Mirror, entry: &Entry) -> Option<Outcome> {
     if !status.is_final() {
         return None;
     }
-    let (status, record) = view::record(mirror, &object);
+    let (status, mut record) = view::record(mirror, &object);
+    record.insert("uuid".to_owned(), entry.uuid.to_string().into());
     let error = view::error(mirror, status, &record, named).map(Arc::new);
     Some(Outcome { status, record, error, left: Vec::new() })
 }

@@ -114,6 +114,11 @@ impl Registry {
         }
     }
 
+    /// Whether no backend has unfinished tasks that somebody follows.
+    pub(super) fn follows_nothing(&self) -> bool {
+        self.followed.values().all(|followed| followed.tasks.is_empty())
+    }
+
     fn expire(&mut self, now: Instant) {
         while let Some((since, _)) = self.ended.front()
             && now.duration_since(*since) >= KEEP

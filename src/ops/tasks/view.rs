@@ -54,9 +54,10 @@ pub(super) fn of_entry(entry: &Entry, mirror: &Mirror) -> TaskView {
         };
     }
     let (version, status, record, error) = match &entry.work {
-        Work::Backends { named, .. } => match object(mirror, entry.uuid) {
+        Work::Backends { named, .. } => match object_of(mirror, entry) {
             Some((object, revision)) => {
-                let (status, record) = record(mirror, &object);
+                let (status, mut record) = record(mirror, &object);
+                record.insert("uuid".to_owned(), entry.uuid.to_string().into());
                 let error = error(mirror, status, &record, named);
                 let version = version(&object, status, revision);
                 (version, status, record, error.map(Arc::new))
@@ -102,6 +103,17 @@ pub(super) fn object(mirror: &Mirror, uuid: Uuid) -> Option<(Arc<Object>, u64)> 
     Some((object, reading.snapshot.revision()))
 }
 
+/// The same of a task that the gateway started. One that the backend did not name then has another
+/// uuid there.
+pub(super) fn object_of(mirror: &Mirror, entry: &Entry) -> Option<(Arc<Object>, u64)> {
+    let found = object(mirror, entry.uuid);
+    let Work::Backends { reference, .. } = &entry.work else { return found };
+    found.or_else(|| {
+        let (id, uuid) = mirror.resolve(reference)?;
+        if id == class().id { object(mirror, uuid) } else { None }
+    })
+}
+
 /// How a task stands, and its record with the typed result.
 pub(super) fn record(mirror: &Mirror, object: &Object) -> (Status, Map<String, Value>) {
     let mut record: Map<String, Value> =
@@ -129,7 +141,7 @@ pub(super) fn error(
         Status::Failure => {
             let parts = record.get("error_info").and_then(Value::as_array);
             let mut parts = parts.into_iter().flatten().filter_map(Value::as_str);
-            let Some(code) = parts.next() else { return Some(OpError::Lost) };
+            let Some(code) = parts.next() else { return Some(OpError::Unexplained) };
             let params: Vec<String> = parts.map(str::to_owned).collect();
             let pointer = params
                 .iter()

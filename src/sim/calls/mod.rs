@@ -157,12 +157,12 @@ impl Output {
     }
 }
 
-/// Answers a call, which may have come to the Unix socket.
-pub(crate) async fn answer(state: &Arc<State>, call: Call, is_local: bool) -> Body {
+/// Answers a call, which may have come to the Unix socket; whether it was not refused.
+pub(crate) async fn answer(state: &Arc<State>, call: Call, is_local: bool) -> (Body, bool) {
     let form = call.form.clone();
     match dispatch(state, call, is_local).await {
-        Ok(body) => body,
-        Err(failure) => Output::failure(form, &failure),
+        Ok(body) => (body, true),
+        Err(failure) => (Output::failure(form, &failure), false),
     }
 }
 

@@ -16,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::calls;
-use super::fault::Fault;
-use super::protocol::{Body, Failure, JsonWriter, Output, read_json, read_xml};
+use super::fault::{Fault, RawReply};
+use super::protocol::{Body, Call, Failure, JsonWriter, Output, read_json, read_xml};
 use super::rrd::{self, Answer};
 use super::state::State;
 use head::{Head, Inbox, NoRequest};
@@ -235,30 +235,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let call = call.map_err(|bad| NoRequest::Refused(Page::internal(head, &bad.0)))?;
         let (name, form) = (call.name.clone(), call.form.clone());
         self.state.count(&name);
+        let place = self.state.note(&call);
         let everything = calls::asks_for_everything(&call).then_some(calls::EVERYTHING);
         let names: Vec<&str> = [name.as_str()].into_iter().chain(everything).collect();
         let faults = self.state.faults.strike_any(&names);
-        let mut failure = None;
+        let (mut failure, mut late) = (None, None);
         for fault in &faults {
             match fault {
                 Fault::Refuse => return Ok(Next::Abort),
                 Fault::Hang => return Ok(self.hang().await),
-                Fault::Reply(reply) => {
-                    self.stream.write_all(&reply.start).await?;
-                    while !reply.endless.is_empty() {
-                        self.send_part(&reply.endless).await?;
-                    }
-                    return Ok(Next::Close);
-                }
+                Fault::Reply(reply) => return self.send_raw(reply).await,
                 Fault::Fail(wanted) => failure = Some(wanted),
                 Fault::ExpireSession => self.state.expire(&call),
-                Fault::Delay(_) | Fault::Cut(_) | Fault::Drop => {}
+                Fault::Late(by) => late = Some(*by),
+                Fault::Delay(_) | Fault::Cut(_) | Fault::Drop | Fault::Garble(_) => {}
             }
         }
         let body = match failure {
-            Some(failure) => Output::failure(form, failure),
-            None => calls::answer(&self.state, call, self.is_local).await,
+            Some(failure) => (Output::failure(form, failure), false),
+            None => match late {
+                None => calls::answer(&self.state, call, self.is_local).await,
+                Some(by) => answer_late(&self.state, (call, place, self.is_local), by).await,
+            },
         };
+        let (body, carried_out) = body;
+        self.state.note_outcome(place, carried_out);
         self.state.faults.released(&name).await;
         let writer = *self.state.json.lock();
         let Some(body) = (if json { writer.written(body) } else { Some(body) }) else {
@@ -270,10 +271,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Fault::Delay(delay) => self.state.clock.sleep(delay).await,
                 Fault::Cut(bytes) => cut = bytes,
                 Fault::Drop => return Ok(Next::Abort),
+                Fault::Garble(reply) => return self.send_raw(&reply).await,
                 _ => {}
             }
         }
         self.send(head, json, body, cut).await
+    }
+
+    /// An answer that is none.
+    async fn send_raw(&mut self, reply: &RawReply) -> Result<Next, NoRequest> {
+        self.stream.write_all(&reply.start).await?;
+        while !reply.endless.is_empty() {
+            self.send_part(&reply.endless).await?;
+        }
+        Ok(Next::Close)
     }
 
     /// A supporter names its coordinator to who logs in, and leaves others waiting.
@@ -304,18 +315,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             match fault {
                 Fault::Refuse | Fault::Drop => return Ok(Next::Abort),
                 Fault::Hang => return Ok(self.hang().await),
-                Fault::Reply(reply) => {
-                    self.stream.write_all(&reply.start).await?;
-                    while !reply.endless.is_empty() {
-                        self.send_part(&reply.endless).await?;
-                    }
-                    return Ok(Next::Close);
-                }
+                Fault::Reply(reply) | Fault::Garble(reply) => return self.send_raw(reply).await,
                 Fault::ExpireSession => {
                     let session = rrd::session(&head.query).unwrap_or_default();
                     self.state.write(|db| self.state.sessions.end(db, &session));
                 }
-                Fault::Delay(delay) => self.state.clock.sleep(*delay).await,
+                Fault::Delay(delay) | Fault::Late(delay) => self.state.clock.sleep(*delay).await,
                 Fault::Cut(bytes) => cut = *bytes,
                 Fault::Fail(_) => {}
             }
@@ -411,5 +416,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         _ = timeout(LINGER, drain).await;
         Ok(())
+    }
+}
+
+/// Carries a call out after so long, though its caller may have gone.
+async fn answer_late(
+    state: &Arc<State>,
+    (call, place, is_local): (Call, Option<usize>, bool),
+    by: Duration,
+) -> (Body, bool) {
+    let (late, (send, receive)) = (Arc::clone(state), tokio::sync::oneshot::channel());
+    state.background.spawn(async move {
+        late.clock.sleep(by).await;
+        let answer = calls::answer(&late, call, is_local).await;
+        late.note_outcome(place, answer.1);
+        _ = send.send(answer);
+    });
+    match receive.await {
+        Ok(answer) => answer,
+        // The pool stops.
+        Err(_) => std::future::pending().await,
     }
 }

@@ -83,6 +83,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let xend = Arc::clone(&self.xend);
         let _counted = xend.seen.begin(&call.name);
         let (mut failed, mut cut, mut drop, mut raw) = (None, None, false, None);
+        let mut late = None;
         for fault in xend.faults.strike(&call.name) {
             match fault {
                 Fault::Refuse => return Ok(false),
@@ -92,8 +93,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Fault::ExpireSession => xend.expire(call),
                 Fault::Cut(bytes) => cut = Some(bytes),
                 Fault::Drop => drop = true,
-                Fault::Reply(reply) => raw = Some(reply),
+                Fault::Reply(reply) => return self.raw(&reply).await,
+                Fault::Garble(reply) => raw = Some(reply),
+                Fault::Late(by) => late = Some(by),
             }
+        }
+        if let Some(by) = late {
+            xend.clock.sleep(by).await;
         }
         let answer = match (failed, self.dialect) {
             (Some(failure), _) => api::failure([vec![failure.code], failure.params].concat()),

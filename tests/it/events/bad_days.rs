@@ -50,6 +50,8 @@ async fn who_never_reads_is_sent_away_and_gives_room() {
         |config, _| {
             config.limits.write_timeout = Duration::from_millis(500);
             config.limits.max_event_streams = 2;
+            // A client that has gone is noticed by writing.
+            config.limits.event_heartbeat = Duration::from_millis(200);
             config.limits.event_history = 1 << 20;
         },
     )

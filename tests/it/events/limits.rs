@@ -1,16 +1,21 @@
 //! How many streams there may be.
 
+use std::time::Duration;
+
 use super::client::Stream;
 use crate::lab::Lab;
 use xengate::sim::User;
 
 const PATH: &str = "/events?classes=pool";
+/// A client that has gone is noticed by writing.
+const HEARTBEAT: Duration = Duration::from_millis(200);
 
 #[tokio::test]
 async fn one_stream_more_than_there_may_be_is_refused_with_a_word() {
     let lab = Lab::with(
         |_| {},
         |config, _| {
+            config.limits.event_heartbeat = HEARTBEAT;
             config.limits.max_event_streams = 5;
             config.limits.max_event_streams_per_session = 3;
         },
@@ -44,6 +49,7 @@ async fn no_user_takes_the_places_of_all_others() {
     let lab = Lab::with(
         |_| {},
         |config, _| {
+            config.limits.event_heartbeat = HEARTBEAT;
             config.limits.max_event_streams = 6;
             config.limits.max_event_streams_per_session = 3;
             config.limits.max_event_streams_per_user = 4;
@@ -97,7 +103,14 @@ async fn thousands_of_streams_leave_room_for_requests() {
 
 #[tokio::test]
 async fn what_streams_ask_for_may_not_differ_without_bounds() {
-    let lab = Lab::with(|_| {}, |config, _| config.limits.max_event_groups = 2).await;
+    let lab = Lab::with(
+        |_| {},
+        |config, _| {
+            config.limits.event_heartbeat = HEARTBEAT;
+            config.limits.max_event_groups = 2;
+        },
+    )
+    .await;
     let token = lab.login().await;
     let streams = [
         Stream::open(&lab, "/events?classes=pool", &token).await,

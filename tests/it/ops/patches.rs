@@ -1,6 +1,7 @@
 //! Patches: planned whole, carried out in order, told of when cut short.
 
 use serde_json::{Value as Json, json};
+use tokio_util::sync::CancellationToken;
 use xengate::ops::patch::{Plan, plan};
 use xengate::ops::{OpError, Reach, Settled};
 use xengate::sim::{Failure, Fault, Value};
@@ -29,7 +30,7 @@ async fn a_patch_is_applied_and_seen_at_once() {
         "tags": ["kept", "fresh"],
         "other_config": {"mine": "1"},
     });
-    let ran = planned(&bench, &reach, body).run(&reach).await;
+    let ran = planned(&bench, &reach, body).run(&reach, &CancellationToken::new()).await;
     assert!(ran.halted.is_none() && ran.settled == Settled::Seen, "{ran:?}");
     let after = record(&reach, class("VM"), uuid);
     assert_eq!((&after["name_label"], &after["affinity"]), (&json!("new"), &json!(host)));
@@ -38,7 +39,7 @@ async fn a_patch_is_applied_and_seen_at_once() {
     assert_eq!(after["other_config"]["mine"], "1");
 
     let body = json!({"other_config": {"mine": null}});
-    let ran = planned(&bench, &reach, body).run(&reach).await;
+    let ran = planned(&bench, &reach, body).run(&reach, &CancellationToken::new()).await;
     assert!(ran.halted.is_none(), "{ran:?}");
     let after = record(&reach, class("VM"), uuid);
     assert!(after["other_config"].get("mine").is_none(), "{after:?}");
@@ -53,7 +54,7 @@ async fn a_patch_cut_short_says_which_fields_were_applied() {
     let failure = Failure::new("OPERATION_NOT_ALLOWED", ["because"]);
     bench.sim.fault(Some("VM.set_affinity"), Fault::Fail(failure), None);
     let body = json!({"name_label": "new", "affinity": null, "tags": ["t"]});
-    let ran = planned(&bench, &reach, body).run(&reach).await;
+    let ran = planned(&bench, &reach, body).run(&reach, &CancellationToken::new()).await;
     assert_eq!(ran.settled, Settled::Seen);
     let halted = ran.halted.expect("a halt");
     assert_eq!(halted.applied, ["name_label"]);
@@ -75,7 +76,7 @@ async fn a_key_that_somebody_else_added_meanwhile_is_replaced() {
     let plan = planned(&bench, &reach, json!({"other_config": {"k": "mine"}}));
     let theirs = Value::pairs([("k", "theirs"), ("other", "stays")]);
     bench.sim.set_field("VM", &vm, "other_config", theirs).expect("it is there");
-    let ran = plan.run(&reach).await;
+    let ran = plan.run(&reach, &CancellationToken::new()).await;
     assert!(ran.halted.is_none(), "{ran:?}");
     let now = bench.sim.field("VM", &vm, "other_config");
     assert_eq!(now, Some(Value::pairs([("k", "mine"), ("other", "stays")])));
@@ -96,7 +97,7 @@ async fn a_key_that_cannot_be_changed_keeps_its_old_value() {
     let plan = planned(&bench, &reach, json!({"other_config": {"k": "new"}}));
     let failure = Failure::new("INTERNAL_ERROR", ["no"]);
     bench.sim.fault(Some("VM.add_to_other_config"), Fault::Fail(failure), Some(1));
-    let halted = plan.run(&reach).await.halted.expect("a halt");
+    let halted = plan.run(&reach, &CancellationToken::new()).await.halted.expect("a halt");
     assert_eq!(halted.failed, ["other_config"]);
     assert_eq!(bench.sim.field("VM", &vm, "other_config"), Some(old));
     bench.end().await;
