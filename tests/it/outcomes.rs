@@ -59,7 +59,7 @@ async fn an_outcome_that_is_not_known_is_never_said_to_be_retryable() {
         Fault::Drop,
         Fault::Refuse,
         Fault::Cut(5),
-        Fault::Cut(250),
+        Fault::Cut(120),
         Fault::Hang,
         Fault::Late(Duration::from_secs(3)),
         Fault::Garble(page("504 Gateway Timeout")),
