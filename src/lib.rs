@@ -12,6 +12,9 @@ pub mod config;
 /// Floor 0: counters, gauges and histograms. Does not know what they count.
 pub mod telemetry;
 
+/// Floor 0: places that users share. Does not know of what.
+pub mod fair;
+
 /// Floor 1: classes, fields, types, calls, roles, failures. Knows no connection and no HTTP.
 pub mod datamodel;
 

@@ -286,7 +286,7 @@ impl Backend {
         let result = self.tally.begin(call).end(match way {
             Way::Xapi(xapi) => xapi.call(session, call, args, retry).await,
             Way::Xend(xend) => Box::pin(xend.call(session, call, args, retry)).await,
-            Way::Legacy(legacy) => legacy.call(call, args).await,
+            Way::Legacy(legacy) => legacy.call(session, call, args).await,
         });
         session.hear(asked, &result);
         self.heard(result)

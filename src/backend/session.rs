@@ -1,8 +1,10 @@
 //! A session of one backend.
 
+use std::collections::hash_map::RandomState;
 use std::fmt;
+use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
 use secrecy::SecretString;
@@ -228,6 +230,13 @@ impl Session {
     /// The name of the backend it belongs to.
     pub fn backend(&self) -> &str {
         &self.backend
+    }
+
+    /// Tells its user from others where users share something. Names of two may have the same by
+    /// chance, and share then.
+    pub(crate) fn sharer(&self) -> u64 {
+        static STATE: OnceLock<RandomState> = OnceLock::new();
+        STATE.get_or_init(RandomState::new).hash_one(&self.username)
     }
 
     pub(crate) fn reference(&self) -> &SecretString {

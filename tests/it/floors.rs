@@ -9,6 +9,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("wire", 0),
     ("config", 0),
     ("telemetry", 0),
+    ("fair", 0),
     ("datamodel", 1),
     ("backend", 2),
     ("inventory", 3),

@@ -61,10 +61,11 @@ impl Connections {
         &self,
         endpoint: &Arc<Endpoint>,
         target: &SecretString,
+        user: u64,
         deadline: Instant,
     ) -> Result<Got, CallError> {
         let left = deadline.saturating_duration_since(Instant::now());
-        let slot = self.asides.to(endpoint).slot(self.queue_wait.min(left)).await?;
+        let slot = self.asides.to(endpoint).slot(Some(user), self.queue_wait.min(left)).await?;
         let request = request(endpoint, target)?;
         let terms = Terms {
             begin: deadline,

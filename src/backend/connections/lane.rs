@@ -1,27 +1,26 @@
 //! A bounded number of connections, the callers that wait for one, and the connections kept open.
+//!
+//! Calls of one user never take all of them, and those who wait have their turns by user.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
 use tokio::time::{Duration, Instant, sleep_until, timeout};
 
 use super::endpoint::Endpoint;
 use super::live::Live;
 use crate::backend::error::{Busy, CallError, Phase};
+use crate::fair::{Bounds, Full, Place, Places, Sharer};
 
 /// How long an unused connection stays open.
 pub(super) const IDLE: Duration = Duration::from_secs(30);
 
 /// A bounded number of connections. Open ones, used or not, never outnumber its slots.
 pub(super) struct Lane {
-    slots: Arc<Semaphore>,
+    places: Arc<Places>,
     size: usize,
-    waiting: AtomicUsize,
-    max_waiting: usize,
     shelf: Mutex<Shelf>,
 }
 
@@ -52,49 +51,64 @@ struct Shelf {
 pub(crate) struct Slot {
     lane: Arc<Lane>,
     // Dropped after `Slot::drop` has run, so that whoever is next finds the count right.
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Lane {
+    /// A lane that nobody has a share of: whoever may use it may use all of it.
     pub(super) fn new(size: usize, max_waiting: usize) -> Arc<Self> {
-        Arc::new(Self {
-            slots: Arc::new(Semaphore::new(size)),
+        Self::of(Bounds {
             size,
-            waiting: AtomicUsize::new(0),
-            max_waiting,
-            shelf: Mutex::default(),
+            most_of_one: size,
+            most_waiting: max_waiting,
+            most_waiting_of_one: max_waiting,
         })
     }
 
-    /// A slot, first come, first served.
-    pub(super) async fn slot(self: &Arc<Self>, within: Duration) -> Result<Slot, CallError> {
-        let permit = match Arc::clone(&self.slots).try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => {
-                let _place = Place::take(self)?;
-                timeout(within, Arc::clone(&self.slots).acquire_owned())
-                    .await
-                    .map_err(|_| CallError::Timeout(Phase::Queue))?
-                    .expect("nothing closes the semaphore")
-            }
-        };
-        Ok(self.take(permit))
+    /// A lane of which one user leaves a third to others, and of those who wait three quarters.
+    pub(super) fn shared(size: usize, max_waiting: usize) -> Arc<Self> {
+        Self::of(Bounds {
+            size,
+            most_of_one: size.saturating_sub(size.div_ceil(3)).max(1),
+            most_waiting: max_waiting,
+            most_waiting_of_one: max_waiting / 4,
+        })
+    }
+
+    fn of(bounds: Bounds) -> Arc<Self> {
+        let size = bounds.size;
+        Arc::new(Self { places: Places::new(bounds), size, shelf: Mutex::default() })
+    }
+
+    /// A slot, when it is the user's turn.
+    pub(super) async fn slot(
+        self: &Arc<Self>,
+        user: Sharer,
+        within: Duration,
+    ) -> Result<Slot, CallError> {
+        let place = timeout(within, self.places.place(user))
+            .await
+            .map_err(|_| CallError::Timeout(Phase::Queue))?
+            .map_err(|full| match full {
+                Full::Waiting(waiting) | Full::OfUser(waiting) => Busy { waiting },
+            })?;
+        Ok(self.take(place))
     }
 
     /// A slot if one is free at once.
     pub(super) fn free_slot(self: &Arc<Self>) -> Option<Slot> {
-        let permit = Arc::clone(&self.slots).try_acquire_owned().ok()?;
-        Some(self.take(permit))
+        let place = self.places.free_place(None)?;
+        Some(self.take(place))
     }
 
     /// A slot if more than half of them are free.
     pub(super) fn spare_slot(self: &Arc<Self>) -> Option<Slot> {
-        if self.slots.available_permits() * 2 > self.size { self.free_slot() } else { None }
+        if self.places.free() * 2 > self.size { self.free_slot() } else { None }
     }
 
-    fn take(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Slot {
+    fn take(self: &Arc<Self>, place: Place) -> Slot {
         self.shelf.lock().taken += 1;
-        Slot { lane: Arc::clone(self), _permit: permit }
+        Slot { lane: Arc::clone(self), _place: place }
     }
 
     /// Drops what has been unused for too long; when the next one will have been.
@@ -114,7 +128,7 @@ impl Lane {
     pub(super) fn used(&self, lane: &'static str) -> LaneUse {
         let shelf = self.shelf.lock();
         let (busy, idle) = (shelf.taken, shelf.kept.len());
-        let waiting = self.waiting.load(Ordering::Acquire);
+        let waiting = self.places.waiting();
         LaneUse { lane, size: self.size, busy, idle, waiting }
     }
 
@@ -133,7 +147,7 @@ impl Lane {
     /// How many callers wait.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Acquire)
+        self.places.waiting()
     }
 }
 
@@ -200,22 +214,5 @@ impl Shelf {
 impl Drop for Slot {
     fn drop(&mut self) {
         self.lane.shelf.lock().taken -= 1;
-    }
-}
-
-/// A place in the queue; given back however the wait ends.
-struct Place<'a>(&'a Lane);
-
-impl<'a> Place<'a> {
-    fn take(lane: &'a Lane) -> Result<Self, Busy> {
-        let before = lane.waiting.fetch_add(1, Ordering::AcqRel);
-        let place = Self(lane);
-        if before >= lane.max_waiting { Err(Busy { waiting: before }) } else { Ok(place) }
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -74,8 +74,10 @@ const AGENT: &str = concat!("xengate/", env!("CARGO_PKG_VERSION"));
 /// neither slow calls nor each other can starve them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Use {
-    /// Calls of callers.
+    /// Calls of the gateway's own.
     Calls,
+    /// Calls of a user.
+    CallsOf(u64),
     /// The mirror's sync.
     Sync,
     /// Logging in and out.
@@ -157,7 +159,7 @@ impl Connections {
         };
         Ok(Self {
             dialer: Dialer { tls, within: config.connect_timeout },
-            calls: Lane::new(size - 2, MAX_WAITING),
+            calls: Lane::shared(size - 2, MAX_WAITING),
             sync: Lane::new(1, MAX_WAITING),
             login: Lane::new(1, MAX_WAITING),
             // Beside those that are configured, and open only while somebody is asked about.
@@ -176,17 +178,18 @@ impl Connections {
     /// bad password hold up everybody: logins may use what calls leave over, but never more than
     /// half of it.
     pub(crate) async fn slot(&self, of: Use) -> Result<Slot, CallError> {
-        let lane = match of {
-            Use::Calls => &self.calls,
-            Use::Sync => &self.sync,
-            Use::Check => &self.check,
-            Use::Password => &self.passwords,
+        let (lane, user) = match of {
+            Use::Calls => (&self.calls, None),
+            Use::CallsOf(user) => (&self.calls, Some(user)),
+            Use::Sync => (&self.sync, None),
+            Use::Check => (&self.check, None),
+            Use::Password => (&self.passwords, None),
             Use::Login => match self.login.free_slot().or_else(|| self.calls.spare_slot()) {
                 Some(slot) => return Ok(slot),
-                None => &self.login,
+                None => (&self.login, None),
             },
         };
-        lane.slot(self.queue_wait).await
+        lane.slot(user, self.queue_wait).await
     }
 
     /// Sends a request and reads the reply's whole body. A lost connection is met with one more

@@ -24,7 +24,7 @@ use super::error::{BackendError, CallError};
 use super::tally::Tally;
 use super::xend::taken::{self, Expected};
 use super::xend::{BAD_POWER_STATE, Envelope, Line, one_each, power, proper, unfit};
-use super::{Description, Failure, Found, Pace, Retry, Value};
+use super::{Description, Failure, Found, Pace, Retry, Session, Value};
 use crate::config::BackendConfig;
 use crate::wire::sxp::Sxp;
 use crate::wire::{self, Arg, Limits};
@@ -99,7 +99,7 @@ impl Legacy {
 
     /// One domain and all that is its; a VM without a record if it is gone.
     pub(super) async fn domain(&self, uuid: &str) -> Result<Vec<Found>, CallError> {
-        match self.read(uuid, 1).await {
+        match self.read(Use::Calls, uuid, 1).await {
             // It may have a successor already, which xend finds only among all of them.
             Ok((_, domain)) if domain.text("state").is_some_and(|flags| flags.ends_with('d')) => {
                 let all = self.records(Pace::Quick).await?;
@@ -167,10 +167,10 @@ impl Legacy {
 
     /// The domain of this uuid. xend takes names before uuids, so that a domain whose name is
     /// another's uuid would be taken for it: what comes back is looked at.
-    async fn read(&self, uuid: &str, full: i64) -> Result<(Value, Sxp), CallError> {
+    async fn read(&self, of: Use, uuid: &str, full: i64) -> Result<(Value, Sxp), CallError> {
         let args = [Arg::from(uuid), Arg::Int(full)];
         let within = self.line.call_timeout;
-        let asked = self.line.ask(Use::Calls, "xend.domain", &args, Retry::Read, within).await;
+        let asked = self.line.ask(of, "xend.domain", &args, Retry::Read, within).await;
         let value = asked.map_err(|error| told("VM.get_record", uuid, error))?;
         let domain =
             sxp::domain(value.get()).ok_or_else(|| unfit("no domain", value.get().len()))?;
@@ -187,20 +187,26 @@ impl Legacy {
     }
 
     /// Makes a call of the datamodel, as far as it can be said in this dialect.
-    pub(super) async fn call(&self, call: &str, args: &[Arg]) -> Result<Value, CallError> {
+    pub(super) async fn call(
+        &self,
+        session: &Session,
+        call: &str,
+        args: &[Arg],
+    ) -> Result<Value, CallError> {
         self.vcpus.forget();
-        let result = self.carry_out(call, args).await;
+        let of = Use::CallsOf(session.sharer());
+        let result = self.carry_out(of, call, args).await;
         self.vcpus.forget();
         result
     }
 
-    async fn carry_out(&self, call: &str, args: &[Arg]) -> Result<Value, CallError> {
+    async fn carry_out(&self, of: Use, call: &str, args: &[Arg]) -> Result<Value, CallError> {
         let Some((uuid, rest)) = calls::split(args).filter(|_| calls::has(call)) else {
             let code = "MESSAGE_METHOD_UNKNOWN".to_owned();
             let failure = Failure { code, params: vec![call.to_owned()] };
             return Err(CallError::Failure(failure));
         };
-        let (_, domain) = self.read(uuid, 0).await.map_err(CallError::before_the_call)?;
+        let (_, domain) = self.read(of, uuid, 0).await.map_err(CallError::before_the_call)?;
         let state = sxp::power_state(&domain);
         if let Some(failure) = power::refused(call, uuid, state) {
             return Err(CallError::Failure(failure));
@@ -209,7 +215,7 @@ impl Legacy {
         let shown: Vec<_> = steps.iter().filter_map(|step| calls::shown(step, &domain)).collect();
         for (index, (method, args)) in steps.into_iter().enumerate() {
             let within = if calls::takes_long(call) { LONG_CALL } else { self.line.call_timeout };
-            let done = self.line.ask(Use::Calls, method, &args, Retry::Write, within).await;
+            let done = self.line.ask(of, method, &args, Retry::Write, within).await;
             done.map_err(|error| {
                 let mut error = told(call, uuid, error);
                 if let CallError::Failure(failure) = &mut error

@@ -44,8 +44,8 @@ impl Xapi {
             .into_iter()
             .chain(args.iter().cloned())
             .collect();
-        let question =
-            Question { of: Use::Calls, call, args: &args, retry, within: self.call_timeout.into() };
+        let of = Use::CallsOf(session.sharer());
+        let question = Question { of, call, args: &args, retry, within: self.call_timeout.into() };
         let result = self.ask(&host, question).await;
         self.settle(session, result)
     }

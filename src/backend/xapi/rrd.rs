@@ -52,7 +52,7 @@ impl Xapi {
         target: &SecretString,
         deadline: Instant,
     ) -> Result<Got, CallError> {
-        match self.connections.get(host, target, deadline).await {
+        match self.connections.get(host, target, session.sharer(), deadline).await {
             // A host that takes no session of the pool's may be at odds with the pool, so the
             // coordinator has the last word on whether the session is good.
             Err(CallError::BadReply(BadReply { status: Some(401), .. })) => {

@@ -101,7 +101,8 @@ impl Xend {
     ) -> Result<Value, CallError> {
         let once = async |reference: SecretString| {
             let args = with_session(&reference, args);
-            let result = self.line.ask(Use::Calls, call, &args, retry, within).await;
+            let of = Use::CallsOf(session.sharer());
+            let result = self.line.ask(of, call, &args, retry, within).await;
             self.settled(session, &reference, result).await
         };
         match once(self.reference(session).await?).await {

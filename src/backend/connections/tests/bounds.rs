@@ -141,21 +141,21 @@ async fn an_unused_connection_is_closed_after_a_while() {
 #[tokio::test(start_paused = true)]
 async fn who_waits_too_long_is_told() {
     let lane = Lane::new(1, 8);
-    let slot = lane.slot(LONG).await.expect("a slot");
-    assert!(matches!(lane.slot(LONG).await, Err(CallError::Timeout(Phase::Queue))));
+    let slot = lane.slot(None, LONG).await.expect("a slot");
+    assert!(matches!(lane.slot(None, LONG).await, Err(CallError::Timeout(Phase::Queue))));
     assert_eq!(lane.waiting(), 0);
     drop(slot);
-    lane.slot(LONG).await.expect("a slot again");
+    lane.slot(None, LONG).await.expect("a slot again");
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_queue_is_short_and_in_order() {
     let lane = Lane::new(1, 2);
-    let slot = lane.slot(LONG).await.expect("a slot");
-    let mut first = by_hand(lane.slot(LONG));
-    let mut second = by_hand(lane.slot(LONG));
+    let slot = lane.slot(None, LONG).await.expect("a slot");
+    let mut first = by_hand(lane.slot(None, LONG));
+    let mut second = by_hand(lane.slot(None, LONG));
     assert!(first.poll_once().await.is_none() && second.poll_once().await.is_none());
-    assert!(matches!(lane.slot(LONG).await, Err(CallError::Busy(Busy { waiting: 2 }))));
+    assert!(matches!(lane.slot(None, LONG).await, Err(CallError::Busy(Busy { waiting: 2 }))));
     drop(slot);
     assert!(second.poll_once().await.is_none(), "not before the first");
     let slot = first.poll_once().await.expect("the first's turn").expect("a slot");
