@@ -135,7 +135,7 @@ impl Authority {
     }
 
     /// The caller whose session this is, if it gives access to anything.
-    pub(super) async fn confirm(&self, session: Arc<GatewaySession>) -> Result<Caller, AuthError> {
+    pub async fn confirm(&self, session: Arc<GatewaySession>) -> Result<Caller, AuthError> {
         let now = self.refresh(&session).await;
         if session.accessible(now).next().is_some() {
             Ok(Caller { session })

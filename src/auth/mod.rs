@@ -22,6 +22,7 @@ mod presence;
 mod registry;
 pub mod roles;
 mod session;
+mod shares;
 mod throttle;
 mod tickets;
 mod token;
@@ -33,6 +34,7 @@ pub use key::{KeyError, check_key_file};
 pub use login::{Login, LoginError, may_be_a_password};
 pub use presence::Over;
 pub use session::{BackendStatus, GatewaySession, NoAccess};
+pub use shares::{Held, Shares, Unsent};
 pub use tickets::{Ticket, TooManyTickets};
 pub use users::{HashError, Users, UsersError, hash};
 

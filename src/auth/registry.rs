@@ -4,7 +4,7 @@
 //! writers, who take turns, replace. Sessions come and go far more rarely than requests.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
 use imbl::shared_ptr::DefaultSharedPtr;
@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::session::GatewaySession;
+use super::shares::Shares;
 
 type Sessions =
     imbl::GenericHashMap<Uuid, Arc<GatewaySession>, foldhash::fast::RandomState, DefaultSharedPtr>;
@@ -31,6 +32,9 @@ struct Writer {
     closed: bool,
     /// Sessions by what backends know them by.
     by_originator: HashMap<String, Vec<Arc<GatewaySession>>>,
+    /// What the sessions of each hold together, for as long as anything is held: it may be after
+    /// the last of them has ended.
+    shares: HashMap<String, Weak<Shares>>,
 }
 
 /// Why a session was not let in.
@@ -46,7 +50,11 @@ impl Registry {
     pub(super) fn new(max_sessions: usize, max_per_user: usize) -> Self {
         Self {
             sessions: ArcSwap::default(),
-            writer: Mutex::new(Writer { closed: false, by_originator: HashMap::new() }),
+            writer: Mutex::new(Writer {
+                closed: false,
+                by_originator: HashMap::new(),
+                shares: HashMap::new(),
+            }),
             max_sessions,
             max_per_user,
         }
@@ -96,6 +104,7 @@ impl Registry {
         }
         let admitted = sessions.len() < self.max_sessions;
         if admitted {
+            session.share(writer.shares_of(session.originator()));
             let of_user = writer.by_originator.entry(session.originator().to_owned());
             of_user.or_default().push(Arc::clone(&session));
             sessions.insert(session.id(), session);
@@ -150,6 +159,17 @@ impl Registry {
 }
 
 impl Writer {
+    /// What the sessions of this originator hold together.
+    fn shares_of(&mut self, originator: &str) -> Arc<Shares> {
+        if let Some(shares) = self.shares.get(originator).and_then(Weak::upgrade) {
+            return shares;
+        }
+        self.shares.retain(|_, shares| shares.strong_count() > 0);
+        let shares = Arc::<Shares>::default();
+        self.shares.insert(originator.to_owned(), Arc::downgrade(&shares));
+        shares
+    }
+
     /// Takes a session out of what is kept here and of `sessions`; whether it was in.
     fn take(&mut self, sessions: &mut Sessions, session: &GatewaySession) -> bool {
         if let Some(of_user) = self.by_originator.get_mut(session.originator()) {
@@ -208,6 +228,26 @@ mod tests {
         assert!(!registry.remove(&session), "only one gets to log it out");
         assert!(registry.find(&session.id()).is_none());
         assert!(registry.writer.lock().by_originator.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_user_holds_outlives_the_sessions() {
+        let registry = Registry::new(10, 10);
+        let (first, second) = (admit(&registry, "root"), admit(&registry, "root"));
+        let other = admit(&registry, "other");
+        assert!(Arc::ptr_eq(first.shares(), second.shares()));
+        assert!(!Arc::ptr_eq(first.shares(), other.shares()));
+        let held = first.shares().clone();
+        for session in [first, second] {
+            registry.remove(&session);
+        }
+        let third = admit(&registry, "root");
+        assert!(Arc::ptr_eq(&held, third.shares()), "logging in again is no way around a share");
+        drop((held, other));
+        registry.remove(&third);
+        drop(third);
+        admit(&registry, "more");
+        assert_eq!(registry.writer.lock().shares.len(), 2, "what nobody holds is forgotten");
     }
 
     #[tokio::test(start_paused = true)]

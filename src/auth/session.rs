@@ -1,8 +1,8 @@
 //! Gateway sessions: who a token stands for, and their session of each backend.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::liveness::Liveness;
+use super::shares::{Held, Shares};
 use super::token::whole_seconds;
 use crate::backend;
 
@@ -105,6 +106,10 @@ pub struct GatewaySession {
     ended: Mutex<bool>,
     /// Its holder ended it.
     logged_out: AtomicBool,
+    /// What all sessions of its user hold together.
+    shares: OnceLock<Arc<Shares>>,
+    /// Its requests that wait for something.
+    waiting: Held,
 }
 
 impl GatewaySession {
@@ -130,6 +135,8 @@ impl GatewaySession {
                 .collect(),
             ended: Mutex::new(false),
             logged_out: AtomicBool::new(false),
+            shares: OnceLock::new(),
+            waiting: Held::default(),
         }
     }
 
@@ -147,6 +154,21 @@ impl GatewaySession {
     /// user name they are for, so that the cap per user is one per originator as well.
     pub(super) fn originator(&self) -> &str {
         &self.originator
+    }
+
+    /// What all sessions of its user hold together.
+    pub fn shares(&self) -> &Arc<Shares> {
+        self.shares.get_or_init(Arc::default)
+    }
+
+    /// Says what that is; the first word counts.
+    pub(super) fn share(&self, shares: Arc<Shares>) {
+        self.shares.get_or_init(|| shares);
+    }
+
+    /// Its requests that wait for something.
+    pub fn waiting(&self) -> &Held {
+        &self.waiting
     }
 
     /// When it began.

@@ -108,9 +108,24 @@ pub struct Limits {
     /// Requests worked on at once; beyond it 503.
     #[serde(deserialize_with = "units::count")]
     pub max_concurrent_requests: usize,
+    /// Requests of one user worked on at once, whatever the sessions; beyond it 429.
+    #[serde(deserialize_with = "units::count")]
+    pub max_concurrent_requests_per_user: usize,
+    /// Requests that wait for something at once, beside those worked on; beyond it 503.
+    #[serde(deserialize_with = "units::count")]
+    pub max_waiting_requests: usize,
+    /// Requests of one session that wait at once; beyond it 429.
+    #[serde(deserialize_with = "units::count")]
+    pub max_waiting_requests_per_session: usize,
+    /// Requests of one user that wait at once, whatever the sessions; beyond it 429.
+    #[serde(deserialize_with = "units::count")]
+    pub max_waiting_requests_per_user: usize,
     /// How long a request may take until its answer begins; beyond it 504.
     #[serde(deserialize_with = "units::duration")]
     pub request_timeout: Duration,
+    /// Steps that a filter, an order and what comes along may take together; beyond it 400.
+    #[serde(deserialize_with = "units::steps")]
+    pub max_query_cost: u64,
     /// How long a client may take nothing of an answer; beyond it its connection is closed.
     #[serde(deserialize_with = "units::duration")]
     pub write_timeout: Duration,
@@ -122,6 +137,9 @@ pub struct Limits {
     /// included; beyond it 503.
     #[serde(deserialize_with = "units::size")]
     pub max_unsent: u64,
+    /// Of that, how much answers to one user may take up, whatever the sessions; beyond it 429.
+    #[serde(deserialize_with = "units::size")]
+    pub max_unsent_per_user: u64,
     /// How much memory large bodies may take up that are kept for who asks next.
     #[serde(deserialize_with = "units::size")]
     pub max_cached: u64,
@@ -152,6 +170,9 @@ pub struct Limits {
     /// Event streams that ask for different things at once; beyond it 503.
     #[serde(deserialize_with = "units::count")]
     pub max_event_groups: usize,
+    /// Of those, how many one user's streams may ask for, whatever the sessions; beyond it 429.
+    #[serde(deserialize_with = "units::count")]
+    pub max_event_groups_per_user: usize,
     /// How much memory may be taken by what has happened, for streams that are behind.
     #[serde(deserialize_with = "units::size")]
     pub event_history: u64,
@@ -166,10 +187,16 @@ impl Default for Limits {
             max_body: 1 << 20,
             max_header: 16 << 10,
             max_concurrent_requests: 1024,
+            max_concurrent_requests_per_user: 512,
+            max_waiting_requests: 2000,
+            max_waiting_requests_per_session: 500,
+            max_waiting_requests_per_user: 1000,
             request_timeout: Duration::from_secs(90),
+            max_query_cost: 10_000_000,
             write_timeout: Duration::from_secs(30),
             memory: None,
             max_unsent: 256 << 20,
+            max_unsent_per_user: 128 << 20,
             max_cached: 64 << 20,
             header_timeout: Duration::from_secs(60),
             max_connections: 4096,
@@ -179,6 +206,7 @@ impl Default for Limits {
             max_event_streams_per_session: 1000,
             max_event_streams_per_user: 1500,
             max_event_groups: 500,
+            max_event_groups_per_user: 250,
             event_history: 16 << 20,
             event_heartbeat: Duration::from_secs(15),
         }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::Deserialize;
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
 
 /// Longer than anything anyone waits for, and short enough to be added to any clock.
@@ -54,6 +55,14 @@ pub(super) fn count<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Erro
 /// A number of things, at least one, where there need not be one.
 pub(super) fn some_count<'de, D: Deserializer<'de>>(from: D) -> Result<Option<usize>, D::Error> {
     count(from).map(Some)
+}
+
+/// A number of steps, at least one.
+pub(super) fn steps<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    match u64::deserialize(from)? {
+        0 => Err(D::Error::custom("no steps at all make no sense here")),
+        steps => Ok(steps),
+    }
 }
 
 struct DurationText {

@@ -14,6 +14,7 @@ use http::{HeaderName, HeaderValue};
 use serde::{Deserialize, Deserializer, de};
 
 use super::Gateway;
+use super::in_flight::waiting;
 use super::problem::{Code, Problem};
 
 /// How far the mirrors had come when the answer was made.
@@ -92,7 +93,7 @@ pub async fn reached(gateway: &Gateway, wanted: Option<&Revision>) -> Result<(),
         return Err(Problem::new(Code::ForeignRevision, detail).with_params(["min_revision"]));
     }
     let reached = gateway.inventory.reached(wanted.number, PATIENCE);
-    match gateway.stopping.run_until_cancelled(reached).await {
+    match waiting(gateway.stopping.run_until_cancelled(reached)).await? {
         Some(true) => Ok(()),
         Some(false) => {
             let last = Revision::last(gateway);

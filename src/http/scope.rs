@@ -9,6 +9,7 @@ use http::{HeaderName, HeaderValue, header};
 use uuid::Uuid;
 
 use super::Gateway;
+use super::in_flight::waiting;
 use super::page::{Objects, Shelf};
 use super::problem::{Code, Problem};
 use super::revision::Revision;
@@ -78,7 +79,7 @@ impl Scope {
             // What is at hand is not held up by a backend that is still syncing.
             let patience = if mirrors.is_empty() { PATIENCE } else { Duration::ZERO };
             let ready = absent.into_iter().map(|mirror| ready(mirror, &classes, patience));
-            for (mirror, ready) in join_all(ready).await {
+            for (mirror, ready) in waiting(join_all(ready)).await? {
                 match ready {
                     Ok(_) => mirrors.push(mirror),
                     Err(not_ready) => {

@@ -10,6 +10,7 @@ use tokio::sync::OwnedMutexGuard;
 use uuid::Uuid;
 
 use super::Gateway;
+use super::in_flight::{NoPlace, waiting};
 use super::validators::Validators;
 use crate::datamodel::ClassId;
 use crate::ops::{OpError, Reach, Settled};
@@ -49,13 +50,13 @@ struct Claimed {
 
 impl Turns {
     /// Waits for a turn at this object.
-    pub async fn of(self: &Arc<Self>, class: ClassId, uuid: Uuid) -> Turn {
+    pub async fn of(self: &Arc<Self>, class: ClassId, uuid: Uuid) -> Result<Turn, NoPlace> {
         let key = (class, uuid);
         let queue = self.0.lock().entry(key).or_default().clone();
         // Made first: who goes away while waiting cleans up as well.
         let mut turn = Turn { turns: self.clone(), key, guard: None };
-        turn.guard = Some(queue.lock_owned().await);
-        turn
+        turn.guard = Some(waiting(queue.lock_owned()).await?);
+        Ok(turn)
     }
 
     /// The same for a request with conditions; others need not wait.
@@ -64,10 +65,10 @@ impl Turns {
         validators: &Validators,
         class: ClassId,
         uuid: Uuid,
-    ) -> Option<Turn> {
+    ) -> Result<Option<Turn>, NoPlace> {
         match validators.has_conditions() {
-            true => Some(self.of(class, uuid).await),
-            false => None,
+            true => self.of(class, uuid).await.map(Some),
+            false => Ok(None),
         }
     }
 }
@@ -159,13 +160,13 @@ mod tests {
     async fn one_at_a_time_for_each_object_and_nothing_is_left() {
         let class = datamodel().class("VM").expect("there").id;
         let (turns, [one, other]) = (Arc::<Turns>::default(), [1, 2].map(Uuid::from_u128));
-        let first = turns.of(class, one).await;
-        let second = turns.of(class, other).await;
+        let first = turns.of(class, one).await.expect("a place");
+        let second = turns.of(class, other).await.expect("a place");
         {
             let mut third = Box::pin(turns.of(class, one));
             assert!(futures_util::poll!(&mut third).is_pending());
             drop(first);
-            third.await;
+            third.await.expect("a place");
         }
         drop(second);
         assert!(turns.0.lock().is_empty());

@@ -13,6 +13,7 @@ mod connections;
 mod coverage;
 mod events;
 mod exposition;
+mod fairness;
 mod fleet;
 mod floors;
 mod formats;

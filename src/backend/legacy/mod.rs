@@ -228,15 +228,20 @@ impl Legacy {
             })?;
         }
         for (name, value) in shown {
-            self.look_for(Expected::value(call, ("VM", uuid), name, value), name).await?;
+            self.look_for(of, Expected::value(call, ("VM", uuid), name, value), name).await?;
         }
         Ok(Value::void())
     }
 
     /// Waits a little for what was written to show; an error if it does not.
-    async fn look_for(&self, expected: Expected, name: &str) -> Result<(), CallError> {
+    async fn look_for(
+        &self,
+        of: Use<'_>,
+        expected: Expected,
+        name: &str,
+    ) -> Result<(), CallError> {
         for pause in taken::pauses() {
-            let look = self.read(&expected.reference, 0).await.map(|(_, domain)| {
+            let look = self.read(of, &expected.reference, 0).await.map(|(_, domain)| {
                 let value = domain.value(name).and_then(|value| match value.as_int() {
                     Some(int) => Some(int.to_string()),
                     None => value.as_text().map(Cow::into_owned),

@@ -79,10 +79,23 @@ fn clients(gateway: &Gateway, families: &mut Families<'_>) -> fmt::Result {
         telemetry.panics.get(),
     )?;
     if let Some(load) = telemetry.load.get() {
+        let in_flight = load.in_flight();
         let help = "Requests that are worked on.";
-        families.gauge("xengate_http_requests_in_flight", help, load.running() as u64)?;
+        families.gauge("xengate_http_requests_in_flight", help, in_flight.working() as u64)?;
         let help = "Requests that may be worked on at once.";
-        families.gauge("xengate_http_requests_in_flight_max", help, load.max_running() as u64)?;
+        families.gauge(
+            "xengate_http_requests_in_flight_max",
+            help,
+            in_flight.most_working() as u64,
+        )?;
+        let help = "Requests that wait for a task, a revision or a turn.";
+        families.gauge("xengate_http_requests_waiting", help, in_flight.waiting() as u64)?;
+        let help = "Requests that may wait at once.";
+        families.gauge(
+            "xengate_http_requests_waiting_max",
+            help,
+            in_flight.most_waiting() as u64,
+        )?;
         let help = "Bytes of answers that clients have not taken yet, and of those kept for who asks next.";
         families.gauge("xengate_http_unsent_bytes", help, load.unsent())?;
         let help = "Bytes there may be of such answers.";

@@ -9,6 +9,7 @@ use http::{HeaderMap, header};
 
 use crate::auth::{AuthError, Caller, SessionHolder};
 use crate::http::Gateway;
+use crate::http::in_flight;
 use crate::http::problem::{Code, Problem};
 
 impl FromRequestParts<Arc<Gateway>> for Caller {
@@ -18,8 +19,9 @@ impl FromRequestParts<Arc<Gateway>> for Caller {
         parts: &mut Parts,
         gateway: &Arc<Gateway>,
     ) -> Result<Self, Problem> {
-        let token = bearer(&parts.headers)?;
-        gateway.authority.authenticate(token).await.map_err(Problem::from)
+        let SessionHolder { session } = gateway.authority.identify(bearer(&parts.headers)?)?;
+        in_flight::belongs_to(&session)?;
+        gateway.authority.confirm(session).await.map_err(Problem::from)
     }
 }
 
@@ -30,7 +32,9 @@ impl FromRequestParts<Arc<Gateway>> for SessionHolder {
         parts: &mut Parts,
         gateway: &Arc<Gateway>,
     ) -> Result<Self, Problem> {
-        gateway.authority.identify(bearer(&parts.headers)?).map_err(Problem::from)
+        let holder = gateway.authority.identify(bearer(&parts.headers)?)?;
+        in_flight::belongs_to(&holder.session)?;
+        Ok(holder)
     }
 }
 

@@ -38,6 +38,7 @@ pub(super) const BAD_REQUEST: Failure = own(
         Code::UnknownParameter,
         Code::DuplicateParameter,
         Code::BadParameter,
+        Code::QueryTooCostly,
         Code::MalformedUuid,
         Code::MalformedJson,
         Code::DuplicateField,
@@ -157,19 +158,30 @@ pub(super) const BAD_ARGUMENT: Failure = of_backend(
 /// Too many tries.
 pub(super) const TOO_MANY: Failure = own(
     429,
-    &[Code::TooManyAttempts],
+    &[Code::TooManyAttempts, Code::TooMuchAtOnce],
     "Too many logins have failed for this address or this user name, or there are too many \
      sessions.",
 );
 /// Too many streams.
 pub(super) const TOO_MANY_STREAMS: Failure = own(
     429,
-    &[Code::TooManyOwnStreams, Code::TooManyTickets],
-    "The session has as many event streams, or unused tickets, as one may have.",
+    &[Code::TooManyOwnStreams, Code::TooManyTickets, Code::TooMuchAtOnce],
+    "The session or its user has as many event streams, unused tickets or requests as one may have.",
 );
 /// The backend has enough of these.
-pub(super) const TOO_MANY_CALLS: Failure =
-    of_backend(429, &[], "The backend has as many of these under way as it takes.");
+pub(super) const TOO_MANY_CALLS: Failure = of_backend(
+    429,
+    &[Code::TooMuchAtOnce],
+    "The session or its user does as much at once as one may, or the backend has as many of these \
+     under way as it takes.",
+);
+/// Too much at once.
+pub(super) const TOO_MUCH_AT_ONCE: Failure = own(
+    429,
+    &[Code::TooMuchAtOnce],
+    "The session or its user has as many requests that are worked on or wait, costly queries, or \
+     answers that are not taken, as one may have; the detail says which.",
+);
 /// The headers are too long.
 pub(super) const HEADER_TOO_LARGE: Failure = own(
     431,
@@ -234,10 +246,11 @@ pub(super) const GATEWAY_TIMEOUT: Failure = own(
 );
 
 /// Failures of an operation that needs a token and nothing else.
-pub(super) const OF_SESSION: [Failure; 7] = [
+pub(super) const OF_SESSION: [Failure; 8] = [
     BAD_REQUEST,
     UNAUTHORIZED,
     NOT_ACCEPTABLE,
+    TOO_MUCH_AT_ONCE,
     HEADER_TOO_LARGE,
     INTERNAL,
     UNAVAILABLE,
@@ -291,6 +304,7 @@ const ALL: &[Failure] = &[
     TOO_MANY,
     TOO_MANY_STREAMS,
     TOO_MANY_CALLS,
+    TOO_MUCH_AT_ONCE,
     HEADER_TOO_LARGE,
     INTERNAL,
     NOT_SUPPORTED,

@@ -13,6 +13,8 @@ pub enum Code {
     DuplicateParameter,
     /// A query parameter whose value is not one.
     BadParameter,
+    /// A query that would take more steps than one may.
+    QueryTooCostly,
     /// A uuid in the path that is not one.
     MalformedUuid,
     /// A body that is not JSON.
@@ -85,6 +87,8 @@ pub enum Code {
     TooManyOwnStreams,
     /// The session has as many unused tickets as it may.
     TooManyTickets,
+    /// The session, or its user, does as much at once as one may.
+    TooMuchAtOnce,
     /// Nobody can log in until somebody changes a configuration.
     LoginNotConfigured,
     /// The gateway is about to end.
@@ -110,6 +114,7 @@ impl Code {
         Self::UnknownParameter,
         Self::DuplicateParameter,
         Self::BadParameter,
+        Self::QueryTooCostly,
         Self::MalformedUuid,
         Self::MalformedJson,
         Self::DuplicateField,
@@ -146,6 +151,7 @@ impl Code {
         Self::TooManyStreams,
         Self::TooManyOwnStreams,
         Self::TooManyTickets,
+        Self::TooMuchAtOnce,
         Self::LoginNotConfigured,
         Self::ShuttingDown,
         Self::BackendUnreachable,
@@ -168,6 +174,9 @@ impl Code {
             }
             Self::BadParameter => {
                 ("BAD_PARAMETER", StatusCode::BAD_REQUEST, "Bad value of a query parameter")
+            }
+            Self::QueryTooCostly => {
+                ("QUERY_TOO_COSTLY", StatusCode::BAD_REQUEST, "The query costs too much")
             }
             Self::MalformedUuid => ("MALFORMED_UUID", StatusCode::BAD_REQUEST, "Malformed uuid"),
             Self::MalformedJson => ("MALFORMED_JSON", StatusCode::BAD_REQUEST, "Malformed JSON"),
@@ -285,6 +294,11 @@ impl Code {
             Self::TooManyTickets => {
                 ("TOO_MANY_TICKETS", StatusCode::TOO_MANY_REQUESTS, "Too many unused tickets")
             }
+            Self::TooMuchAtOnce => (
+                "TOO_MUCH_AT_ONCE",
+                StatusCode::TOO_MANY_REQUESTS,
+                "The session or its user does as much at once as one may",
+            ),
             Self::LoginNotConfigured => (
                 "LOGIN_NOT_CONFIGURED",
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -346,6 +360,7 @@ impl Code {
                 | Self::TooManyStreams
                 | Self::TooManyOwnStreams
                 | Self::TooManyTickets
+                | Self::TooMuchAtOnce
                 | Self::ShuttingDown
                 | Self::BackendUnreachable
                 | Self::BackendBusy

@@ -44,7 +44,7 @@ pub async fn of_object(
     let action = find(collection, &name, On::Object)?;
     let body = parameters(action, body).await?;
     let backend = query.backend.as_deref();
-    let turn = gateway.turns.conditional(&validators, action.class.id, uuid).await;
+    let turn = gateway.turns.conditional(&validators, action.class.id, uuid).await?;
     let target = Scope::target(&gateway, &caller, backend, action.class, uuid, &validators);
     let (reach, reference) = target.await?;
     let own = Some((uuid, reference, Claim::new(turn, &reach)));

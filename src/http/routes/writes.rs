@@ -197,7 +197,7 @@ pub async fn change(
 ) -> Result<Response, Problem> {
     let class = class_of(collection);
     let backend = query.backend.as_deref();
-    let turn = gateway.turns.of(class.id, uuid).await;
+    let turn = gateway.turns.of(class.id, uuid).await?;
     let target = Scope::target(&gateway, &caller, backend, class, uuid, &validators);
     let (reach, reference) = target.await?;
     let claim = Claim::of_patch(turn, &reach, &validators);
@@ -264,7 +264,7 @@ pub async fn destroy(
 ) -> Result<Response, Problem> {
     let class = class_of(collection);
     let backend = query.backend.as_deref();
-    let turn = gateway.turns.conditional(&validators, class.id, uuid).await;
+    let turn = gateway.turns.conditional(&validators, class.id, uuid).await?;
     let target = Scope::target(&gateway, &caller, backend, class, uuid, &validators);
     let (reach, reference) = target.await?;
     let claim = Claim::new(turn, &reach);
@@ -294,7 +294,7 @@ pub async fn destroy_machine(
 ) -> Result<Response, Problem> {
     let class = class_of(collection);
     let backend = query.backend.as_deref();
-    let turn = gateway.turns.conditional(&validators, class.id, uuid).await;
+    let turn = gateway.turns.conditional(&validators, class.id, uuid).await?;
     let target = Scope::target(&gateway, &caller, backend, class, uuid, &validators);
     let (reach, reference) = target.await?;
     let claim = Claim::new(turn, &reach);

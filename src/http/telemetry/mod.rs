@@ -7,8 +7,7 @@ pub use requests::{Answered, Requests, Route};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
-use tokio::sync::Semaphore;
-
+use super::in_flight::InFlight;
 use super::room::Room;
 use crate::telemetry::{Counter, Gauge};
 
@@ -51,8 +50,7 @@ pub struct Refused {
 /// What is full, and how much of it.
 #[derive(Debug)]
 pub struct Load {
-    pub(super) running: Arc<Semaphore>,
-    pub(super) max_running: usize,
+    pub(super) in_flight: Arc<InFlight>,
     pub(super) room: Room,
 }
 
@@ -72,14 +70,9 @@ impl Telemetry {
 }
 
 impl Load {
-    /// Requests that are worked on.
-    pub fn running(&self) -> usize {
-        self.max_running.saturating_sub(self.running.available_permits())
-    }
-
-    /// The most that may be.
-    pub fn max_running(&self) -> usize {
-        self.max_running
+    /// Requests that are worked on, and those that wait.
+    pub fn in_flight(&self) -> &InFlight {
+        &self.in_flight
     }
 
     /// Bytes of answers that clients have not taken yet.
