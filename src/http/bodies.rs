@@ -12,12 +12,13 @@
 //! of the session, and a page of another origin cannot have a browser ask for it: the token is no
 //! cookie.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::HeaderMap;
+use parking_lot::Mutex;
 use quick_cache::sync::{Cache, DefaultLifecycle, EntryAction, EntryResult, PlaceholderGuard};
 use quick_cache::{OptionsBuilder, Weighter};
 use tokio::sync::Semaphore;
@@ -25,6 +26,7 @@ use tokio::sync::Semaphore;
 use super::compression::{self, Encoding};
 use super::room::{self, NoRoom, Room};
 use super::validators::ETag;
+use crate::auth::Unsent;
 
 /// Smaller bodies are quicker made than shared.
 const LEAST: usize = 16 << 10;
@@ -60,6 +62,8 @@ pub struct Shared {
     headers: OnceLock<HeaderMap>,
     /// What it takes of the room, for as long as an answer with it is under way or it is kept.
     share: Arc<room::Share>,
+    /// What answers of each user with it hold of the user's share.
+    by_user: Mutex<Vec<(u64, Weak<Unsent>)>>,
 }
 
 /// Why there is no body.
@@ -74,12 +78,26 @@ pub enum Unmade {
 impl Shared {
     fn new(bytes: Vec<u8>, share: room::Share) -> Arc<Self> {
         let (headers, share) = (OnceLock::new(), Arc::new(share));
-        Arc::new(Self { bytes: bytes.into(), headers, share })
+        Arc::new(Self { bytes: bytes.into(), headers, share, by_user: Mutex::default() })
     }
 
     /// What answers with these bytes hold of the room.
     pub fn share(&self) -> Option<Arc<room::Share>> {
         Some(Arc::clone(&self.share))
+    }
+
+    /// What answers of one user with these bytes hold together of the user's share, which `take`
+    /// takes for the first.
+    pub fn of_user(&self, user: u64, take: impl FnOnce() -> Option<Unsent>) -> Option<Arc<Unsent>> {
+        let mut by_user = self.by_user.lock();
+        let own = by_user.iter().find(|(of, _)| *of == user);
+        if let Some(held) = own.and_then(|(_, held)| held.upgrade()) {
+            return Some(held);
+        }
+        by_user.retain(|(_, held)| held.strong_count() > 0);
+        let taken = Arc::new(take()?);
+        by_user.push((user, Arc::downgrade(&taken)));
+        Some(taken)
     }
 }
 

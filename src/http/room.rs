@@ -53,11 +53,26 @@ impl Room {
 
     /// Room for this body, if it takes any that counts.
     pub fn take(&self, body: &Body, version: Version) -> Result<Option<Share>, NoRoom> {
-        match body.size_hint().exact() {
-            None | Some(0) => Ok(None),
-            Some(1..=SHORT) if version != Version::HTTP_2 => Ok(None),
-            Some(size) => self.reserve(size).map(Some),
-        }
+        counted(body, version).map(|size| self.reserve(size)).transpose()
+    }
+
+    /// How much a body takes, in the units that room is counted in; none where it does not count.
+    pub fn units(body: &Body, version: Version) -> Option<usize> {
+        counted(body, version).map(Self::units_of)
+    }
+
+    /// So many bytes in those units.
+    pub fn units_of(bytes: u64) -> usize {
+        usize::try_from(bytes.div_ceil(UNIT)).unwrap_or(usize::MAX)
+    }
+}
+
+/// The bytes of a body that counts.
+fn counted(body: &Body, version: Version) -> Option<u64> {
+    match body.size_hint().exact() {
+        None | Some(0) => None,
+        Some(1..=SHORT) if version != Version::HTTP_2 => None,
+        size => size,
     }
 }
 

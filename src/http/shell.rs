@@ -24,7 +24,6 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Method, Request, Uri, Version, header};
 use http_body_util::Limited;
 use ipnet::IpNet;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tower::Service;
 use tower_http::cors::Cors;
@@ -32,11 +31,13 @@ use tower_http::cors::Cors;
 use super::bodies::{Bodies, Shared as SharedBody};
 use super::cors;
 use super::extract::{Underway, without_body};
+use super::in_flight::{self, InFlight, Place};
 use super::problem::{Code, Problem};
 use super::reading::Reading;
 use super::request_id::{self, RequestId};
-use super::room::NoRoom;
+use super::room::{NoRoom, Room};
 use super::telemetry::{Load, Requests, Telemetry};
+use crate::auth::Shares;
 use crate::config;
 
 pub use activity::{Activity, Eased, UnderWay};
@@ -44,7 +45,7 @@ pub use outgoing::{Embedded, Unsent};
 pub use panics::log_panics;
 
 use encode::{Wish, encode};
-use outgoing::{Outgoing, Share};
+use outgoing::{Held, Outgoing, Share};
 
 /// Answers about the gateway's own health go out even when everything else is refused, and take
 /// nobody's place.
@@ -86,7 +87,9 @@ struct Shared {
     max_body: u64,
     max_header: u64,
     request_timeout: Duration,
-    running: Arc<Semaphore>,
+    in_flight: Arc<InFlight>,
+    /// As much as a user's answers may take, counted as the room is.
+    most_unsent_of_user: usize,
     bodies: Arc<Bodies>,
     telemetry: Arc<Telemetry>,
     reading: Arc<Reading>,
@@ -102,18 +105,18 @@ impl Shell {
         bodies: Arc<Bodies>,
         telemetry: Arc<Telemetry>,
     ) -> Self {
-        let running = Arc::new(Semaphore::new(limits.max_concurrent_requests));
-        telemetry.load.get_or_init(|| Load {
-            running: running.clone(),
-            max_running: limits.max_concurrent_requests,
-            room: bodies.room().clone(),
-        });
+        let in_flight = InFlight::new(limits);
+        let room = bodies.room().clone();
+        telemetry.load.get_or_init(|| Load { in_flight: in_flight.clone(), room });
         let shared = Shared {
             routes,
             max_body: limits.max_body,
             max_header: limits.max_header,
             request_timeout: limits.request_timeout,
-            running,
+            in_flight,
+            most_unsent_of_user: Room::units_of(
+                limits.max_unsent_per_user.min(limits.max_unsent / 4 * 3),
+            ),
             telemetry,
             bodies,
             reading: Arc::default(),
@@ -186,11 +189,17 @@ impl Shared {
         let (version, is_head) = (request.version(), request.method() == Method::HEAD);
         let always = is_always(&request);
         let underway = (!request.method().is_safe()).then(Arc::<Underway>::default);
-        let response = match self.admit(&request) {
-            Ok(_running) => self.run(request, peer, &request_id, underway.as_ref()).await,
-            Err(problem) => problem.into_response(),
+        let (response, user) = match self.admit(&request) {
+            Ok(place) => {
+                let run = async {
+                    let response = self.run(request, peer, &request_id, underway.as_ref()).await;
+                    (response, in_flight::user())
+                };
+                place.hold(run).await
+            }
+            Err(problem) => (problem.into_response(), None),
         };
-        let (mut response, share) = match self.make_room(&response, version, always) {
+        let (mut response, share) = match self.make_room(&response, version, always, user) {
             Ok(share) => (response, share),
             Err(problem) => match underway.is_some_and(|underway| underway.has_begun()) {
                 true => (done_all_the_same(&problem).into_response(), None),
@@ -208,10 +217,7 @@ impl Shared {
     }
 
     /// Refuses what is too large by its own account, or one request too many.
-    fn admit<B: HttpBody>(
-        &self,
-        request: &Request<B>,
-    ) -> Result<Option<tokio::sync::SemaphorePermit<'_>>, Problem> {
+    fn admit<B: HttpBody>(&self, request: &Request<B>) -> Result<Place, Problem> {
         if let Some(Malformed(what)) = request.extensions().get() {
             return Err(Problem::new(Code::BadRequest, *what));
         }
@@ -226,14 +232,14 @@ impl Shared {
             return Err(self.body_too_large());
         }
         if is_always(request) {
-            return Ok(None);
+            return Ok(self.in_flight.aside());
         }
-        match self.running.try_acquire() {
-            Ok(permit) => Ok(Some(permit)),
-            Err(_) if request.uri().path() == ADMITTED => Ok(None),
-            Err(_) => {
+        match self.in_flight.place() {
+            Ok(place) => Ok(place),
+            Err(_) if request.uri().path() == ADMITTED => Ok(self.in_flight.aside()),
+            Err(no_place) => {
                 refused.concurrency.inc();
-                Err(Problem::from(Code::Overloaded))
+                Err(Problem::from(no_place))
             }
         }
     }
@@ -245,18 +251,39 @@ impl Shared {
         response: &Response,
         version: Version,
         always: bool,
+        user: Option<Arc<Shares>>,
     ) -> Result<Share, Problem> {
         if always || response.extensions().get::<Embedded>().is_some() {
             return Ok(None);
         }
-        if let Some(body) = response.extensions().get::<Arc<SharedBody>>() {
-            return Ok(body.share());
-        }
-        let share = self.bodies.make_room(|room| room.take(response.body(), version));
-        share.map(|share| share.map(Arc::new)).map_err(|NoRoom| {
+        let body = response.extensions().get::<Arc<SharedBody>>();
+        let of_user = match (user, Room::units(response.body(), version)) {
+            (Some(user), Some(units)) => {
+                let take = || user.unsent(units, self.most_unsent_of_user);
+                let share = match body {
+                    Some(body) => body.of_user(user.sharer(), take),
+                    None => take().map(Arc::new),
+                };
+                Some(share.ok_or_else(|| {
+                    self.telemetry.refused.unsent.inc();
+                    let detail = "too many answers have not been taken by clients of this user";
+                    Problem::new(Code::TooMuchAtOnce, detail)
+                })?)
+            }
+            _ => None,
+        };
+        let room = match body {
+            Some(body) => Ok(body.share()),
+            None => {
+                let share = self.bodies.make_room(|room| room.take(response.body(), version));
+                share.map(|share| share.map(Arc::new))
+            }
+        };
+        let room = room.map_err(|NoRoom| {
             self.telemetry.refused.unsent.inc();
             Problem::new(Code::Overloaded, "too many answers have not been taken by their clients")
-        })
+        })?;
+        Ok(room.map(|room| Held { _room: room, _of_user: of_user }))
     }
 
     async fn run<B>(

@@ -29,7 +29,14 @@ pub struct Embedded;
 
 /// An answer's share of the room; no answer without a known length has one, its route sees to its limits.
 /// Answers with the same bytes have one together.
-pub(super) type Share = Option<Arc<room::Share>>;
+pub(super) type Share = Option<Held>;
+
+/// What an answer holds: of the whole room, and of its user's share of it.
+#[derive(Debug, Clone)]
+pub(super) struct Held {
+    pub(super) _room: Arc<room::Share>,
+    pub(super) _of_user: Option<Arc<crate::auth::Unsent>>,
+}
 
 /// The answers of one connection that its client has not taken yet, and since when each has not
 /// moved.
@@ -135,19 +142,19 @@ impl Outgoing {
             return;
         }
         self.moving = self.watch.as_ref().map(|unsent| Arc::new(unsent.begin()));
-        let held = Held { data, _share: self.share.clone(), _moving: self.moving.clone() };
+        let held = Holding { data, _share: self.share.clone(), _moving: self.moving.clone() };
         self.rest = Bytes::from_owner(held);
     }
 }
 
 /// Bytes, and what is held for as long as they live.
-struct Held {
+struct Holding {
     data: Bytes,
     _share: Share,
     _moving: Option<Arc<Moving>>,
 }
 
-impl AsRef<[u8]> for Held {
+impl AsRef<[u8]> for Holding {
     fn as_ref(&self) -> &[u8] {
         &self.data
     }
@@ -210,6 +217,10 @@ mod tests {
 
     const H2: Version = Version::HTTP_2;
 
+    fn held(permit: room::Share) -> Held {
+        Held { _room: Arc::new(permit), _of_user: None }
+    }
+
     fn room(kib: u64) -> Room {
         Room::new(kib << 10)
     }
@@ -220,7 +231,7 @@ mod tests {
         for version in [Version::HTTP_11, Version::HTTP_2] {
             let bytes: Vec<u8> = (0..300_000).map(|n| n as u8).collect();
             let body = Body::from(bytes.clone());
-            let share = room.take(&body, H2).expect("room").map(Arc::new);
+            let share = room.take(&body, H2).expect("room").map(held);
             let unsent = Arc::<Unsent>::default();
             let mut body = Outgoing::wrap(body, share, version, &unsent, unsent.activity.begin());
             assert_eq!(body.size_hint().exact(), Some(300_000));
@@ -272,7 +283,7 @@ mod tests {
     async fn a_body_nobody_reads_gives_its_share_back() {
         let room = room(1);
         let body = Body::from("x");
-        let share = room.take(&body, H2).expect("room").map(Arc::new);
+        let share = room.take(&body, H2).expect("room").map(held);
         let unsent = Arc::<Unsent>::default();
         let under_way = unsent.activity.begin();
         let body = Outgoing::wrap(body, share, Version::HTTP_2, &unsent, under_way);
