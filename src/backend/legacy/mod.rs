@@ -236,7 +236,7 @@ impl Legacy {
     /// Waits a little for what was written to show; an error if it does not.
     async fn look_for(
         &self,
-        of: Use<'_>,
+        of: Use,
         expected: Expected,
         name: &str,
     ) -> Result<(), CallError> {

@@ -41,13 +41,15 @@ pub(super) enum Encoded {
     Frames(Arc<[Bytes]>),
     /// They have to begin anew.
     Resync(Reason),
+    /// Their filter costs more by now than one may.
+    TooCostly,
 }
 
 impl Encoded {
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Frames(frames) => frames.iter().map(Bytes::len).sum(),
-            Self::Nothing | Self::Resync(_) => 0,
+            Self::Nothing | Self::Resync(_) | Self::TooCostly => 0,
         }
     }
 }

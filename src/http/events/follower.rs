@@ -1,9 +1,11 @@
 //! One client's stream.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 
 use axum::body::Bytes;
+use futures_util::future::BoxFuture;
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
@@ -11,10 +13,11 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 use super::Events;
 use super::encode::{Encoded, Ids, Reason, write_json};
 use super::frames::{Frames, Wire};
-use super::group::{At, Behind, Group};
+use super::group::{At, Behind, Group, Membership, TooManyGroups, look_at};
 use super::seats::{End, NoSeat, Seat};
 use super::selection::Selection;
 use super::walk::Walk;
+use crate::http::costly::Costly;
 use crate::inventory::Next;
 
 /// After how many milliseconds a browser comes back by itself.
@@ -54,6 +57,28 @@ pub(super) struct Follower {
     /// Events that are ready to go: at most those of one batch, or of one step of a snapshot.
     ready: VecDeque<Bytes>,
     end: Option<End>,
+    /// What takes long and is under way; a wait for it may be given up, and it goes on.
+    under_way: Option<UnderWay>,
+    _membership: Membership,
+}
+
+/// Work that takes long.
+struct UnderWay(BoxFuture<'static, Worked>);
+
+/// What came of it.
+enum Worked {
+    /// What happened at a place means this.
+    Encoded(At, Encoded),
+    /// A step of a snapshot was taken, and perhaps it was the last.
+    Step(Walk, Vec<Bytes>, bool),
+    /// It cannot be done now.
+    Failed,
+}
+
+impl fmt::Debug for UnderWay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UnderWay")
+    }
 }
 
 #[derive(Debug)]
@@ -103,7 +128,12 @@ impl Follower {
         wire: Wire,
         begin: Begin,
     ) -> Result<Self, NoSeat> {
-        let group = events.groups.join(selection, wire).map_err(|_| NoSeat::Groups)?;
+        let user = seat.caller().session.shares().sharer();
+        let joined = events.groups.join(selection, wire, user);
+        let (group, membership) = joined.map_err(|too_many| match too_many {
+            TooManyGroups::InAll => NoSeat::Groups,
+            TooManyGroups::OfUser => NoSeat::GroupsOfUser,
+        })?;
         let mut heartbeat =
             tokio::time::interval_at(Instant::now() + events.heartbeat, events.heartbeat);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -123,6 +153,8 @@ impl Follower {
             stage: Stage::Begin,
             ready: VecDeque::new(),
             end: None,
+            under_way: None,
+            _membership: membership,
         })
     }
 
@@ -145,17 +177,21 @@ impl Follower {
                 self.finish(end);
                 continue;
             }
+            if let Some(UnderWay(work)) = &mut self.under_way {
+                tokio::select! {
+                    worked = work => {
+                        self.under_way = None;
+                        self.worked(worked);
+                    }
+                    () = self.seat.changed() => {}
+                }
+                continue;
+            }
             match &mut self.stage {
                 Stage::Begin => self.start(),
                 Stage::Snapshot(walk) => {
-                    let mut frames = Frames::new(self.group.wire);
-                    let more = walk.step(&self.group.selection, &self.group.ids, &mut frames);
-                    self.ready.extend(frames.finish());
-                    if !more {
-                        self.stage = Stage::CatchUp;
-                    } else if !self.events.groups.feed().reaches_back_to(self.at.place) {
-                        self.resync(Reason::TooSlow);
-                    }
+                    let walk = std::mem::take(walk);
+                    self.step(walk);
                     tokio::task::yield_now().await;
                 }
                 Stage::CatchUp | Stage::Live => {
@@ -171,6 +207,58 @@ impl Follower {
                 }
                 Stage::Ended => return None,
             }
+        }
+    }
+
+    /// Tells the next of what there is, here or where that is in nobody's way.
+    fn step(&mut self, mut walk: Walk) {
+        let group = self.group.clone();
+        let cost = walk.cost(&group.selection);
+        if group.costly().is_too_much(&cost) {
+            return self.finish(End::TooCostly);
+        }
+        let mut take = move |group: &Group| {
+            let mut frames = Frames::new(group.wire);
+            let more = walk.step(&group.selection, &group.ids, &mut frames);
+            Worked::Step(std::mem::take(&mut walk), frames.finish(), more)
+        };
+        if !Costly::is_much(&cost) {
+            let worked = take(&group);
+            return self.worked(worked);
+        }
+        self.under_way = Some(UnderWay(Box::pin(async move {
+            let (costly, user) = (group.costly().clone(), group.user());
+            let work = costly.work_once(Some(user), move || take(&group));
+            work.await.unwrap_or(Worked::Failed)
+        })));
+    }
+
+    fn worked(&mut self, worked: Worked) {
+        match worked {
+            Worked::Encoded(at, encoded) => {
+                self.at = at;
+                self.take(encoded);
+            }
+            Worked::Step(walk, frames, more) => {
+                self.ready.extend(frames);
+                if !more {
+                    self.stage = Stage::CatchUp;
+                } else if self.events.groups.feed().reaches_back_to(self.at.place) {
+                    self.stage = Stage::Snapshot(walk);
+                } else {
+                    self.resync(Reason::TooSlow);
+                }
+            }
+            Worked::Failed => self.finish(End::TooCostly),
+        }
+    }
+
+    fn take(&mut self, encoded: Encoded) {
+        match encoded {
+            Encoded::Nothing => {}
+            Encoded::Frames(frames) => self.ready.extend(frames.iter().cloned()),
+            Encoded::Resync(reason) => self.resync(reason),
+            Encoded::TooCostly => self.finish(End::TooCostly),
         }
     }
 
@@ -251,16 +339,16 @@ impl Follower {
                 Next::Nothing => return false,
                 Next::Gone => Encoded::Resync(Reason::TooSlow),
                 Next::Happening(happening) => {
-                    self.at = At::of(&happening);
-                    self.group.encode(&happening)
+                    let group = self.group.clone();
+                    self.under_way = Some(UnderWay(Box::pin(async move {
+                        let encoded = look_at(&group, &happening).await;
+                        Worked::Encoded(At::of(&happening), encoded)
+                    })));
+                    return true;
                 }
             },
         };
-        match encoded {
-            Encoded::Nothing => {}
-            Encoded::Frames(frames) => self.ready.extend(frames.iter().cloned()),
-            Encoded::Resync(reason) => self.resync(reason),
-        }
+        self.take(encoded);
         true
     }
 

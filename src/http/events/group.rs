@@ -14,6 +14,8 @@ use super::frames::Wire;
 use super::samples::{self, Board};
 use super::selection::Selection;
 use crate::config::Limits;
+use crate::http::costly::Costly;
+use crate::inventory::query::Cost;
 use crate::inventory::{Feed, Following, Happening, Inventory, Next, What};
 use crate::metrics::Metrics;
 
@@ -56,8 +58,28 @@ pub(super) struct Groups {
     metrics: Arc<Metrics>,
     ids: Ids,
     most: usize,
-    groups: Mutex<HashMap<(Wire, String), Weak<Group>>>,
+    most_of_user: usize,
+    groups: Mutex<All>,
+    costly: Arc<Costly>,
     encoded: AtomicU64,
+}
+
+/// What tells a group from others.
+type Key = (Wire, String);
+
+#[derive(Debug, Default)]
+struct All {
+    by_key: HashMap<Key, Weak<Group>>,
+    /// How many streams of a user are in which group.
+    by_user: HashMap<u64, HashMap<Key, usize>>,
+}
+
+/// A stream's place in a group, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Membership {
+    all: Arc<Groups>,
+    key: Key,
+    user: u64,
 }
 
 /// One group. Its task lasts as long as somebody holds it.
@@ -72,12 +94,20 @@ pub(super) struct Group {
     /// The place of the newest thing for its followers.
     news: watch::Sender<u64>,
     all: Weak<Groups>,
+    costly: Arc<Costly>,
+    /// In whose turns it is looked at what takes long: who was first.
+    user: u64,
     _task: DropGuard,
 }
 
 /// There are as many groups as there may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct TooManyGroups;
+pub(super) enum TooManyGroups {
+    /// In all.
+    InAll,
+    /// Of the user.
+    OfUser,
+}
 
 #[derive(Debug)]
 struct Ready {
@@ -93,15 +123,19 @@ impl Groups {
         inventory: Arc<Inventory>,
         metrics: Arc<Metrics>,
         boot_id: Arc<str>,
+        costly: Arc<Costly>,
         limits: &Limits,
     ) -> Arc<Self> {
         let most = limits.max_event_groups;
+        let most_of_user = limits.max_event_groups_per_user;
         Arc::new(Self {
             inventory,
             metrics,
             ids: Ids(boot_id),
             most,
+            most_of_user,
             groups: Mutex::default(),
+            costly,
             encoded: AtomicU64::new(0),
         })
     }
@@ -112,7 +146,7 @@ impl Groups {
 
     /// How many there are.
     pub(super) fn len(&self) -> usize {
-        self.groups.lock().len()
+        self.groups.lock().by_key.len()
     }
 
     /// How often something was encoded, for a group or for one follower that was behind.
@@ -125,14 +159,25 @@ impl Groups {
         self: &Arc<Self>,
         selection: Selection,
         wire: Wire,
-    ) -> Result<Arc<Group>, TooManyGroups> {
+        user: u64,
+    ) -> Result<(Arc<Group>, Membership), TooManyGroups> {
         let mut groups = self.groups.lock();
         let key = (wire, selection.key().to_owned());
-        if let Some(group) = groups.get(&key).and_then(Weak::upgrade) {
-            return Ok(group);
+        if let Some(own) = groups.by_user.get(&user)
+            && !own.contains_key(&key)
+            && own.len() >= self.most_of_user
+        {
+            return Err(TooManyGroups::OfUser);
         }
-        if groups.len() >= self.most {
-            return Err(TooManyGroups);
+        let known = groups.by_key.get(&key).and_then(Weak::upgrade);
+        if known.is_none() && groups.by_key.len() >= self.most {
+            return Err(TooManyGroups::InAll);
+        }
+        *groups.by_user.entry(user).or_default().entry(key.clone()).or_default() += 1;
+        let membership = Membership { all: self.clone(), key: key.clone(), user };
+        if let Some(group) = known {
+            drop(groups);
+            return Ok((group, membership));
         }
         let feed = self.feed().clone();
         let (newest, present) = (feed.newest(), feed.present());
@@ -148,9 +193,11 @@ impl Groups {
             ready: RwLock::new(ready),
             news: watch::Sender::new(until.place),
             all: Arc::downgrade(self),
+            costly: self.costly.clone(),
+            user,
             _task: over.clone().drop_guard(),
         });
-        groups.insert(key, Arc::downgrade(&group));
+        groups.by_key.insert(key, Arc::downgrade(&group));
         drop(groups);
         let mirrors =
             group.selection.backends().iter().filter_map(|name| self.inventory.mirror(name));
@@ -168,7 +215,7 @@ impl Groups {
             over.run_until_cancelled(work).await;
             drop(following);
         });
-        Ok(group)
+        Ok((group, membership))
     }
 }
 
@@ -189,6 +236,16 @@ impl Group {
             Some((at, encoded)) => Behind::Encoded(*at, encoded.clone()),
             None => Behind::Nothing(ready.until),
         }
+    }
+
+    /// In whose turns it is looked at what takes long.
+    pub(super) fn user(&self) -> u64 {
+        self.user
+    }
+
+    /// Where that is done.
+    pub(super) fn costly(&self) -> &Arc<Costly> {
+        &self.costly
     }
 
     /// What something that happened means to the followers.
@@ -257,21 +314,48 @@ impl Group {
     }
 }
 
-async fn look_at(group: &Arc<Group>, happening: &Arc<Happening>) -> Encoded {
-    let much = match &happening.what {
-        What::Changes(batch) => group.selection.effort(batch) > MUCH,
-        What::Status(_) | What::Forgotten => false,
+/// What something that happened means to a group's followers, found out where that is in nobody's
+/// way, and in the turns of the user whose group it is.
+pub(super) async fn look_at(group: &Arc<Group>, happening: &Arc<Happening>) -> Encoded {
+    let (cost, objects) = match &happening.what {
+        What::Changes(batch) if group.selection.backends().contains(&happening.backend) => {
+            (group.selection.cost_of(batch), group.selection.effort(batch))
+        }
+        What::Changes(_) | What::Status(_) | What::Forgotten => (Cost::default(), 0),
     };
-    if !much {
+    if group.costly.is_too_much(&cost) {
+        return Encoded::TooCostly;
+    }
+    if objects <= MUCH && !Costly::is_much(&cost) {
         return group.encode(happening);
     }
-    let (group, happening) = (group.clone(), happening.clone());
-    let work = move || group.encode(&happening);
-    match tokio::task::spawn_blocking(work).await {
+    let work = {
+        let (group, happening) = (group.clone(), happening.clone());
+        move || group.encode(&happening)
+    };
+    // What no filter makes costly is everybody's.
+    let user = Costly::is_much(&cost).then_some(group.user);
+    match group.costly.work_once(user, work).await {
         Ok(encoded) => encoded,
-        Err(error) => {
-            tracing::error!(%error, "events could not be encoded");
+        Err(problem) => {
+            tracing::debug!(code = problem.code(), "events could not be encoded now");
             Encoded::Resync(super::encode::Reason::TooMuch)
+        }
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        let mut groups = self.all.groups.lock();
+        let Some(own) = groups.by_user.get_mut(&self.user) else { return };
+        if let Some(count) = own.get_mut(&self.key) {
+            *count -= 1;
+            if *count == 0 {
+                own.remove(&self.key);
+            }
+        }
+        if own.is_empty() {
+            groups.by_user.remove(&self.user);
         }
     }
 }
@@ -282,8 +366,8 @@ impl Drop for Group {
         let mut groups = all.groups.lock();
         let key = (self.wire, self.selection.key().to_owned());
         // Another of this key may have come in the meantime.
-        if groups.get(&key).is_some_and(|group| group.strong_count() == 0) {
-            groups.remove(&key);
+        if groups.by_key.get(&key).is_some_and(|group| group.strong_count() == 0) {
+            groups.by_key.remove(&key);
         }
     }
 }

@@ -37,6 +37,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::{Authority, Caller};
 use crate::config::Limits;
+use crate::http::costly::Costly;
 use crate::inventory::Inventory;
 use crate::metrics::Metrics;
 use follower::{Follower, Out};
@@ -77,12 +78,13 @@ impl Events {
         inventory: Arc<Inventory>,
         authority: Arc<Authority>,
         metrics: Arc<Metrics>,
+        costly: Arc<Costly>,
         boot_id: &str,
         limits: &Limits,
         stopping: CancellationToken,
     ) -> Self {
         Self {
-            groups: Groups::new(inventory.clone(), metrics, boot_id.into(), limits),
+            groups: Groups::new(inventory.clone(), metrics, boot_id.into(), costly, limits),
             inventory,
             heartbeat: limits.event_heartbeat,
             seats: Seats::new(authority, limits, stopping),

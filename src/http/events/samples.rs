@@ -173,10 +173,15 @@ pub(super) async fn keep_up(group: Weak<Group>, metrics: Arc<Metrics>, inventory
             let (group, metrics, inventory) = (group.clone(), metrics.clone(), inventory.clone());
             let before = std::mem::take(&mut watched);
             // Thousands of objects take long enough to be in others' way.
+            let (costly, user) = (group.costly().clone(), group.user());
+            // What a filter makes long is done in its user's turns.
+            let user = group.selection.has_filter().then_some(user);
             let work = move || look(&group, &metrics, &inventory, before);
-            match tokio::task::spawn_blocking(work).await {
+            match costly.work_once(user, work).await {
                 Ok(found) => watched = found,
-                Err(error) => tracing::error!(%error, "no hosts of objects could be found"),
+                Err(problem) => {
+                    tracing::warn!(code = problem.code(), "no hosts of objects could be found");
+                }
             }
         }
         for (place, host) in &mut watched {

@@ -22,6 +22,8 @@ pub(super) enum End {
     Shutdown,
     /// The session is over.
     Session(Over),
+    /// What it asks for costs more by now than one may ask for.
+    TooCostly,
     /// The session's login to a backend is over.
     Backend(String, Over),
 }
@@ -31,6 +33,7 @@ impl End {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Shutdown => "shutdown",
+            Self::TooCostly => "too_costly",
             Self::Session(over) | Self::Backend(_, over) => match over {
                 Over::LoggedOut => "logged_out",
                 Over::Expired => "expired",
@@ -44,7 +47,7 @@ impl End {
     pub(super) fn backend(&self) -> Option<&str> {
         match self {
             Self::Backend(name, _) => Some(name),
-            Self::Shutdown | Self::Session(_) => None,
+            Self::Shutdown | Self::TooCostly | Self::Session(_) => None,
         }
     }
 }
@@ -64,6 +67,9 @@ pub enum NoSeat {
     /// There are as many different ones as there may be.
     #[error("there are as many different event streams as the gateway takes")]
     Groups,
+    /// The user's streams ask for as many different things as one user's may.
+    #[error("the user's event streams ask for as many different things as they may")]
+    GroupsOfUser,
 }
 
 /// The streams there are.

@@ -11,7 +11,7 @@ use super::samples::has_samples;
 use crate::datamodel::{Class, ClassId, datamodel};
 use crate::http::collections::{self, Source, collections};
 use crate::http::problem::{Code, Problem};
-use crate::inventory::query::{Fields, Filter, QueryError};
+use crate::inventory::query::{Cost, Fields, Filter, Population, Pricing, QueryError};
 use crate::inventory::{Batch, Change, Object, Snapshot, View, is_mirrored};
 
 /// At most this much of what a client sent is said back to it.
@@ -230,6 +230,55 @@ impl Selection {
             Some(fields) => fields.write(object, out),
             None => out.extend_from_slice(object.record().json()),
         }
+    }
+
+    /// What it costs to ask every object of these snapshots whether it is wanted.
+    pub fn cost<'a>(&self, snapshots: impl Iterator<Item = &'a Snapshot>) -> Cost {
+        let Some(filter) = &self.choice.filter else { return Cost::default() };
+        let of_snapshot = |snapshot: &'a Snapshot| {
+            let mut pricing = Pricing::of(snapshot);
+            self.classes()
+                .map(|class| {
+                    let objects = Population::table(snapshot.class(class.id));
+                    filter.cost(class.id, &mut pricing, &objects)
+                })
+                .fold(Cost::default(), Cost::and)
+        };
+        snapshots.map(of_snapshot).fold(Cost::default(), Cost::and)
+    }
+
+    /// Whether it takes a filter to tell which objects are wanted.
+    pub(super) fn has_filter(&self) -> bool {
+        self.choice.filter.is_some()
+    }
+
+    /// What it costs to ask one object of this class.
+    pub(super) fn cost_of_one(&self, snapshot: &Snapshot, class: &Class) -> Cost {
+        let Some(filter) = &self.choice.filter else { return Cost::default() };
+        let objects = Population::table(snapshot.class(class.id));
+        let count = objects.count().max(1);
+        filter.cost(class.id, &mut Pricing::of(snapshot), &objects).over(count)
+    }
+
+    /// What it costs to tell what a batch means to the client: each object that has changed is asked
+    /// as it was and as it is, and so are all others where those that the filter looks into have.
+    pub(super) fn cost_of(&self, batch: &Batch) -> Cost {
+        let Some(filter) = &self.choice.filter else { return Cost::default() };
+        if self.followed_by(batch) {
+            return self.cost([&*batch.before, &*batch.after].into_iter());
+        }
+        let mut pricing = Pricing::of(&batch.after);
+        let of_class = |class: &'static Class, pricing: &mut Pricing<'_>| {
+            let changed = batch.changes.iter().filter_map(Change::object);
+            let changed = changed.filter(|object| object.class().id == class.id);
+            let changed: Vec<&Object> = changed.map(|object| &**object).collect();
+            match changed.is_empty() {
+                true => Cost::default(),
+                false => filter.cost(class.id, pricing, &Population::these(changed.into_iter())),
+            }
+        };
+        let each = self.classes().map(|class| of_class(class, &mut pricing));
+        each.fold(Cost::default(), Cost::and).times(2)
     }
 
     /// How many objects have to be looked at to tell what a batch means to the client.

@@ -31,6 +31,9 @@ const EXPIRED: u16 = 4402;
 const SESSION_ENDED: u16 = 4403;
 const UNCONFIRMED: u16 = 4503;
 
+/// And: what it asks for costs too much by now.
+const TOO_COSTLY: u16 = 4413;
+
 /// Answers with the switch of protocols, after which `follower` is served.
 pub(super) fn upgrade(
     upgrade: WebSocketUpgrade,
@@ -120,6 +123,7 @@ fn farewell(end: Option<&End>) -> (u16, &'static str) {
     let over = match end {
         None => return (close_code::NORMAL, "done"),
         Some(End::Shutdown) => return (close_code::AWAY, "shutdown"),
+        Some(End::TooCostly) => return (TOO_COSTLY, "too_costly"),
         Some(end @ (End::Session(over) | End::Backend(_, over))) => (over, end.name()),
     };
     let code = match over.0 {

@@ -13,18 +13,21 @@ use super::frames::Frames;
 use super::selection::{Kind, Selection};
 use crate::datamodel::Class;
 use crate::inventory::Snapshot;
+use crate::inventory::query::Cost;
 
 /// How much one step writes, and how many objects it looks at.
 const STEP_BYTES: usize = 32 << 10;
 const STEP_OBJECTS: usize = 1000;
 
 /// A walk through the objects that a selection holds.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Walk {
     /// What is still to be walked through.
     left: VecDeque<(Arc<Snapshot>, &'static Class)>,
     /// The last object seen of the first of these.
     after: Option<Uuid>,
+    /// What it costs to look at one object of the first of these, if that is known.
+    each: Option<Cost>,
 }
 
 impl Walk {
@@ -36,7 +39,14 @@ impl Walk {
         let left = wanted
             .flat_map(|snapshot| selection.classes().map(|class| (snapshot.clone(), class)))
             .collect();
-        Self { left, after: None }
+        Self { left, after: None, each: None }
+    }
+
+    /// What the next step costs at most.
+    pub(super) fn cost(&mut self, selection: &Selection) -> Cost {
+        let Some((snapshot, class)) = self.left.front() else { return Cost::default() };
+        let each = self.each.get_or_insert_with(|| selection.cost_of_one(snapshot, class));
+        each.clone().times(STEP_OBJECTS as u64)
     }
 
     /// Writes some more of it; whether there is any left.
@@ -57,6 +67,11 @@ impl Walk {
             }
             self.left.pop_front();
             self.after = None;
+            self.each = None;
+            // The next class may be of another price.
+            if seen > 0 && !self.left.is_empty() {
+                return true;
+            }
         }
         false
     }

@@ -16,6 +16,7 @@ use crate::auth::{AuthError, Caller, SessionHolder};
 use crate::http::Gateway;
 use crate::http::events::{Begin, Choice, MEDIA_TYPE, NoSeat, check_origin};
 use crate::http::extract::{AcceptsJson, NoBody, NoQuery, Query};
+use crate::http::in_flight;
 use crate::http::negotiation::quality;
 use crate::http::problem::{Code, Problem};
 use crate::http::scope::Scope;
@@ -120,6 +121,7 @@ pub async fn stream(
     let later = scope.partial().iter().filter(|name| caller.access(name).is_ok());
     let backends = named.chain(later.map(|name| name.as_str().into()));
     let selection = choice.on(backends);
+    gateway.costly.permit(&selection.cost(scope.snapshots()))?;
     let begin = Begin { snapshot: query.snapshot, last };
     match upgrade {
         Some(upgrade) => Ok(gateway.events.upgrade(upgrade, seat, selection, begin)?),
@@ -161,13 +163,15 @@ async fn upgrade(
 
 async fn redeem(gateway: &Gateway, ticket: &SecretString) -> Result<Caller, Problem> {
     let caller = gateway.authority.redeem(ticket.expose_secret()).await;
-    caller.map_err(|error| match error {
+    let caller = caller.map_err(|error| match error {
         AuthError::Invalid => {
             let text = "the ticket is not valid, has been used or is too old: get another one";
             Problem::new(Code::InvalidToken, text)
         }
         error => Problem::from(error),
-    })
+    })?;
+    in_flight::belongs_to(&caller.session)?;
+    Ok(caller)
 }
 
 /// What the client has seen: by its header, which a browser that comes back by itself keeps up to
@@ -189,7 +193,7 @@ impl From<NoSeat> for Problem {
     fn from(no_seat: NoSeat) -> Self {
         let code = match no_seat {
             NoSeat::Full | NoSeat::Groups => Code::TooManyStreams,
-            NoSeat::OfSession | NoSeat::OfUser => Code::TooManyOwnStreams,
+            NoSeat::OfSession | NoSeat::OfUser | NoSeat::GroupsOfUser => Code::TooManyOwnStreams,
         };
         Self::new(code, no_seat.to_string())
     }
