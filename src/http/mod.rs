@@ -10,12 +10,14 @@ pub mod bodies;
 pub mod collections;
 pub mod compression;
 mod cors;
+pub mod costly;
 pub mod events;
 pub mod exposition;
 pub mod extract;
 pub mod fleet;
 pub mod formats;
 pub mod harmless;
+pub mod in_flight;
 pub mod listing;
 pub mod measured;
 pub mod negotiation;
@@ -45,6 +47,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use self::bodies::Bodies;
+use self::costly::Costly;
 use self::room::Room;
 use crate::auth::Authority;
 use crate::config::Config;
@@ -80,6 +83,8 @@ pub struct Gateway {
     pub telemetry: Arc<Telemetry>,
     /// Names this run of the gateway: revisions of another mean nothing to it.
     pub boot_id: Arc<str>,
+    /// Where queries are worked on that take long.
+    pub costly: Arc<Costly>,
     /// Orders that are kept for the pages to come.
     pub pins: pins::Pins,
     /// Who may change a version of an object now.
@@ -102,10 +107,12 @@ impl Gateway {
             Arc::new(Bodies::new(config.limits.max_cached, Room::new(config.limits.max_unsent)));
         let stopping = CancellationToken::new();
         let metrics = Arc::<Metrics>::default();
+        let costly = Arc::new(Costly::new(&config.limits));
         let events = Arc::new(Events::new(
             inventory.clone(),
             authority.clone(),
             metrics.clone(),
+            costly.clone(),
             &boot_id,
             &config.limits,
             stopping.clone(),
@@ -118,6 +125,7 @@ impl Gateway {
             tasks: Tasks::new(),
             writes: Writes::default(),
             telemetry,
+            costly,
             pins: pins::Pins::default(),
             turns: Arc::default(),
             bodies,

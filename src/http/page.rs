@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::pins::Pinned;
 use super::problem::{Code, Problem};
-use crate::inventory::query::{Filter, Order};
+use crate::inventory::query::{Filter, Order, Population};
 use crate::inventory::{Object, Snapshot, Table};
 
 /// How many objects a page has unless told.
@@ -59,6 +59,14 @@ pub enum Objects<'a> {
 }
 
 impl<'a> Objects<'a> {
+    /// What is known of them for counting what a query costs.
+    pub fn population(self) -> Population<'a> {
+        match self {
+            Self::Table(table) => Population::table(table),
+            Self::These(objects) => Population::these(objects.values().map(|object| &**object)),
+        }
+    }
+
     fn len(self) -> usize {
         match self {
             Self::Table(table) => table.len(),

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::problem::{Code, Problem};
+use crate::auth::Caller;
 
 /// How long a pin lasts that nobody uses.
 const LASTS: Duration = Duration::from_secs(300);
@@ -27,6 +28,8 @@ pub struct Pins(Mutex<Vec<Pin>>);
 #[derive(Debug)]
 struct Pin {
     session: Uuid,
+    /// What its user is told from others by.
+    user: u64,
     number: u64,
     pinned: Arc<Pinned>,
     used: Instant,
@@ -77,8 +80,12 @@ impl Pinned {
 }
 
 impl Pins {
-    /// The order that the session has pinned under this number, kept for a while longer.
-    pub fn get(&self, session: Uuid, number: u64) -> Option<Arc<Pinned>> {
+    /// The order that the caller's session has pinned under this number, kept for a while longer.
+    pub fn get(&self, caller: &Caller, number: u64) -> Option<Arc<Pinned>> {
+        self.of(caller.session.id(), number)
+    }
+
+    fn of(&self, session: Uuid, number: u64) -> Option<Arc<Pinned>> {
         let mut pins = self.0.lock();
         let now = Instant::now();
         pins.retain(|pin| pin.used + LASTS > now);
@@ -87,9 +94,21 @@ impl Pins {
         Some(pin.pinned.clone())
     }
 
-    /// Pins an order for the session under this number. When there are too many, the oldest of the
-    /// session that has the most goes.
-    pub fn put(&self, session: Uuid, number: u64, pinned: Arc<Pinned>) -> Result<(), Problem> {
+    /// Pins an order for the caller's session under this number. When there are too many, the oldest
+    /// of the user that has the most goes, whatever the sessions; when they are too large, that of
+    /// the user whose are the largest together.
+    pub fn put(&self, caller: &Caller, number: u64, pinned: Arc<Pinned>) -> Result<(), Problem> {
+        let session = &caller.session;
+        self.add(session.id(), session.shares().sharer(), number, pinned)
+    }
+
+    fn add(
+        &self,
+        session: Uuid,
+        user: u64,
+        number: u64,
+        pinned: Arc<Pinned>,
+    ) -> Result<(), Problem> {
         if pinned.len() > MOST_OBJECTS {
             let detail =
                 format!("sort: more than {MOST_OBJECTS} objects are to be sorted; filter first");
@@ -100,21 +119,27 @@ impl Pins {
         pins.retain(|pin| {
             pin.used + LASTS > used && (pin.session, pin.number) != (session, number)
         });
-        pins.push(Pin { session, number, pinned, used });
+        pins.push(Pin { session, user, number, pinned, used });
         let objects = |pins: &[Pin]| pins.iter().map(|pin| pin.pinned.len()).sum::<usize>();
-        while pins.len() > MOST_PINS || objects(&pins) > MOST_OBJECTS {
-            let has = |session| pins.iter().filter(|pin| pin.session == session).count();
+        loop {
+            let (many, large) = (pins.len() > MOST_PINS, objects(&pins) > MOST_OBJECTS);
+            if !many && !large {
+                return Ok(());
+            }
+            let has = |user| {
+                let own = pins.iter().filter(|pin| pin.user == user);
+                if large { own.map(|pin| pin.pinned.len()).sum() } else { own.count() }
+            };
             // The new one, which is last, stays.
             let candidates = pins.iter().enumerate().take(pins.len() - 1);
             let oldest = candidates
-                .min_by_key(|(_, pin)| (std::cmp::Reverse(has(pin.session)), pin.used))
+                .min_by_key(|(_, pin)| (std::cmp::Reverse(has(pin.user)), pin.used))
                 .map(|(place, _)| place);
             match oldest {
                 Some(place) => pins.remove(place),
-                None => break,
+                None => return Ok(()),
             };
         }
-        Ok(())
     }
 }
 
@@ -140,16 +165,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_pin_is_its_sessions_and_lasts_while_it_is_used() {
         let pins = Pins::default();
-        pins.put(ALICE, 7, order(0..5)).expect("few");
-        assert_eq!(pins.get(ALICE, 7), Some(order(0..5)));
-        assert_eq!(pins.get(BOB, 7), None);
-        assert_eq!(pins.get(ALICE, 8), None);
+        pins.add(ALICE, 1, 7, order(0..5)).expect("few");
+        assert_eq!(pins.of(ALICE, 7), Some(order(0..5)));
+        assert_eq!(pins.of(BOB, 7), None);
+        assert_eq!(pins.of(ALICE, 8), None);
         for _ in 0..3 {
             tokio::time::advance(LASTS - Duration::from_secs(1)).await;
-            assert!(pins.get(ALICE, 7).is_some());
+            assert!(pins.of(ALICE, 7).is_some());
         }
         tokio::time::advance(LASTS).await;
-        assert_eq!(pins.get(ALICE, 7), None);
+        assert_eq!(pins.of(ALICE, 7), None);
         let places: Vec<_> =
             order(0..3).from(1).map(|(at, (_, uuid))| (at, uuid.as_u128())).collect();
         assert_eq!(places, [(1, 1), (2, 2)]);
@@ -158,18 +183,35 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_oldest_pin_of_who_has_the_most_goes() {
         let pins = Pins::default();
-        pins.put(BOB, 0, order(0..1)).expect("few");
+        pins.add(BOB, 2, 0, order(0..1)).expect("few");
         for number in 0..100 {
             tokio::time::advance(Duration::from_millis(1)).await;
-            pins.put(ALICE, number, order(0..1)).expect("few");
+            pins.add(ALICE, 1, number, order(0..1)).expect("few");
         }
-        assert!(pins.get(BOB, 0).is_some(), "one of many does not push out others'");
-        assert!(pins.get(ALICE, 99).is_some() && pins.get(ALICE, 37).is_some());
-        assert!(pins.get(ALICE, 36).is_none());
+        assert!(pins.of(BOB, 0).is_some(), "one of many does not push out others'");
+        assert!(pins.of(ALICE, 99).is_some() && pins.of(ALICE, 37).is_some());
+        assert!(pins.of(ALICE, 36).is_none());
         assert_eq!(pins.0.lock().len(), MOST_PINS);
         // Memory is bounded too.
-        pins.put(BOB, 1, order(0..MOST_OBJECTS as u128)).expect("just so many");
+        pins.add(BOB, 2, 1, order(0..MOST_OBJECTS as u128)).expect("just so many");
         assert_eq!(pins.0.lock().len(), 1);
-        assert!(pins.put(BOB, 2, order(0..MOST_OBJECTS as u128 + 1)).is_err());
+        assert!(pins.add(BOB, 2, 2, order(0..MOST_OBJECTS as u128 + 1)).is_err());
+    }
+    #[tokio::test(start_paused = true)]
+    async fn many_sessions_of_one_user_push_out_nobody_elses_orders() {
+        let pins = Pins::default();
+        for number in 0..2 {
+            pins.add(BOB, 2, number, order(0..1000)).expect("few");
+        }
+        for session in 100..200 {
+            tokio::time::advance(Duration::from_millis(1)).await;
+            pins.add(Uuid::from_u128(session), 1, 0, order(0..1)).expect("few");
+        }
+        assert!(pins.of(BOB, 0).is_some() && pins.of(BOB, 1).is_some());
+        // One that is large makes room among its own user's, not among the many small ones of others.
+        pins.add(ALICE, 1, 7, order(0..600_000)).expect("large");
+        pins.add(ALICE, 1, 8, order(0..600_000)).expect("large");
+        assert!(pins.of(ALICE, 7).is_none() && pins.of(ALICE, 8).is_some());
+        assert!(pins.of(BOB, 0).is_some() && pins.of(BOB, 1).is_some());
     }
 }

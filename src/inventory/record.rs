@@ -25,7 +25,7 @@ pub struct Record {
 }
 
 /// Where a field's value stands in the records of its class.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Slot {
     index: usize,
     /// The length of `"name":`.

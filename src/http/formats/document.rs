@@ -8,7 +8,6 @@ use bytes::Bytes;
 
 use super::List;
 use super::stream::PIECE;
-use crate::http::page::Item;
 use crate::http::problem::{Code, Problem};
 use crate::http::room;
 use crate::inventory::query::{Expand, Expanded, Fields, TooCostly};
@@ -29,15 +28,15 @@ pub(super) struct Document {
 }
 
 impl Document {
-    pub(super) fn of(list: &List<'_>) -> Result<Self, Problem> {
-        Ok(Self {
+    pub(super) fn of(list: &List<'_>, expanded: Option<Expanded>) -> Self {
+        Self {
             items: list.page.items.iter().map(|item| item.object.clone()).collect(),
             fields: list.fields.cloned(),
             total: list.page.total,
             next: list.next.clone(),
             partial: list.partial.to_vec(),
-            expanded: list.expand.map(|expand| expanded(list, expand)).transpose()?,
-        })
+            expanded,
+        }
     }
 
     /// About how many bytes it has.
@@ -116,17 +115,6 @@ impl Document {
         }
         out.push(b'}');
     }
-}
-
-/// What comes along with the whole page.
-fn expanded(list: &List<'_>, expand: &Expand) -> Result<Expanded, Problem> {
-    let mut expanded = Expanded::default();
-    let same = |one: &Item<'_>, other: &Item<'_>| one.shelf.backend == other.shelf.backend;
-    for items in list.page.items.chunk_by(same) {
-        let objects = items.iter().map(|item| &**item.object);
-        expand.collect(items[0].shelf.snapshot, objects, &mut expanded)?;
-    }
-    Ok(expanded)
 }
 
 /// Writes the record, or the fields of it that are asked for.

@@ -3,6 +3,7 @@
 //! JSON is one document. Lines of JSON and CSV are written as the client takes them, so that no
 //! list stands in memory whole. The table is for eyes.
 
+mod along;
 mod columns;
 mod csv;
 mod document;
@@ -19,18 +20,25 @@ use axum::response::Response;
 use http::{HeaderName, HeaderValue, header};
 
 use self::document::Document;
-use super::bodies::{Bodies, Unmade};
+use self::table::Table;
+use super::Gateway;
+use super::bodies::Unmade;
+use super::costly::Costly;
 use super::page::Page;
 use super::problem::{Code, Problem};
 use super::room::NoRoom;
 use super::validators::ETag;
+use crate::auth::Caller;
 use crate::datamodel::Class;
-use crate::inventory::query::{Expand, Fields};
+use crate::inventory::query::{Cost, Expand, Fields};
 
 /// How many objects there are on all pages.
 static XEN_TOTAL: HeaderName = HeaderName::from_static("xen-total");
 /// The backends that a list leaves out.
 static XEN_PARTIAL: HeaderName = HeaderName::from_static("xen-partial");
+
+/// What a cell of a table costs, in steps.
+const CELL: u64 = 20;
 
 /// The form of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -76,6 +84,8 @@ pub struct List<'a> {
     pub class: &'static Class,
     /// The path of the collection, by which a file is called.
     pub name: &'a str,
+    /// In which format.
+    pub format: Format,
     /// The page.
     pub page: Page<'a>,
     /// The cursor of the next page.
@@ -90,18 +100,38 @@ pub struct List<'a> {
     pub expand: Option<&'a Expand>,
 }
 
+/// What an answer is made with.
+#[derive(Debug, Clone, Copy)]
+pub struct Work<'a> {
+    /// What there is.
+    pub gateway: &'a Gateway,
+    /// Who asks.
+    pub caller: &'a Caller,
+    /// What the answer is known by, if others may get the same.
+    pub shared: Option<&'a ETag>,
+}
+
+impl Work<'_> {
+    /// Does what takes long where it is in nobody's way, in the caller's turn.
+    async fn long<T: Send + 'static>(
+        self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        let user = Some(self.caller.session.shares().sharer());
+        self.gateway.costly.work_once(user, work).await
+    }
+}
+
 impl List<'_> {
-    /// The answer in this format. A document of this tag may be at hand, for everyone.
-    pub async fn answer(
-        &self,
-        format: Format,
-        shared: Option<(&Bodies, &ETag)>,
-    ) -> Result<Response, Problem> {
-        let mut response = match format {
+    /// The answer. A document of the tag may be at hand, for everyone.
+    pub async fn answer(&self, work: Work<'_>) -> Result<Response, Problem> {
+        let mut response = match self.format {
             Format::Json => {
-                let document = Arc::new(Document::of(self)?);
-                match shared {
-                    Some((bodies, etag)) => {
+                let document = Document::of(self, along::expanded(self, work).await?);
+                let document = Arc::new(document);
+                let bodies = &work.gateway.bodies;
+                match work.shared {
+                    Some(etag) => {
                         let (size, whole) = (document.size(), Arc::clone(&document));
                         match bodies.whole(etag, size, move || whole.json()).await {
                             Ok(response) => response,
@@ -119,17 +149,27 @@ impl List<'_> {
                     None => Response::new(Body::from(document.json())),
                 }
             }
-            Format::Text => Response::new(table::body(self)),
-            Format::Ndjson => Response::new(ndjson::body(self)?),
+            Format::Text => {
+                let table = Table::of(self);
+                let cost = Cost::plain(table.cells() as u64 * CELL);
+                Response::new(Body::from(match Costly::is_much(&cost) {
+                    true => work.long(move || table.text()).await?,
+                    false => table.text(),
+                }))
+            }
+            Format::Ndjson => {
+                along::counted(self, work).await?;
+                Response::new(ndjson::body(self))
+            }
             Format::Csv => Response::new(csv::body(self)),
         };
         if !response.status().is_success() {
             return Ok(response);
         }
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, format.content_type());
+        headers.insert(header::CONTENT_TYPE, self.format.content_type());
         headers.insert(XEN_TOTAL.clone(), self.page.total.into());
-        if format == Format::Csv {
+        if self.format == Format::Csv {
             let name = format!("attachment; filename=\"{}.csv\"", self.name);
             headers.extend(
                 HeaderValue::try_from(name).ok().map(|name| (header::CONTENT_DISPOSITION, name)),

@@ -1,36 +1,60 @@
 //! A table for eyes.
 
-use axum::body::Body;
+use std::sync::Arc;
+
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::{List, columns};
 use crate::http::harmless::harmless;
+use crate::inventory::Object;
 use crate::inventory::query::{Fields, further};
 
 /// How wide a column is at most.
 const WIDEST: usize = 60;
 
 /// A line of names, and a line for each object of the page.
-pub(super) fn body(list: &List<'_>) -> Body {
-    let names: Vec<&str> = match list.fields {
-        Some(fields) => fields.names(list.class).collect(),
-        None => {
-            let several = list
-                .page
-                .items
-                .windows(2)
-                .any(|pair| pair[0].shelf.backend != pair[1].shelf.backend);
-            let backend = several.then_some("backend");
-            backend.into_iter().chain(columns::for_eyes(list.class)).collect()
+pub(super) struct Table {
+    names: Vec<String>,
+    fields: Fields,
+    objects: Vec<Arc<Object>>,
+}
+
+impl Table {
+    pub(super) fn of(list: &List<'_>) -> Self {
+        let names: Vec<&str> = match list.fields {
+            Some(fields) => fields.names(list.class).collect(),
+            None => {
+                let several = list
+                    .page
+                    .items
+                    .windows(2)
+                    .any(|pair| pair[0].shelf.backend != pair[1].shelf.backend);
+                let backend = several.then_some("backend");
+                backend.into_iter().chain(columns::for_eyes(list.class)).collect()
+            }
+        };
+        let fields = Fields::of_classes(&names.join(","), &[list.class], further(list.class));
+        Self {
+            fields: fields.expect("names of fields, each once"),
+            names: names.into_iter().map(str::to_owned).collect(),
+            objects: list.page.items.iter().map(|item| item.object.clone()).collect(),
         }
-    };
-    let fields = Fields::of_classes(&names.join(","), &[list.class], further(list.class));
-    let fields = fields.expect("names of fields, each once");
-    let head = names.iter().map(|name| (*name).to_owned()).collect();
-    let rows = list.page.items.iter().map(|item| {
-        fields.values(item.object).map(|value| value.json.map(cell).unwrap_or_default()).collect()
-    });
-    Body::from(lines(std::iter::once(head).chain(rows).collect()))
+    }
+
+    /// How many cells it has.
+    pub(super) fn cells(&self) -> usize {
+        self.names.len() * self.objects.len()
+    }
+
+    pub(super) fn text(self) -> String {
+        let fields = &self.fields;
+        let row = |object: &Arc<Object>| {
+            let values = fields.values(object);
+            values.map(|value| value.json.map(cell).unwrap_or_default()).collect()
+        };
+        let rows = self.objects.iter().map(row);
+        lines(std::iter::once(self.names).chain(rows).collect())
+    }
 }
 
 /// Rows of cells as lines of columns, two blanks apart.

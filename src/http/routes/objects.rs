@@ -94,8 +94,7 @@ pub async fn list(
     let shelves: Vec<Shelf<'_>> =
         scope.shelves(|snapshot| Objects::Table(snapshot.view(class, view))).collect();
     let known = (&validators, &etag);
-    let mut response =
-        listing.answer(&gateway, caller.session.id(), known, &shelves, scope.partial()).await?;
+    let mut response = listing.answer(&gateway, &caller, known, &shelves, scope.partial()).await?;
     scope.mark(&mut response);
     Ok(response)
 }
@@ -149,7 +148,8 @@ pub async fn get(
             match validators.not_modified(&etag)? {
                 Some(response) => response,
                 None => {
-                    let document = showing.document(&reading.snapshot, object)?;
+                    let document =
+                        showing.document(&gateway, &caller, &reading.snapshot, object).await?;
                     etag.on(json(if whole { with_sxp(document, object) } else { document }))
                 }
             }

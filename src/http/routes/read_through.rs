@@ -45,7 +45,7 @@ pub async fn list(
     let snapshot = reach.snapshot()?;
     let objects = Objects::These(&objects);
     let shelf = Shelf { backend: &backend, snapshot: &snapshot, objects };
-    let mut response = listing.answer_anew(&gateway, caller.session.id(), &[shelf]).await?;
+    let mut response = listing.answer_anew(&gateway, &caller, &[shelf]).await?;
     revision.mark(&mut response);
     Ok(response)
 }
@@ -68,7 +68,8 @@ pub async fn get(
     let record = record.as_ref().and_then(Value::as_object);
     let record = record.ok_or_else(|| Problem::new(Code::NotFound, "no object of this uuid"))?;
     let object = of_document(class, uuid, reach.mirror.name(), record);
-    let mut response = json(showing.document(&*reach.snapshot()?, &object)?);
+    let document = showing.document(&gateway, &caller, &reach.snapshot()?, &object).await?;
+    let mut response = json(document);
     revision.mark(&mut response);
     Ok(response)
 }

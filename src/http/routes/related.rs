@@ -45,7 +45,7 @@ pub async fn list(
     let backend = object.backend().into();
     let shelf = Shelf { backend: &backend, snapshot, objects: Objects::These(&related) };
     let known = (&validators, &etag);
-    let mut response = listing.answer(&gateway, caller.session.id(), known, &[shelf], &[]).await?;
+    let mut response = listing.answer(&gateway, &caller, known, &[shelf], &[]).await?;
     scope.mark_one(&mut response, object.backend(), reading);
     Ok(response)
 }

@@ -17,6 +17,7 @@ use crate::datamodel::{Class, datamodel};
 use crate::http::Gateway;
 use crate::http::answer::{self, task_document};
 use crate::http::extract::{AcceptsJson, LONGEST_WAIT, NoBody, ObjectUuid, Query, Writing};
+use crate::http::in_flight::{NoPlace, waiting};
 use crate::http::listing::{Asked, Listing, Showing};
 use crate::http::page::{Objects, Shelf};
 use crate::http::problem::{Code, Problem};
@@ -68,8 +69,7 @@ pub async fn list(
     let these = |_| Objects::These(tasks.next().unwrap_or(&none));
     let shelves: Vec<Shelf<'_>> = scope.shelves(these).collect();
     let known = (&validators, &etag);
-    let mut response =
-        listing.answer(&gateway, caller.session.id(), known, &shelves, scope.partial()).await?;
+    let mut response = listing.answer(&gateway, &caller, known, &shelves, scope.partial()).await?;
     scope.mark(&mut response);
     Ok(response)
 }
@@ -122,7 +122,7 @@ pub async fn get(
     let patience = Duration::from_secs(query.wait.unwrap_or(0));
     reached(&gateway, query.min_revision.as_ref()).await?;
     let reach = find(&gateway, &caller, query.backend.as_deref(), uuid, None).await?;
-    let waited = waited(&gateway, &reach, uuid, patience).await.ok_or_else(none)?;
+    let waited = waited(&gateway, &reach, uuid, patience).await?.ok_or_else(none)?;
     // Of the revision that the answer names, not of the one at which the wait began.
     let scope = Scope::of(&gateway, &caller, Some(reach.mirror.name())).await?;
     let view = gateway.tasks.view(&reach.mirror, uuid, &reach.session).unwrap_or(waited);
@@ -131,7 +131,11 @@ pub async fn get(
     let etag = stamp.etag(&gateway);
     let mut response = match validators.not_modified(&etag)? {
         Some(response) => response,
-        None => etag.on(json(showing.document(&snapshot, &object(&reach, &view))?)),
+        None => {
+            let object = object(&reach, &view);
+            let document = showing.document(&gateway, &caller, &snapshot, &object).await?;
+            etag.on(json(document))
+        }
     };
     scope.mark(&mut response);
     Ok(response)
@@ -153,7 +157,7 @@ pub async fn cancel(
     _: NoBody,
 ) -> Result<Response, Problem> {
     let backend = query.backend.as_deref();
-    let turn = gateway.turns.conditional(&validators, class().id, uuid).await;
+    let turn = gateway.turns.conditional(&validators, class().id, uuid).await?;
     let reach = find(&gateway, &caller, backend, uuid, Some(&validators)).await?;
     let claim = Claim::new(turn, &reach);
     let work = {
@@ -182,7 +186,7 @@ pub async fn destroy(
     writing: Writing,
 ) -> Result<Response, Problem> {
     let backend = query.backend.as_deref();
-    let turn = gateway.turns.conditional(&validators, class().id, uuid).await;
+    let turn = gateway.turns.conditional(&validators, class().id, uuid).await?;
     let reach = find(&gateway, &caller, backend, uuid, Some(&validators)).await?;
     let claim = Claim::new(turn, &reach);
     let work = {
@@ -211,11 +215,13 @@ pub(super) async fn started(
     wait: Option<Duration>,
     success: impl FnOnce(&TaskView) -> Response,
 ) -> Result<Response, Problem> {
-    let patience = wait.unwrap_or_default();
+    let (view, wait) = match waited(gateway, reach, task, wait.unwrap_or_default()).await {
+        Ok(view) => (view, wait),
+        // It has been started: that there is no place to wait for it does not undo that.
+        Err(_) => (gateway.tasks.view(&reach.mirror, task, &reach.session), None),
+    };
     // It was begun, so it is never nothing: somebody else may have had it forgotten meanwhile.
-    let view = waited(gateway, reach, task, patience)
-        .await
-        .ok_or_else(|| Problem::from(OpError::Lost).with_params([task.to_string()]))?;
+    let view = view.ok_or_else(|| Problem::from(OpError::Lost).with_params([task.to_string()]))?;
     let waited = wait.is_some() && view.status.is_final();
     if waited && let Some(problem) = answer::task_problem(&view) {
         return Err(problem.with_task(raw(&view)));
@@ -236,13 +242,12 @@ async fn waited(
     reach: &Reach,
     task: Uuid,
     patience: Duration,
-) -> Option<TaskView> {
+) -> Result<Option<TaskView>, NoPlace> {
     let (mirror, session) = (&reach.mirror, &reach.session);
-    let waited = gateway.tasks.wait(mirror, task, session, patience);
-    match gateway.stopping.run_until_cancelled(waited).await {
-        Some(view) => view,
-        None => gateway.tasks.view(mirror, task, session),
-    }
+    let wait = gateway.tasks.wait(mirror, task, session, patience);
+    let wait = gateway.stopping.run_until_cancelled(wait);
+    let waited = if patience.is_zero() { wait.await } else { waiting(wait).await? };
+    Ok(waited.unwrap_or_else(|| gateway.tasks.view(mirror, task, session)))
 }
 
 fn raw(view: &TaskView) -> Box<serde_json::value::RawValue> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use foldhash::HashSet;
 use uuid::Uuid;
 
+use super::cost::{Cost, Population, Pricing, REF, length, refs};
 use super::error::{QueryError, Wrong, echo};
 use super::json;
 use super::parse::paths;
@@ -52,6 +53,10 @@ struct Branch {
 )]
 pub struct TooCostly;
 
+/// What has been gone through of one backend's objects, by the branch it was reached by.
+#[derive(Debug, Default)]
+pub struct Seen(HashSet<(usize, Uuid)>);
+
 /// Objects by class and uuid.
 type ByClass = BTreeMap<ClassId, BTreeMap<Uuid, Arc<Object>>>;
 
@@ -83,7 +88,7 @@ impl Expand {
             }
             let (mut class, mut branches) = (class, &mut root);
             for part in &parts {
-                let (slot, target) = refs(class, part)?;
+                let (slot, target) = leads_to(class, part)?;
                 let place =
                     match branches.iter().position(|known: &Branch| *known.name == part.text) {
                         Some(place) => place,
@@ -120,6 +125,27 @@ impl Expand {
         &self.follows
     }
 
+    /// What it costs to find what comes along with so many of these objects. Where each of them has
+    /// its own (`each`), what comes along with several is found for each of them.
+    pub fn cost(
+        &self,
+        pricing: &mut Pricing<'_>,
+        asked: &Population<'_>,
+        count: u64,
+        each: bool,
+    ) -> Cost {
+        let refs_of = |branch: &Branch| asked.sum(|object| refs_in(length(object, branch.slot)));
+        let roots: Vec<u64> = self.branches.iter().map(refs_of).collect();
+        let share = |all: u64| {
+            let (all, count) = (u128::from(all), u128::from(count.min(asked.count())));
+            u64::try_from(all * count / u128::from(asked.count().max(1))).unwrap_or(u64::MAX)
+        };
+        let branches = self.branches.iter().zip(roots);
+        branches
+            .map(|(branch, refs)| branch.cost(pricing, share(refs), each))
+            .fold(Cost::default(), Cost::and)
+    }
+
     /// Adds what comes along with these objects of one backend.
     pub fn collect<'a>(
         &self,
@@ -127,12 +153,48 @@ impl Expand {
         objects: impl IntoIterator<Item = &'a Object>,
         expanded: &mut Expanded,
     ) -> Result<(), TooCostly> {
-        let mut seen = HashSet::default();
+        let mut seen = Seen::default();
         for object in objects {
-            follow(&self.branches, snapshot, object, &mut seen, expanded)?;
+            self.collect_beside(snapshot, object, &mut seen, expanded)?;
         }
         Ok(())
     }
+
+    /// The same of one object, where others of its backend have been `seen` before.
+    pub fn collect_beside(
+        &self,
+        snapshot: &Snapshot,
+        object: &Object,
+        seen: &mut Seen,
+        expanded: &mut Expanded,
+    ) -> Result<(), TooCostly> {
+        follow(&self.branches, snapshot, object, &mut seen.0, expanded)
+    }
+}
+
+impl Branch {
+    /// What it costs to follow so many refs, and what is behind them.
+    fn cost(&self, pricing: &mut Pricing<'_>, refs: u64, each: bool) -> Cost {
+        let there = pricing.count(self.target);
+        // An object that was met is not gone through again.
+        let met = if each { refs } else { refs.min(there) };
+        let what = || format!("expanding {}", echo(&self.name));
+        let own = Cost::of(
+            refs.saturating_mul(REF),
+            what,
+            "smaller pages (limit), or fewer refs to follow, cost less",
+        );
+        self.branches.iter().fold(own, |cost, branch| {
+            let bytes = pricing.length(self.target, branch.slot);
+            let refs = met.saturating_mul(refs_in(bytes).max(1));
+            cost.and(branch.cost(pricing, refs, each))
+        })
+    }
+}
+
+/// How many refs stand in so many bytes: one, or those of a set.
+fn refs_in(bytes: u64) -> u64 {
+    if bytes < 10 { 0 } else { refs(bytes).max(1) }
 }
 
 /// As it was written.
@@ -182,7 +244,7 @@ fn classes(branches: &[Branch], out: &mut Vec<ClassId>) {
 }
 
 /// A field that holds refs, and the class they lead to.
-fn refs(class: &'static Class, part: &Part) -> Result<(Slot, &'static Class), Wrong> {
+fn leads_to(class: &'static Class, part: &Part) -> Result<(Slot, &'static Class), Wrong> {
     let (slot, ty) = field(class, part)?;
     let target = match ty {
         Type::Ref(target) => Some(*target),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::hint::black_box;
 use std::sync::Arc;
 
+use super::cost::{Cost, Population, Pricing};
 use super::error::{QueryError, Wrong, echo};
 use super::glob::Glob;
 use super::literal;
@@ -111,6 +112,14 @@ impl Filter {
         }
     }
 
+    /// What it costs to ask these objects, which are of this class.
+    pub fn cost(&self, class: ClassId, pricing: &mut Pricing<'_>, asked: &Population<'_>) -> Cost {
+        let of_class = self.by_class.iter().find(|of_class| of_class.class == class);
+        of_class.map_or_else(Cost::default, |of_class| {
+            of_class.node.cost(&self.expression, pricing, asked)
+        })
+    }
+
     fn of(&self, object: &Object) -> Option<&OfClass> {
         let class = object.class().id;
         self.by_class.iter().find(|of_class| of_class.class == class)
@@ -137,6 +146,33 @@ impl Node {
             Self::Not(node) => !node.holds(snapshot, object),
             Self::Test(path, check) => path.any(snapshot, object, |value| check.holds(value)),
             Self::Constant(constant) => *constant,
+        }
+    }
+
+    /// What it costs, as far as nothing ends it early; `written` is what it was made of.
+    fn cost(
+        &self,
+        written: &Expression,
+        pricing: &mut Pricing<'_>,
+        asked: &Population<'_>,
+    ) -> Cost {
+        match (self, written) {
+            (Self::Any(nodes), Expression::Any(parts))
+            | (Self::All(nodes), Expression::All(parts)) => {
+                let each = nodes.iter().zip(parts);
+                each.map(|(node, part)| node.cost(part, pricing, asked))
+                    .fold(Cost::default(), Cost::and)
+            }
+            (Self::Not(node), Expression::Not(inner)) => node.cost(inner, pricing, asked),
+            // `!=` is the one term turned around.
+            (Self::Not(node), _) => node.cost(written, pricing, asked),
+            (Self::Test(path, check), _) => {
+                let steps = path.cost(pricing, asked, |bytes| check.cost(bytes));
+                let cheaper = check.cheaper().or_else(|| path.cheaper());
+                let cheaper = cheaper.unwrap_or("fewer terms cost less");
+                Cost::of(steps, || echo(&written.to_string()), cheaper)
+            }
+            (Self::Any(_) | Self::All(_) | Self::Constant(_), _) => Cost::plain(asked.count()),
         }
     }
 

@@ -58,6 +58,14 @@ impl Glob {
         Ok(Self { pieces: pieces.into() })
     }
 
+    /// Of each of its pieces, how many characters are tried one by one at every place of a text.
+    pub(super) fn lengths(&self) -> impl Iterator<Item = u64> {
+        self.pieces.iter().map(|piece| match piece {
+            Piece::Plain(_) => 0,
+            Piece::Loose(chars) => 4 * chars.len() as u64,
+        })
+    }
+
     /// Whether the whole text fits.
     pub(super) fn matches(&self, text: &str) -> bool {
         let Some((first, more)) = self.pieces.split_first() else { return text.is_empty() };

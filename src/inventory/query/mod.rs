@@ -3,6 +3,7 @@
 //! All of it is read once, checked against the datamodel, and then works on the records' ready JSON.
 //! Nothing here knows HTTP: lists and events ask alike.
 
+mod cost;
 mod error;
 mod expand;
 mod fields;
@@ -22,8 +23,9 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use cost::{Cost, Population, Pricing};
 pub use error::QueryError;
-pub use expand::{Expand, Expanded, MOST_BYTES, MOST_OBJECTS, TooCostly};
+pub use expand::{Expand, Expanded, MOST_BYTES, MOST_OBJECTS, Seen, TooCostly};
 pub use fields::{Fields, Named};
 pub use filter::Filter;
 pub use order::Order;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
+use super::cost::{Cost, Population, Pricing, reading};
 use super::error::{QueryError, Wrong, echo};
 use super::json;
 use super::parse::paths;
@@ -27,6 +28,8 @@ struct Key {
     path: Path,
     kind: Kind,
     descending: bool,
+    /// As its author has it, without the minus.
+    written: Box<str>,
 }
 
 /// How values compare.
@@ -76,7 +79,9 @@ impl Order {
                 Wrong::new(last.0, what).expected("a field with one value, not a set or a map")
             })?;
             follows.extend(path.classes());
-            keys.push(Key { path, kind, descending });
+            let written: Vec<&str> = parts.iter().map(|part| part.text.as_str()).collect();
+            let written = written.join(".").into();
+            keys.push(Key { path, kind, descending, written });
         }
         follows.sort_unstable();
         follows.dedup();
@@ -86,6 +91,18 @@ impl Order {
     /// The classes whose objects it looks into, beside those it sorts.
     pub fn classes(&self) -> &[ClassId] {
         &self.follows
+    }
+
+    /// What it costs to sort these objects.
+    pub fn cost(&self, pricing: &mut Pricing<'_>, asked: &Population<'_>) -> Cost {
+        let compared = u64::from(asked.count().checked_ilog2().unwrap_or(0)) + 1;
+        let keys = self.keys.iter().map(|key| {
+            // A value is read once, and compared as often as it takes.
+            let each = key.path.cost(pricing, asked, |bytes| 4 + compared + reading(bytes));
+            let cheaper = key.path.cheaper().unwrap_or("fewer keys, or a filter, cost less");
+            Cost::of(each, || format!("the key {}", echo(&key.written)), cheaper)
+        });
+        keys.fold(Cost::default(), Cost::and)
     }
 
     /// Sorts objects, each with the snapshot that its refs lead into. Those that are equal stay as

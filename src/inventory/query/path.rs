@@ -3,6 +3,7 @@
 
 use uuid::Uuid;
 
+use super::cost::{Population, Pricing, REF, length, reading, refs};
 use super::error::{Wrong, echo, nearest};
 use super::json;
 use super::syntax::Part;
@@ -102,6 +103,55 @@ impl Path {
     /// The classes that it leads through.
     pub(super) fn classes(&self) -> impl Iterator<Item = ClassId> {
         self.steps.iter().map(|step| step.target)
+    }
+
+    /// What it takes to get to each value of these objects and to ask it.
+    pub(super) fn cost(
+        &self,
+        pricing: &mut Pricing<'_>,
+        asked: &Population<'_>,
+        check: impl Fn(u64) -> u64,
+    ) -> u64 {
+        let key = |place: &Place, bytes| place.key.as_ref().map_or(0, |_| reading(bytes));
+        let Some((first, more)) = self.steps.split_first() else {
+            return asked.sum(|object| {
+                let bytes = length(object, self.place.slot);
+                1 + key(&self.place, bytes) + check(bytes)
+            });
+        };
+        // What one ref leads to.
+        let mut behind = REF;
+        let mut class = first.target;
+        for step in more {
+            let bytes = pricing.length(class, step.place.slot);
+            behind += REF + key(&step.place, bytes);
+            class = step.target;
+        }
+        let bytes = pricing.length(class, self.place.slot);
+        behind += 1 + key(&self.place, bytes) + check(bytes);
+        let slot = first.place.slot;
+        let own = asked.sum(|object| 1 + reading(length(object, slot)));
+        let refs = match self.many {
+            false => asked.count(),
+            // Where objects have most of the others between them, few of them may have all.
+            true => {
+                let seen = asked.sum(|object| refs(length(object, slot)));
+                seen.max(pricing.count(first.target).min(seen.saturating_mul(8)))
+            }
+        };
+        own + refs.saturating_mul(behind)
+    }
+
+    /// What would cost less than this way.
+    pub(super) fn cheaper(&self) -> Option<&'static str> {
+        match (self.many, self.steps.len(), &self.place.key) {
+            (true, ..) => {
+                Some("ask the collection of what the refs lead to instead, or fewer terms")
+            }
+            (false, 1.., _) => Some("comparing the ref itself with a uuid costs less"),
+            (false, 0, Some(_)) => Some("asking for a field that is no map costs less"),
+            (false, 0, None) => None,
+        }
     }
 
     /// Where it begins.
