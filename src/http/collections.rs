@@ -177,8 +177,17 @@ static WITHOUT: &[(&str, &str)] = &[
 ];
 
 /// First segments that are the gateway's own, and so no collection's.
-pub const OWN_PATHS: &[&str] =
-    &["sessions", "events", "metrics", "livez", "readyz", "docs", "backends", "openapi.json"];
+pub const OWN_PATHS: &[&str] = &[
+    "sessions",
+    "events",
+    "metrics",
+    "livez",
+    "readyz",
+    "docs",
+    "backends",
+    "openapi.json",
+    "openapi-3.0.json",
+];
 
 /// Every collection, in the order in which documents list them.
 pub fn collections() -> &'static [Collection] {

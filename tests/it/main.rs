@@ -11,6 +11,7 @@ mod compression;
 mod conformance;
 mod connections;
 mod coverage;
+mod docs;
 mod events;
 mod exposition;
 mod fairness;

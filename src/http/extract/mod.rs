@@ -26,7 +26,7 @@ pub use writing::{Underway, Writing};
 const LONGEST_ECHO: usize = 64;
 
 /// A name the client chose, as it may stand in a text.
-fn echo(name: &str) -> String {
+pub fn echo(name: &str) -> String {
     cut(name, LONGEST_ECHO)
 }
 

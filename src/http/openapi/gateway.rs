@@ -34,7 +34,8 @@ pub(super) const PUBLIC_FAILURES: [Failure; 5] = [
 
 /// All of them.
 pub(super) fn operations(parts: &mut Parts) -> Vec<Operation> {
-    vec![backends(parts), livez(parts), readyz(parts), document(parts)]
+    let own = [backends(parts), livez(parts), readyz(parts)];
+    own.into_iter().chain(documents(parts)).collect()
 }
 
 pub(super) fn mirror_state(parts: &mut Parts) -> Shape {
@@ -205,9 +206,10 @@ fn readyz(parts: &mut Parts) -> Operation {
     }
 }
 
-fn document(parts: &mut Parts) -> Operation {
+/// This document, and the same in an older version of OpenAPI.
+fn documents(parts: &mut Parts) -> [Operation; 2] {
     let body = parts.schema("OpenApiDocument", |_| {
-        object([("openapi", string(), "The version of OpenAPI: 3.1.0.")], &["openapi"])
+        object([("openapi", string(), "The version of OpenAPI.")], &["openapi"])
             .description(Some("An OpenAPI document."))
             .into()
     });
@@ -222,16 +224,16 @@ fn document(parts: &mut Parts) -> Operation {
     let failures = [&PUBLIC_FAILURES[..], &[failures::PRECONDITION_FAILED]].concat();
     let mut responses = answers::with(parts, (200, found), &failures);
     responses.push((304, same.into()));
-    Operation {
+    let mut parameters = parameters::of_document(parts);
+    parameters.push(parameters::if_none_match(parts));
+    let one = |path, id, summary| Operation {
         access: Access::Public,
-        parameters: vec![parameters::if_none_match(parts)],
-        responses,
-        ..Operation::own(
-            HttpMethod::Get,
-            "/openapi.json",
-            "getOpenApi",
-            "Document",
-            "Read this document",
-        )
-    }
+        parameters: parameters.clone(),
+        responses: responses.clone(),
+        ..Operation::own(HttpMethod::Get, path, id, "Document", summary)
+    };
+    [
+        one("/openapi.json", "getOpenApi", "Read this document"),
+        one("/openapi-3.0.json", "getOpenApi30", "Read this document in OpenAPI 3.0.3"),
+    ]
 }

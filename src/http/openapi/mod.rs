@@ -5,14 +5,17 @@
 
 mod actions;
 mod answers;
+mod choice;
 mod events;
 mod examples;
 mod failures;
 mod gateway;
+mod groups;
 mod inputs;
 mod machines;
 mod metrics;
 mod naming;
+mod older;
 mod operation;
 mod parameters;
 mod parts;
@@ -27,13 +30,16 @@ mod sessions;
 mod shapes;
 mod tasks;
 mod text;
+mod tree;
 mod writes;
 
+pub use choice::Choice;
 pub use operation::{Access, Operation};
 
 use std::collections::HashSet;
 use std::sync::OnceLock;
 
+use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
@@ -41,8 +47,18 @@ use utoipa::openapi::{
 };
 
 use self::parts::Parts;
+use self::tree::Node;
 use crate::datamodel::{datamodel, describe};
 use crate::http::collections::{calls_of, calls_only, collection_of, collections};
+
+/// A version of OpenAPI that the document can be had in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// 3.1, as it is written.
+    Newest,
+    /// 3.0.3, for programs that do not know 3.1.
+    Older,
+}
 
 struct Built {
     operations: Vec<Operation>,
@@ -117,24 +133,48 @@ pub fn document() -> OpenApi {
         ));
     let server =
         ServerBuilder::new().url("/").description(Some("The gateway that serves this document"));
-    OpenApiBuilder::new()
+    let mut document = OpenApiBuilder::new()
         .info(info)
         .servers(Some([server.build()]))
         .tags(Some(tags()))
         .paths(paths)
         .components(Some(components))
-        .build()
+        .build();
+    document.extensions = Some(Extensions::from_iter([("x-tagGroups", groups())]));
+    document
 }
 
 /// The document as text, in an order that never changes.
 pub fn json() -> &'static str {
     static JSON: OnceLock<String> = OnceLock::new();
-    JSON.get_or_init(|| text::render(&document(), text::Layout::Compact))
+    JSON.get_or_init(|| text::render(&Node::of(&document()), text::Layout::Compact))
 }
 
 /// The same for people: indented, with a newline at its end.
 pub fn pretty() -> String {
-    text::render(&document(), text::Layout::Indented)
+    text::render(&Node::of(&document()), text::Layout::Indented)
+}
+
+/// What is wanted of the document, in a version of OpenAPI, as text.
+pub fn part(version: Version, choice: &Choice) -> String {
+    let whole: Node = serde_json::from_str(json()).expect("this was just written");
+    let part = if choice.is_all() { whole } else { choice.of(&whole) };
+    let part = match version {
+        Version::Newest => part,
+        Version::Older => older::of(part),
+    };
+    text::render(&part, text::Layout::Compact)
+}
+
+/// Whether the document has operations with this tag.
+pub fn has_tag(tag: &str) -> bool {
+    operations().iter().any(|operation| operation.tag == tag)
+}
+
+/// The tags in groups.
+fn groups() -> serde_json::Value {
+    let tags = tags();
+    groups::of(&tags.iter().map(|tag| tag.name.as_str()).collect::<Vec<_>>())
 }
 
 fn security() -> SecurityScheme {

@@ -164,6 +164,18 @@ pub(super) fn of_xm(parts: &mut Parts) -> Vec<Ref> {
     ]
 }
 
+/// What of the document is wanted.
+pub(super) fn of_document(parts: &mut Parts) -> Vec<Ref> {
+    let tags = "Only operations with these tags, with commas between them (`VM,task`), and what \
+                they name.";
+    let brief = "As people read it: without what is done more simply in another way \
+                 (`x-first-way`), and without naming what `expanded` may hold.";
+    vec![
+        parts.parameter("document_tags", || query("tags", string(), tags)),
+        parts.parameter("document_brief", || query("brief", boolean(), brief)),
+    ]
+}
+
 fn filter() -> Parameter {
     let text = "Which objects, as a condition on their fields: see *Filters* above. A 400 says the \
                 column and what was expected there.";
