@@ -108,6 +108,7 @@ impl App {
         let bodies = gateway.bodies.clone();
         let shell = Shell::new(routes, &config.limits, &config.cors, bodies, telemetry.clone());
         shell.trust(&config.trusted_proxies);
+        shell.log_access(config.log.access);
         if let Some(lasting) = config.tls.as_ref().and_then(|tls| tls.hsts) {
             shell.insist_on_tls(lasting);
         }

@@ -254,7 +254,7 @@ impl Authority {
         let credentials = Credentials { username: username.to_owned(), password, originator };
         let answers = self.ask(chosen, credentials, attempt).await;
         if answers.ok.is_empty() {
-            tracing::info!(%peer, refused = answers.refused.len(), "login failed");
+            tracing::info!(%peer, username, refused = answers.refused.len(), "login failed");
             return Err(answers.error());
         }
 

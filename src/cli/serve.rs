@@ -17,10 +17,27 @@ pub(super) async fn run(serve: Serve) -> Result<(), Failed> {
         config.listen_on(address)?;
     }
     let signals = Signals::new()?;
+    let backends = backends(&config);
     let running = App::start(config).await?;
+    let configuration = source.config.as_ref().or(source.xm_config.as_ref());
+    let configuration =
+        configuration.map_or("the command line".into(), |file| file.to_string_lossy());
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        configuration = &*configuration,
+        backends,
+        listen = running.url(),
+        "started"
+    );
     say(format_args!("xengate listening on {}", running.url()));
     signals.drain(running).await;
     Ok(())
+}
+
+/// The backends with their addresses, in which there are no passwords: `lab=https://pool.example`.
+fn backends(config: &Config) -> String {
+    let backends = config.backends.iter().map(|(name, of)| format!("{name}={}", of.uris.join(",")));
+    backends.collect::<Vec<_>>().join(" ")
 }
 
 /// The signals that end the gateway, or have it read its certificate again. Watched from before it

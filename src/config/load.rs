@@ -17,8 +17,8 @@ use super::files;
 use super::listen;
 use super::users;
 use super::{
-    AuthConfig, BackendConfig, Config, Cors, Kind, Limits, MetricsConfig, PasswordCheck, ServerTls,
-    User,
+    AuthConfig, BackendConfig, Config, Cors, Kind, Limits, LogConfig, MetricsConfig, PasswordCheck,
+    ServerTls, User,
 };
 
 /// Why a configuration cannot be used.
@@ -295,6 +295,7 @@ pub(super) struct Raw {
     trusted_proxies: Vec<IpNet>,
     tls: Option<ServerTls>,
     cors: Cors,
+    log: LogConfig,
     limits: Limits,
     backends: BTreeMap<String, RawBackend>,
     auth: AuthConfig,
@@ -311,6 +312,7 @@ impl Default for Raw {
             trusted_proxies: defaults.trusted_proxies,
             tls: defaults.tls,
             cors: defaults.cors,
+            log: defaults.log,
             limits: defaults.limits,
             backends: BTreeMap::new(),
             auth: defaults.auth,
@@ -363,6 +365,7 @@ impl Raw {
             trusted_proxies: self.trusted_proxies,
             tls: self.tls,
             cors: self.cors,
+            log: self.log,
             limits: self.limits,
             backends,
             auth: self.auth,

@@ -45,6 +45,8 @@ pub struct Config {
     pub tls: Option<ServerTls>,
     /// Which web pages of other origins may use the gateway.
     pub cors: Cors,
+    /// What is logged.
+    pub log: LogConfig,
     /// What the server takes before it says no.
     pub limits: Limits,
     /// The Xen pools, by the name clients know them by.
@@ -65,6 +67,7 @@ impl Default for Config {
             trusted_proxies: Vec::new(),
             tls: None,
             cors: Cors::default(),
+            log: LogConfig::default(),
             limits: Limits::default(),
             backends: BTreeMap::new(),
             auth: AuthConfig::default(),
@@ -93,6 +96,14 @@ pub struct ServerTls {
 pub struct Cors {
     /// Exact origins (`https://ui.example.com`); empty turns CORS off.
     pub origins: Vec<String>,
+}
+
+/// What is logged beside logins, logouts, writes and what goes wrong.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// A line for each request.
+    pub access: bool,
 }
 
 /// What the server takes before it says no.

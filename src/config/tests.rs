@@ -416,6 +416,7 @@ fn the_example_has_every_key() {
     all(vec![&table], fields::<Raw>());
     all(vec![&whole["tls"]], fields::<ServerTls>());
     all(vec![&whole["cors"]], fields::<Cors>());
+    all(vec![&whole["log"]], fields::<LogConfig>());
     all(vec![&whole["limits"]], fields::<Limits>());
     all(vec![&whole["auth"]], fields::<AuthConfig>());
     all(vec![&whole["metrics"]], fields::<MetricsConfig>());

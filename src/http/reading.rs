@@ -54,6 +54,12 @@ impl Reading {
         self.trusted_proxies.get_or_init(|| proxies.to_vec());
     }
 
+    /// Whose request it is that came from `peer`, as far as proxies are believed.
+    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let trusted = self.trusted_proxies.get().map_or(&[][..], Vec::as_slice);
+        client_address(peer, headers, trusted)
+    }
+
     /// A place for a body of somebody who is logged in.
     pub fn place(self: &Arc<Self>, peer: IpAddr, headers: &HeaderMap) -> Result<Place, Problem> {
         self.take(peer, headers, MOST_OF_ONE, None)
@@ -76,8 +82,7 @@ impl Reading {
         most: usize,
         stranger: Option<OwnedSemaphorePermit>,
     ) -> Result<Place, Problem> {
-        let trusted = self.trusted_proxies.get().map_or(&[][..], Vec::as_slice);
-        let address = client_address(peer, headers, trusted);
+        let address = self.client(peer, headers);
         let mut by_address = self.by_address.lock();
         let taken = by_address.entry(address).or_default();
         if *taken >= most {

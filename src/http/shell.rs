@@ -6,6 +6,7 @@
 
 mod activity;
 mod encode;
+mod log;
 mod outgoing;
 mod panics;
 #[cfg(test)]
@@ -14,6 +15,7 @@ mod tests;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -24,7 +26,6 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Method, Request, Uri, Version, header};
 use http_body_util::Limited;
 use ipnet::IpNet;
-use tokio::time::Instant;
 use tower::Service;
 use tower_http::cors::Cors;
 
@@ -41,10 +42,12 @@ use crate::auth::Shares;
 use crate::config;
 
 pub use activity::{Activity, Eased, UnderWay};
+pub use log::Who;
 pub use outgoing::{Embedded, Unsent};
 pub use panics::log_panics;
 
 use encode::{Wish, encode};
+use log::RequestLog;
 use outgoing::{Held, Outgoing, Share};
 
 /// Answers about the gateway's own health go out even when everything else is refused, and take
@@ -94,6 +97,8 @@ struct Shared {
     telemetry: Arc<Telemetry>,
     reading: Arc<Reading>,
     hsts: OnceLock<HeaderValue>,
+    /// Whether each request has a line in the log.
+    access: AtomicBool,
 }
 
 impl Shell {
@@ -121,6 +126,7 @@ impl Shell {
             bodies,
             reading: Arc::default(),
             hsts: OnceLock::new(),
+            access: AtomicBool::new(false),
         };
         let nobody = SocketAddr::from(([0, 0, 0, 0], 0));
         let (shared, cors) = (Arc::new(shared), cors::layer(cors));
@@ -136,6 +142,11 @@ impl Shell {
     pub fn insist_on_tls(&self, lasting: Duration) {
         let policy = HeaderValue::try_from(format!("max-age={}", lasting.as_secs()));
         let _ = self.shared.hsts.set(policy.expect("digits"));
+    }
+
+    /// Logs a line for each request, or does not.
+    pub fn log_access(&self, access: bool) {
+        self.shared.access.store(access, Ordering::Relaxed);
     }
 
     /// The service for one connection with this peer. It keeps account of the connection's answers
@@ -171,7 +182,7 @@ where
 impl Shared {
     async fn answer<B>(
         &self,
-        request: Request<B>,
+        mut request: Request<B>,
         peer: SocketAddr,
         unsent: &Arc<Unsent>,
     ) -> Response
@@ -181,10 +192,12 @@ impl Shared {
     {
         let under_way = unsent.activity.begin();
         let request_id = RequestId::of(request.headers());
-        let log = AccessLog::begin(&request);
         let requests = &self.telemetry.requests;
         let (route, method) =
             (requests.route(request.uri().path()), Requests::method(request.method()));
+        let access = self.access.load(Ordering::Relaxed);
+        let client = |request: &Request<B>| self.reading.client(peer.ip(), request.headers());
+        let log = RequestLog::begin(&mut request, &request_id, access, client);
         let begun = std::time::Instant::now();
         let (version, is_head) = (request.version(), request.method() == Method::HEAD);
         let always = is_always(&request);
@@ -207,7 +220,7 @@ impl Shared {
             },
         };
         requests.count(route, method, response.status(), begun.elapsed());
-        log.end(&response, peer, &request_id);
+        log.end(&response);
         Problem::render(&mut response, request_id.as_str(), is_head);
         finish(&mut response, &request_id);
         if let Some(policy) = self.hsts.get() {
@@ -416,35 +429,6 @@ fn finish(response: &mut Response, request_id: &RequestId) {
         let policy =
             if headers.contains_key(header::ETAG) { "private, no-cache" } else { "no-store" };
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(policy));
-    }
-}
-
-/// One line per request, at debug level: at info it would cost more than the request.
-struct AccessLog(Option<(Instant, http::Method, String)>);
-
-impl AccessLog {
-    fn begin<B>(request: &Request<B>) -> Self {
-        // The path only: a query may hold what is nobody's business.
-        Self(
-            tracing::enabled!(tracing::Level::DEBUG).then(|| {
-                (Instant::now(), request.method().clone(), request.uri().path().to_owned())
-            }),
-        )
-    }
-
-    fn end(self, response: &Response, peer: SocketAddr, request_id: &RequestId) {
-        let Some((begun, method, path)) = self.0 else { return };
-        let code = response.extensions().get::<Problem>().map(Problem::code);
-        tracing::debug!(
-            %peer,
-            %method,
-            path,
-            status = response.status().as_u16(),
-            code,
-            micros = begun.elapsed().as_micros(),
-            request_id = request_id.as_str(),
-            "request"
-        );
     }
 }
 

@@ -2,13 +2,16 @@
 //!
 //! Once the first call of a write may have been sent, all of it runs in a task of its own: a client
 //! that leaves, a deadline of its request or a signal cuts nothing in the middle. Each is bounded in
-//! time and joined at shutdown, holds its caller's session open, and is logged with who did what to
-//! which object and what came of it; never with a value.
+//! time and joined at shutdown, and holds its caller's session open. What came of it is told to who
+//! still listens, whose request has a line of its own in the log; where nobody does, it is logged with
+//! who did what to which object, never with a value.
 
 use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+use tokio::task::JoinError;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -82,21 +85,23 @@ impl Writes {
         let work = work(stop.clone());
         let hold = reach.session.hold();
         let (backend, user) = (reach.mirror.name().to_owned(), reach.session.username().to_owned());
+        let (tell, told) = oneshot::channel();
         let running = self.running.spawn(async move {
             let begun = Instant::now();
             let ended = over.run_until_cancelled(bounded(work, &stop, begun + LONGEST)).await;
             drop(hold);
             let result =
                 ended.unwrap_or_else(|| Err(OpError::Interrupted(write.operation.clone()).into()));
-            log(&backend, &user, &write, begun, &result);
-            result
+            if let Err(result) = tell.send(result) {
+                log(&backend, &user, &write, begun, &result);
+            }
         });
-        match running.await {
+        match told.await {
             Ok(result) => result,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => match running.await.map_err(JoinError::try_into_panic) {
+                Err(Ok(panic)) => std::panic::resume_unwind(panic),
                 // The runtime ends.
-                Err(_) => Err(OpError::Interrupted(String::new()).into()),
+                _ => Err(OpError::Interrupted(String::new()).into()),
             },
         }
     }
@@ -160,12 +165,21 @@ fn log<T: Outcome, E: fmt::Display>(
                 outcome = "done",
                 millis,
                 request_id,
-                "write"
+                "write, nobody listening"
             );
         }
         Err(error) => {
             let outcome = tracing::field::display(error);
-            tracing::info!(backend, user, operation, object, outcome, millis, request_id, "write");
+            tracing::info!(
+                backend,
+                user,
+                operation,
+                object,
+                outcome,
+                millis,
+                request_id,
+                "write, nobody listening"
+            );
         }
     }
 }

@@ -22,6 +22,7 @@ mod generated_clients;
 mod lab;
 mod life_cycles;
 mod logins;
+mod logs;
 mod memory;
 mod metrics;
 mod nonsense;

@@ -11,6 +11,7 @@ use crate::auth::{AuthError, Caller, SessionHolder};
 use crate::http::Gateway;
 use crate::http::in_flight;
 use crate::http::problem::{Code, Problem};
+use crate::http::shell::Who;
 
 impl FromRequestParts<Arc<Gateway>> for Caller {
     type Rejection = Problem;
@@ -21,7 +22,9 @@ impl FromRequestParts<Arc<Gateway>> for Caller {
     ) -> Result<Self, Problem> {
         let SessionHolder { session } = gateway.authority.identify(bearer(&parts.headers)?)?;
         in_flight::belongs_to(&session)?;
-        gateway.authority.confirm(session).await.map_err(Problem::from)
+        let caller = gateway.authority.confirm(session).await.map_err(Problem::from)?;
+        told(parts, caller.session.username());
+        Ok(caller)
     }
 }
 
@@ -34,7 +37,15 @@ impl FromRequestParts<Arc<Gateway>> for SessionHolder {
     ) -> Result<Self, Problem> {
         let holder = gateway.authority.identify(bearer(&parts.headers)?)?;
         in_flight::belongs_to(&holder.session)?;
+        told(parts, holder.session.username());
         Ok(holder)
+    }
+}
+
+/// Tells the log whose request it is, where it is logged.
+fn told(parts: &Parts, user: &str) {
+    if let Some(who) = parts.extensions.get::<Who>() {
+        who.is(user);
     }
 }
 

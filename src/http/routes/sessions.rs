@@ -123,9 +123,12 @@ pub async fn current(
 pub async fn end(
     State(gateway): State<Arc<Gateway>>,
     holder: SessionHolder,
+    Peer(peer): Peer,
     _: NoQuery,
 ) -> Response {
-    gateway.authority.logout(&holder.session).await;
+    let session = &holder.session;
+    gateway.authority.logout(session).await;
+    tracing::info!(%peer, username = session.username(), session = %session.id(), "logged out");
     (StatusCode::NO_CONTENT, [(header::CACHE_CONTROL, "no-store")]).into_response()
 }
 
@@ -148,6 +151,9 @@ pub async fn add_backends(
             error => refused(error, shape),
         },
     )?;
+    tracing::info!(
+        %peer, username = session.username(), session = %session.id(), "logged in to further backends"
+    );
     Ok(secret(&SessionView::of(session)))
 }
 

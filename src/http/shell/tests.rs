@@ -6,6 +6,7 @@ use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt;
 use serde::Deserialize;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tower::ServiceExt;
 
 use super::*;
