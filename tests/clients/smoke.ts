@@ -1,95 +1,70 @@
-// What the README promises, with the types that openapi-typescript makes and nothing but fetch.
+// What the README promises, with the types that openapi-typescript makes and openapi-fetch.
 
-import type { components, operations } from "./xengate.js";
+import createClient from "openapi-fetch";
+
+import type { components, paths } from "./xengate.js";
 
 declare const process: { argv: string[] };
 
-type Json<Response> = Response extends { content: { "application/json": infer Body } } ? Body : undefined;
-type Answers<Name extends keyof operations> = operations[Name]["responses"];
-type Successes<Name extends keyof operations> = Extract<keyof Answers<Name>, 200 | 201 | 202 | 204>;
-/** What an operation answers when it succeeds, one type for each status. */
-type Answer<Name extends keyof operations> = {
-  [Status in Successes<Name>]: { status: Status; body: Json<Answers<Name>[Status]> };
-}[Successes<Name>];
-type Body<Name extends keyof operations> = operations[Name] extends {
-  requestBody?: { content: { "application/json": infer Body } };
-}
-  ? Body
-  : undefined;
 type Problem = components["schemas"]["Problem"];
-
-class Failed extends Error {
-  constructor(
-    readonly status: number,
-    readonly problem: Problem,
-  ) {
-    super(`${status} ${problem.code}: ${problem.detail}`);
-  }
-}
-
-const url = process.argv[2] ?? "";
-let token: string | undefined;
-
-async function call<Name extends keyof operations>(
-  _: Name,
-  [method, path]: [string, string],
-  body?: Body<Name>,
-  headers: Record<string, string> = {},
-): Promise<Answer<Name>> {
-  if (token !== undefined) headers["Authorization"] = `Bearer ${token}`;
-  if (body !== undefined) headers["Content-Type"] = "application/json";
-  const init = body === undefined ? { method, headers } : { method, headers, body: JSON.stringify(body) };
-  const response = await fetch(url + path, init);
-  const text = await response.text();
-  const json = text === "" ? undefined : JSON.parse(text);
-  if (!response.ok) throw new Failed(response.status, json);
-  return { status: response.status, body: json } as Answer<Name>;
-}
+type Answer<Body> = { data?: Body; error?: Problem; response: Response };
 
 function assert(holds: boolean, what: unknown): asserts holds {
   if (!holds) throw new Error(`not so: ${JSON.stringify(what)}`);
 }
 
-async function refused(what: Promise<unknown>): Promise<Failed> {
-  try {
-    await what;
-  } catch (error) {
-    if (error instanceof Failed) return error;
-    throw error;
-  }
-  throw new Error("was not refused");
+async function done<Body>(asked: Promise<Answer<Body>>): Promise<Body> {
+  const { data, error } = await asked;
+  assert(data !== undefined, error);
+  return data;
 }
 
-const login = await call("login", ["POST", "/sessions"], { username: "root", password: "simulated" });
-token = login.body.token;
+async function refused(asked: Promise<Answer<unknown>>, status: number): Promise<Problem> {
+  const { error, response } = await asked;
+  assert(error !== undefined && response.status === status, error);
+  return error;
+}
 
-const { body: page } = await call("listVms", ["GET", "/vms?limit=1000"]);
+let token: string | undefined;
+const gateway = createClient<paths, "application/json" | "application/problem+json">({ baseUrl: process.argv[2] ?? "" });
+gateway.use({
+  onRequest({ request }) {
+    if (token !== undefined) request.headers.set("Authorization", `Bearer ${token}`);
+    return request;
+  },
+});
+
+const credentials = { username: "root", password: "simulated" };
+token = (await done(gateway.POST("/sessions", { body: credentials }))).token;
+
+const page = await done(gateway.GET("/vms", { params: { query: { limit: 1000 } } }));
 assert(page.items.length > 10 && page.items.length === page.total, page.total);
 const vm = page.items.find((one) => one.power_state === "Halted" && one.is_control_domain === false);
 assert(vm !== undefined, "a halted VM");
 
-const start: [string, string] = ["POST", `/vms/${vm.uuid}/actions/start`];
-const wait = { Prefer: "wait=30" };
-const started = await call("startVm", start, { force: false }, wait);
-let task = started.body;
-if (started.status === 202) {
-  task = (await call("getTask", ["GET", `/tasks/${task.uuid}?wait=60`])).body;
+const path = { uuid: vm.uuid };
+const start = { params: { path, header: { Prefer: "wait=30" } } };
+let task = await done(gateway.POST("/vms/{uuid}/actions/start", start));
+if (task.status === "pending") {
+  const params = { path: { uuid: task.uuid }, query: { wait: 60 } };
+  task = await done(gateway.GET("/tasks/{uuid}", { params }));
 }
 assert(task.status === "success" && !task.error, task);
 
-const now = await call("getVm", ["GET", `/vms/${vm.uuid}`]);
-assert(now.body.power_state === "Running", now.body.power_state);
-const { body: metrics } = await call("getVmMetrics", ["GET", `/vms/${vm.uuid}/metrics`]);
+const now = await done(gateway.GET("/vms/{uuid}", { params: { path } }));
+assert(now.power_state === "Running", now.power_state);
+const metrics = await done(gateway.GET("/vms/{uuid}/metrics", { params: { path } }));
 assert((metrics.VCPUs_number ?? 0) > 0, metrics);
 console.log(`${vm.name_label}: ${metrics.VCPUs_number} VCPUs since ${metrics.start_time}`);
 
-const again = await refused(call("startVm", start, undefined, wait));
-assert(again.status === 409 && again.problem.code === "VM_BAD_POWER_STATE", again.problem);
+// A failure is typed too, and names its task.
+const again = await refused(gateway.POST("/vms/{uuid}/actions/start", start), 409);
+assert(again.code === "VM_BAD_POWER_STATE" && again.task !== undefined, again);
 
-const renamed = { name_label: "renamed", other_config: { smoke: "1", gone: null } };
-const { body: changed } = await call("patchVm", ["PATCH", `/vms/${vm.uuid}`], renamed);
+const body = { name_label: "renamed", other_config: { smoke: "1", gone: null } };
+const changed = await done(gateway.PATCH("/vms/{uuid}", { params: { path }, body }));
 assert("uuid" in changed && changed.name_label === "renamed", changed);
 
-await call("logout", ["DELETE", "/sessions/current"]);
-const after = await refused(call("listVms", ["GET", "/vms"]));
-assert(after.status === 401, after.problem);
+const { response } = await gateway.DELETE("/sessions/current");
+assert(response.status === 204, response.status);
+await refused(gateway.GET("/vms"), 401);

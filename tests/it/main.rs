@@ -32,6 +32,7 @@ mod outcomes;
 mod outlive;
 mod paging;
 mod queries;
+mod readme;
 mod replay;
 mod scrape;
 mod sessions;
