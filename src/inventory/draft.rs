@@ -229,13 +229,17 @@ impl Draft {
         };
         let id = refs.intern(&found.reference);
         let Some(record) = &found.record else {
+            self.unread.settle(&found.reference);
             self.gone.insert(id);
             return true;
         };
         let encoded = encode(encoder, class, record, refs);
         let is_read = encoded.is_ok();
         match encoded {
-            Ok(encoded) => self.put(class, id, encoded, found.raw.as_deref().map(Arc::from), refs),
+            Ok(encoded) => {
+                self.unread.settle(&found.reference);
+                self.put(class, id, encoded, found.raw.as_deref().map(Arc::from), refs);
+            }
             Err(_) => self.not_read(class, &found.reference),
         }
         is_read
@@ -243,6 +247,7 @@ impl Draft {
 
     /// Takes it that those objects of a class are no more whose refs are not among these.
     pub(super) fn keep_only(&mut self, class: &Class, known: &HashSet<&str>, refs: &mut RefIndex) {
+        self.unread.keep_only(class, known);
         let table = self.snapshot.class(class.id);
         let missing = table.iter().filter(|object| !known.contains(&**object.reference()));
         let missing: Vec<Arc<str>> = missing.map(|object| object.reference().clone()).collect();

@@ -18,6 +18,7 @@ use super::refs::{RefIndex, Target};
 use super::revision::Revisions;
 use super::standing::{Cause, Loss, MirrorState, NotReady, Status};
 use super::store::Snapshot;
+use super::unread::Unread;
 use super::usage::{Usage, Usages};
 use super::value::{Resolve, Zoneless, write};
 use crate::backend::{Backend, Nature, Session};
@@ -69,6 +70,8 @@ pub struct Mirror {
     status: watch::Sender<Status>,
     refs: RwLock<RefIndex>,
     bound: Arc<Bound>,
+    /// Objects that could not be read when they were last asked for.
+    unread: Mutex<Unread>,
     /// The service account's session, while it has one.
     account_session: ArcSwapOption<Session>,
     /// Sessions of callers that may be borrowed.
@@ -123,6 +126,7 @@ impl Mirror {
             status: watch::Sender::new(status),
             refs: RwLock::default(),
             bound,
+            unread: Mutex::default(),
             account_session: ArcSwapOption::empty(),
             callers: Mutex::default(),
             offered: Notify::new(),
@@ -365,6 +369,11 @@ impl Mirror {
         self.put_all_before_readers(finished, Some(as_of), self.apart_now());
     }
 
+    /// Objects that could not be read when they were last asked for.
+    pub(super) fn unread(&self) -> Unread {
+        self.unread.lock().clone()
+    }
+
     /// The same of classes that are asked for apart.
     pub(super) fn publish_apart(
         &self,
@@ -403,6 +412,7 @@ impl Mirror {
         stale_since: Option<Instant>,
         apart: Apart,
     ) {
+        self.unread.lock().clone_from(&finished.unread);
         let publish = |snapshot: &Arc<Snapshot>| {
             self.show(snapshot.clone(), stale_since, as_of, apart.clone());
         };
@@ -495,6 +505,7 @@ impl Mirror {
             let mut refs = self.refs.write();
             *refs = refs.emptied();
         }
+        *self.unread.lock() = Unread::default();
         self.usages.forget();
         self.bound.clear(&self.name);
         if held {

@@ -318,6 +318,7 @@ impl Sync {
                 continue;
             }
             let empty = matches!(&brought, Brought::Changes(events, ..) if events.is_empty());
+            let is_everything = matches!(&brought, Brought::All(..));
             let Some(frame) = self.apply(brought).await else { return End::OutOfStep };
             self.contact = Some(Instant::now());
             if !self.mirror.fits() {
@@ -328,10 +329,15 @@ impl Sync {
             (self.rejected, self.silent, self.unreached) = (0, false, false);
             self.hearing.well();
             // What could not be read has not been seen.
-            match self.remedies.due(&self.unread, self.everything.0) {
-                Remedy::Nothing => {}
-                Remedy::Reread => self.read_again(session).await,
-                Remedy::Sync => return End::OutOfStep,
+            if is_everything {
+                self.remedies.synced(&self.unread);
+            }
+            loop {
+                match self.remedies.due(&self.unread) {
+                    Remedy::Nothing => break,
+                    Remedy::Reread => self.read_again(session).await,
+                    Remedy::Sync => return End::OutOfStep,
+                }
             }
             self.mirror.saw(&frame.token);
             let idle = empty || self.token.as_ref() == Some(&frame.token);

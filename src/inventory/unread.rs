@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use foldhash::HashMap;
+use foldhash::{HashMap, HashSet};
 use tokio::time::{Instant, timeout};
 
 use crate::backend::{Backend, CallError, Session};
@@ -56,6 +56,11 @@ impl Unread {
         if !self.objects.is_empty() {
             self.objects.remove(reference);
         }
+    }
+
+    /// Notes that those objects of a class are no more whose refs are not among these.
+    pub(super) fn keep_only(&mut self, class: &Class, known: &HashSet<&str>) {
+        self.objects.retain(|reference, of| of.id != class.id || known.contains(&**reference));
     }
 
     /// The objects, by class and ref.
@@ -118,41 +123,55 @@ pub(super) enum Remedy {
 pub(super) struct Remedies {
     /// When they were last asked for, and how long to wait before the next time.
     asked: Option<(Instant, Duration)>,
-    /// Since when everything is not to be asked for because of them, and for how long.
+    /// When everything was last asked for because of them, or brought them, and how long to wait
+    /// before it is again.
     synced: Option<(Instant, Duration)>,
 }
 
 impl Remedies {
-    /// What is due. Each comes at once the first time, and then more and more seldom; all of that is
-    /// forgotten once everything is read.
-    pub(super) fn due(&mut self, unread: &Unread, synced: Option<Instant>) -> Remedy {
+    /// What is due. Each comes at once the first time, and then more and more seldom.
+    pub(super) fn due(&mut self, unread: &Unread) -> Remedy {
         if unread.is_empty() {
-            *self = Self::default();
+            // Objects that are unreadable now and then are no reason to ask for everything as often.
+            self.asked = None;
             return Remedy::Nothing;
         }
         let now = Instant::now();
-        let next = match self.asked {
-            None => Some(PAUSES.0),
-            Some((then, pause)) if now >= then + pause => Some((pause * 2).min(PAUSES.1)),
-            Some(_) => None,
+        let is_due = |last: Option<(Instant, Duration)>| match last {
+            None => true,
+            Some((then, pause)) => now >= then + pause,
         };
-        // The first look at them is by far the cheapest.
-        if let Some(pause) = next.filter(|_| unread.objects().next().is_some()) {
-            self.asked = Some((now, pause));
+        // Asking for them is by far the cheapest.
+        if unread.objects().next().is_some() && is_due(self.asked) {
+            self.asked = Some(next(self.asked, now, PAUSES));
             return Remedy::Reread;
         }
-        let (since, pause) = match (self.synced, synced) {
-            (Some(known), _) => known,
-            (None, Some(synced)) => (synced, SYNC_PAUSES.0),
-            (None, None) => (now, SYNC_PAUSES.0),
-        };
-        if now < since + pause {
-            self.synced = Some((since, pause));
-            return Remedy::Nothing;
+        if is_due(self.synced) {
+            self.synced = Some(next(self.synced, now, SYNC_PAUSES));
+            return Remedy::Sync;
         }
-        self.synced = Some((now, (pause * 2).min(SYNC_PAUSES.1)));
-        Remedy::Sync
+        Remedy::Nothing
     }
+
+    /// Notes that everything has been asked for, and that these were among it.
+    pub(super) fn synced(&mut self, unread: &Unread) {
+        if !unread.is_empty() && self.synced.is_none() {
+            self.synced = Some((Instant::now(), SYNC_PAUSES.0));
+        }
+    }
+}
+
+/// When something was done last, and the pause after it. After a long time the pauses are short again.
+fn next(
+    last: Option<(Instant, Duration)>,
+    now: Instant,
+    (first, longest): (Duration, Duration),
+) -> (Instant, Duration) {
+    let pause = match last {
+        Some((then, pause)) if now < then + 4 * pause => (pause * 2).min(longest),
+        _ => first,
+    };
+    (now, pause)
 }
 
 #[cfg(test)]
@@ -189,7 +208,7 @@ mod tests {
         let begun = Instant::now();
         let (mut rereads, mut syncs) = (0, Vec::new());
         for _ in 0..4 * 3600 {
-            match remedies.due(&one, Some(begun)) {
+            match remedies.due(&one) {
                 Remedy::Nothing => {}
                 Remedy::Reread => rereads += 1,
                 Remedy::Sync => syncs.push(begun.elapsed().as_secs()),
@@ -197,19 +216,25 @@ mod tests {
             tokio::time::advance(Duration::from_secs(1)).await;
         }
         assert!((200..300).contains(&rereads), "{rereads}");
-        assert!(syncs[0] >= 60 && syncs[0] < 65 && (5..10).contains(&syncs.len()), "{syncs:?}");
-        assert_eq!(remedies.due(&Unread::default(), Some(begun)), Remedy::Nothing);
-        assert_eq!(remedies.due(&one, Some(begun)), Remedy::Reread, "it begins anew");
+        assert!(syncs[0] <= 2 && syncs[1] >= 60 && syncs.len() < 12, "{syncs:?}");
+        assert_eq!(remedies.due(&Unread::default()), Remedy::Nothing);
+        assert_eq!(remedies.due(&one), Remedy::Reread, "it begins anew");
+        assert_eq!(remedies.due(&one), Remedy::Nothing, "but everything is not asked for again");
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_nobody_can_name_needs_everything() {
         let (mut remedies, mut other) = (Remedies::default(), Unread::default());
         other.note_unknown();
-        let begun = Instant::now();
-        assert_eq!(remedies.due(&other, Some(begun)), Remedy::Nothing, "there was one just now");
+        assert_eq!(remedies.due(&other), Remedy::Sync);
+        assert_eq!(remedies.due(&other), Remedy::Nothing);
         tokio::time::advance(SYNC_PAUSES.0).await;
-        assert_eq!(remedies.due(&other, Some(begun)), Remedy::Sync);
-        assert_eq!(remedies.due(&other, Some(Instant::now())), Remedy::Nothing);
+        assert_eq!(remedies.due(&other), Remedy::Sync);
+        // Where everything brought it, asking again at once would bring it again.
+        let mut remedies = Remedies::default();
+        remedies.synced(&other);
+        assert_eq!(remedies.due(&other), Remedy::Nothing);
+        tokio::time::advance(SYNC_PAUSES.0).await;
+        assert_eq!(remedies.due(&other), Remedy::Sync);
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use secrecy::ExposeSecret;
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::arguments::NULL_REF;
@@ -163,8 +164,11 @@ pub(super) async fn uuids_of(
     let Some(call) = class.call("get_all_records") else { return Ok(HashMap::new()) };
     let backend = reach.mirror.backend();
     let value = backend.call(&reach.session, &call.wire_name, &[], Retry::Read).await?;
-    let records: HashMap<String, WithUuid> = read(&value)?;
-    Ok(records.into_iter().map(|(name, record)| (name, record.uuid)).collect())
+    let records: HashMap<String, &RawValue> = read(&value)?;
+    // One record that cannot be read costs the others nothing.
+    let uuid = |record: &RawValue| serde_json::from_str::<WithUuid>(record.get()).ok();
+    let read = records.into_iter().filter_map(|(name, record)| Some((name, uuid(record)?.uuid)));
+    Ok(read.collect())
 }
 
 #[cfg(test)]

@@ -187,6 +187,28 @@ async fn results_hold_null_where_a_float_is_not_finite() {
     }
 }
 
+/// A task of a read-only user, who has set its progress to what is no number.
+async fn task_of_nan_progress(lab: &Lab) -> String {
+    let call = async |method: &str, params: &[&str]| {
+        let params = params.iter().map(|param| format!("<param><value>{param}</value></param>"));
+        let params: String = params.collect();
+        let body = format!(
+            "<methodCall><methodName>{method}</methodName><params>{params}</params></methodCall>"
+        );
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let reply = client.post(lab.sim.url()).body(body).send().await.expect("a reply");
+        let reply = reply.text().await.expect("a body");
+        assert!(reply.contains("Success"), "{method}: {reply}");
+        let (_, value) = reply.split_once("<name>Value</name><value>").expect("a value");
+        value.split_once("</value>").expect("its end").0.to_owned()
+    };
+    let login = ["read-only", xengate::sim::PASSWORD, "2.21", "odd"];
+    let session = call("session.login_with_password", &login).await;
+    let task = call("task.create", &[&session, "odd", ""]).await;
+    call("task.set_progress", &[&session, &task, "<double>nan</double>"]).await;
+    task
+}
+
 #[tokio::test]
 async fn a_strict_json_writer_is_asked_in_xml() {
     let strict = JsonWriter { strict: true, ..JsonWriter::default() };
@@ -198,7 +220,10 @@ async fn a_strict_json_writer_is_asked_in_xml() {
     let uuid = &vms(&lab.sim, "Running", None)[0];
     let vm = format!("/vms/{uuid}");
     // A read-only user may set the progress of a task of its own.
-    let task = lab.sim.create("task", &[("name_label", SimValue::text("odd"))]).expect("a task");
+    let task = task_of_nan_progress(&lab).await;
+    assert!(
+        matches!(lab.sim.field("task", &task, "progress"), Some(SimValue::Float(it)) if it.is_nan())
+    );
     for turn in 0..3 {
         set(&lab, "task", &task, "progress", SimValue::Float(f64::NAN));
         let name = format!("named {turn}");
@@ -385,6 +410,38 @@ fn first_uuid(list: &Value) -> String {
     list["items"][0]["uuid"].as_str().expect("a uuid").to_owned()
 }
 
+/// A reply to `event.from` with this event, and a token after which the pool has nothing to tell.
+fn events_of(event: &str) -> RawReply {
+    let token = format!("{:020},{:020}", u64::MAX >> 1, 0);
+    let body = format!(
+        r#"{{"jsonrpc":"2.0","result":{{"events":[{event}],"token":"{token}","valid_ref_counts":{{}}}},"id":1}}"#
+    );
+    RawReply::http("200 OK", "application/json", body)
+}
+
+#[tokio::test]
+async fn an_event_of_which_nobody_knows_what_it_tells_leads_to_a_fresh_sync() {
+    let lab = Lab::new().await;
+    let token = lab.login().await;
+    let uuid = &vms(&lab.sim, "Running", None)[0];
+    let vm = format!("/vms/{uuid}");
+    lab.get(&vm, &token).await.ok();
+    lab.sim.hold("event.from");
+    set(&lab, "VM", uuid, "name_label", SimValue::text("after"));
+    let event = r#"{"id":"1","class":NaN,"operation":"mod","ref":NaN,"snapshot":{}}"#;
+    lab.sim.fault(Some("event.from"), Fault::Reply(events_of(event)), Some(1));
+    lab.sim.drop_connections();
+    let stale = |it: &Answer| it.header("xen-stale") == Some(BACKEND);
+    let reason = "cannot be read as they are now";
+    lab.until("/backends", &token, |it| it.text().contains(reason)).await;
+    lab.until(&vm, &token, stale).await;
+    lab.sim.release("event.from");
+    let fresh = |it: &Answer| it.ok()["name_label"] == "after" && it.header("xen-stale").is_none();
+    lab.until(&vm, &token, fresh).await;
+    assert_eq!(lab.sim.everything_read(), 2, "once more, and not again and again");
+    lab.end().await;
+}
+
 #[tokio::test]
 async fn an_event_that_cannot_be_read_has_its_object_asked_for() {
     let lab = Lab::new().await;
@@ -396,12 +453,7 @@ async fn an_event_that_cannot_be_read_has_its_object_asked_for() {
     let event = format!(
         r#"{{"id":"1","timestamp":"0.0","class":"vm","operation":"mod","ref":"{reference}","snapshot":{{"uuid"}}}}"#
     );
-    let body = format!(
-        r#"{{"jsonrpc":"2.0","result":{{"events":[{event}],"token":"{:020},{:020}","valid_ref_counts":{{}}}},"id":1}}"#,
-        u64::MAX >> 1,
-        0
-    );
-    let reply = RawReply::http("200 OK", "application/json", body);
+    let reply = events_of(&event);
     // The pool's own event of the change is held back, and lost: nothing else will tell of it.
     lab.sim.hold("event.from");
     set(&lab, "VM", uuid, "name_label", SimValue::text("after"));

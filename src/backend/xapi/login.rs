@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout};
 
@@ -257,7 +256,7 @@ impl Xapi {
     ) -> Result<Access, CallError> {
         let args = [Arg::Secret(session.clone()), Arg::Secret(session.clone())];
         let record = match self.read(host, "session.get_record", &args).await {
-            Ok(value) => parse::<SessionRecord>(&value, "a session's record"),
+            Ok(value) => SessionRecord::of(&value),
             Err(error) => Err(error),
         };
         let record = match record {
@@ -300,9 +299,7 @@ impl Xapi {
         let value = self.read(host, "host.get_record", &args).await.ok()?;
         // One fact that cannot be read costs none of the others.
         let record: HashMap<String, &RawValue> = serde_json::from_str(value.get()).ok()?;
-        let software = record.get("software_version");
-        let software: HashMap<String, &RawValue> =
-            software.and_then(|map| serde_json::from_str(map.get()).ok()).unwrap_or_default();
+        let software: HashMap<String, &RawValue> = field(&record, "software_version");
         let text = |name: &str| serde_json::from_str::<String>(software.get(name)?.get()).ok();
         let said = |name: &str| text(name).filter(|text| !text.is_empty());
         // XML-RPC's ints have no type and come as strings.
@@ -352,12 +349,33 @@ impl Xapi {
 }
 
 /// The part of a session's record that matters here.
-#[derive(Default, Deserialize)]
-#[serde(default)]
+#[derive(Default)]
 struct SessionRecord {
     is_local_superuser: bool,
     rbac_permissions: Vec<String>,
     this_host: String,
+}
+
+impl SessionRecord {
+    /// A field that cannot be read gives nobody a right.
+    fn of(value: &Value) -> Result<Self, CallError> {
+        let record: HashMap<String, &RawValue> =
+            serde_json::from_str(value.get()).map_err(|_| unfit("a session's record", value))?;
+        Ok(Self {
+            is_local_superuser: field(&record, "is_local_superuser"),
+            rbac_permissions: field(&record, "rbac_permissions"),
+            this_host: field(&record, "this_host"),
+        })
+    }
+}
+
+/// A field of a record; nothing where it cannot be read.
+fn field<'a, T: Deserialize<'a> + Default>(
+    record: &HashMap<String, &'a RawValue>,
+    name: &str,
+) -> T {
+    let json = record.get(name).map(|json| json.get());
+    json.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
 }
 
 /// The coordinator's address, if a call failed because it went to a supporter.
@@ -376,10 +394,8 @@ fn tidy(originator: &str) -> String {
     originator.chars().take(LONGEST_ORIGINATOR).map(tidy).collect()
 }
 
-fn parse<T: DeserializeOwned>(value: &Value, what: &'static str) -> Result<T, CallError> {
-    // Of a name that comes twice the last one counts.
-    let last = || serde_json::from_value(serde_json::from_str(value.get()).ok()?).ok();
-    serde_json::from_str(value.get()).ok().or_else(last).ok_or_else(|| unfit(what, value))
+fn parse<'a, T: Deserialize<'a>>(value: &'a Value, what: &'static str) -> Result<T, CallError> {
+    serde_json::from_str(value.get()).map_err(|_| unfit(what, value))
 }
 
 pub(super) fn unfit(what: &'static str, value: &Value) -> CallError {

@@ -40,7 +40,7 @@ impl Poll {
             }
             let old = old.unwrap_or_else(|| Arc::new(Snapshot::empty()));
             let finished = mirror.with_refs(|refs| {
-                let mut draft = Draft::from(Snapshot::clone(&old));
+                let mut draft = Draft::from(Snapshot::clone(&old)).with_unread(mirror.unread());
                 let mut known: HashMap<&str, HashSet<&str>> = HashMap::default();
                 for object in &found {
                     known.entry(object.class).or_default().insert(&object.reference);
@@ -108,6 +108,7 @@ impl Poll {
         self.mirror.usages.take(&found, Instant::now(), false);
         let finished = self.mirror.with_refs(|refs| {
             let mut draft = Draft::from(Snapshot::clone(&reading.snapshot));
+            draft = draft.with_unread(self.mirror.unread());
             for object in &found {
                 draft.take_found(object, &mut encoder, refs);
             }
