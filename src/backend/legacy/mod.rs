@@ -234,12 +234,7 @@ impl Legacy {
     }
 
     /// Waits a little for what was written to show; an error if it does not.
-    async fn look_for(
-        &self,
-        of: Use,
-        expected: Expected,
-        name: &str,
-    ) -> Result<(), CallError> {
+    async fn look_for(&self, of: Use, expected: Expected, name: &str) -> Result<(), CallError> {
         for pause in taken::pauses() {
             let look = self.read(of, &expected.reference, 0).await.map(|(_, domain)| {
                 let value = domain.value(name).and_then(|value| match value.as_int() {
