@@ -10,18 +10,13 @@ pub fn harmless(char: char) -> char {
     if char.is_control() || turns { '\u{fffd}' } else { char }
 }
 
-/// A text of one line with nothing but harmless characters.
-pub fn line(text: &str) -> Cow<'_, str> {
-    cleaned(text, |_| false)
-}
-
-/// The same of a text that may have several lines.
-pub fn lines(text: &str) -> Cow<'_, str> {
-    cleaned(text, |char| matches!(char, '\n' | '\r' | '\t'))
-}
-
-fn cleaned(text: &str, is_fine: impl Fn(char) -> bool) -> Cow<'_, str> {
-    let shown = |char: char| if is_fine(char) { char } else { harmless(char) };
+/// A text with nothing but harmless characters; line ends and tabs stay, which cells and labels have
+/// ways to write.
+pub fn cleaned(text: &str) -> Cow<'_, str> {
+    let shown = |char: char| match char {
+        '\n' | '\r' | '\t' => char,
+        char => harmless(char),
+    };
     match text.chars().any(|char| shown(char) != char) {
         true => text.chars().map(shown).collect::<String>().into(),
         false => text.into(),
@@ -34,8 +29,10 @@ mod tests {
 
     #[test]
     fn control_characters_are_replaced_and_the_rest_is_as_it_was() {
-        assert_eq!(line("a\u{1b}[31m\tb\n\u{202e}c"), "a\u{fffd}[31m\u{fffd}b\u{fffd}\u{fffd}c");
-        assert_eq!(lines("a\r\nb\tc\u{7}\u{9b}"), "a\r\nb\tc\u{fffd}\u{fffd}");
-        assert!(matches!(line("日本 é"), Cow::Borrowed("日本 é")));
+        assert_eq!(
+            cleaned("a\u{1b}[31m\r\nb\tc\u{7}\u{9b}\u{202e}d"),
+            "a\u{fffd}[31m\r\nb\tc\u{fffd}\u{fffd}\u{fffd}d"
+        );
+        assert!(matches!(cleaned("日本 é"), Cow::Borrowed("日本 é")));
     }
 }

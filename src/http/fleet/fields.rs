@@ -32,14 +32,14 @@ pub(super) fn flag(object: &Object, field: &str) -> Option<f64> {
 /// A text that is not empty.
 pub(super) fn text(object: &Object, field: &str) -> Option<String> {
     let text: String = serde_json::from_str(json(object, field)?).ok()?;
-    (!text.is_empty()).then(|| harmless::line(&text).into_owned())
+    (!text.is_empty()).then(|| harmless::cleaned(&text).into_owned())
 }
 
 /// The value under a key of a map, if it is not empty.
 pub(super) fn entry(object: &Object, field: &str, key: &str) -> Option<String> {
     let mut map: BTreeMap<String, String> = serde_json::from_str(json(object, field)?).ok()?;
     let text = map.remove(key).filter(|text| !text.is_empty())?;
-    Some(harmless::line(&text).into_owned())
+    Some(harmless::cleaned(&text).into_owned())
 }
 
 /// How many members a set has.

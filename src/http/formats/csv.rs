@@ -4,7 +4,7 @@ use axum::body::Body;
 use csv::{Terminator, WriterBuilder};
 
 use super::{List, columns, stream};
-use crate::http::harmless;
+use crate::http::harmless::cleaned;
 use crate::inventory::query::{Fields, further};
 
 /// What a spreadsheet takes for a formula when a cell begins with it.
@@ -26,7 +26,7 @@ pub(super) fn body(list: &List<'_>) -> Body {
     write_row(&mut head, names.iter().copied());
     stream::body(list, head, move |_, object, out| {
         let cells: Vec<String> =
-            fields.values(object).map(|value| cell(value.name, value.json)).collect();
+            fields.values(object).map(|value| value.json.map(cell).unwrap_or_default()).collect();
         write_row(out, cells.iter().map(String::as_str));
     })
 }
@@ -36,19 +36,17 @@ fn write_row<'a>(out: &mut Vec<u8>, cells: impl Iterator<Item = &'a str>) {
     writer.write_record(cells).expect("writing to memory cannot fail");
 }
 
-/// The value of a field as the text of a cell: sets and maps are JSON, null is nothing. A name is
-/// one line. A text that would be a formula gets an apostrophe before it.
-fn cell(field: &str, json: Option<&[u8]>) -> String {
-    let json = json.unwrap_or_default();
+/// A value as the text of a cell: sets and maps are JSON, null is nothing. A text that would be a
+/// formula gets an apostrophe before it.
+fn cell(json: &[u8]) -> String {
     match json.first() {
         None | Some(b'n') => String::new(),
         Some(b'"') => {
             let text: String = serde_json::from_slice(json).unwrap_or_default();
-            let is_name = ["label", "name", "hostname"].iter().any(|end| field.ends_with(end));
-            let shown = if is_name { harmless::line(&text) } else { harmless::lines(&text) };
+            let shown = cleaned(&text);
             if text.starts_with(FORMULA) { format!("'{shown}") } else { shown.into_owned() }
         }
-        Some(_) => harmless::lines(&String::from_utf8_lossy(json)).into_owned(),
+        Some(_) => cleaned(&String::from_utf8_lossy(json)).into_owned(),
     }
 }
 
@@ -74,12 +72,10 @@ mod tests {
             (r#"["a","b"]"#, r#"["a","b"]"#),
             (r#"{"a":"=1"}"#, r#"{"a":"=1"}"#),
         ] {
-            assert_eq!(cell("name_description", Some(json.as_bytes())), want, "{json}");
+            assert_eq!(cell(json.as_bytes()), want, "{json}");
         }
         let name = br#""a\u001b[1m\tb\n\u202ec""#;
-        assert_eq!(cell("name_label", Some(name)), "a\u{fffd}[1m\u{fffd}b\u{fffd}\u{fffd}c");
-        assert_eq!(cell("name_description", Some(name)), "a\u{fffd}[1m\tb\n\u{fffd}c");
-        assert_eq!(cell("uuid", None), "");
+        assert_eq!(cell(name), "a\u{fffd}[1m\tb\n\u{fffd}c");
     }
 
     #[test]

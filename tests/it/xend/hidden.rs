@@ -127,8 +127,8 @@ async fn a_pools_passwords_are_hidden_and_kept_as_well() {
 async fn names_obey_nobody_in_cells_and_labels() {
     let (xend, gate, token) = house(Kind::Legacy).await;
     let vm = xend.vm_that_is(Power::Running).expect("a VM").uuid;
-    assert!(xend.rename(&vm, "a\u{9b}31mb\u{202e}c\td"));
-    let cleaned = "a\u{fffd}31mb\u{fffd}c\u{fffd}d";
+    assert!(xend.rename(&vm, "a\u{9b}31mb\u{202e}cd"));
+    let cleaned = "a\u{fffd}31mb\u{fffd}cd";
     for (path, accept) in [("/vms?limit=100", "text/csv"), ("/vms?limit=100", "text/plain")] {
         let text = read(&gate, path, &token, accept).await.text();
         assert!(text.contains(cleaned), "{accept}: {text}");
