@@ -48,6 +48,9 @@ fn by_text(call: &str, reference: &str, text: &str) -> Failure {
         made("OPERATION_NOT_ALLOWED", [text])
     } else if says("HVM guest support is unavailable") {
         made("VM_HVM_REQUIRED", [reference])
+    } else if any(&["Not enough memory", "not enough memory", "not enough free memory", "I need "])
+    {
+        not_enough_memory(text)
     } else if any(&FORBIDDEN) {
         made("OPERATION_NOT_ALLOWED", [text])
     } else if any(&[
@@ -56,9 +59,6 @@ fn by_text(call: &str, reference: &str, text: &str) -> Failure {
         "memory_dynamic_max too small",
     ]) {
         made("MEMORY_CONSTRAINT_VIOLATION", [text])
-    } else if any(&["Not enough memory", "not enough memory", "not enough free memory", "I need "])
-    {
-        not_enough_memory(text)
     } else if any(&["Invalid", "invalid", "out of range", "greater than max vcpus", "Missing VM"])
         && !says("Invalid result")
     {
