@@ -213,9 +213,10 @@ pub(super) const LOGIN_FAILED: Failure = of_backend(
 /// The backend tried, and failed.
 pub(super) const CALL_FAILED: Failure = of_backend(
     502,
-    &[Code::BadReply, Code::OutcomeUnknown, Code::TaskFailed],
+    &[Code::BadReply, Code::OutcomeUnknown, Code::TaskFailed, Code::WriteNotTaken],
     "The backend tried and failed, or answered with something that is no Xen-API reply, or \
-     (`OUTCOME_UNKNOWN`) it may have carried out what it was asked for and did not say so.",
+     (`OUTCOME_UNKNOWN`) it may have carried out what it was asked for and did not say so, or \
+     (`WRITE_NOT_TAKEN`) it said that it had and shows otherwise.",
 );
 /// No room for the answer.
 pub(super) const OVERLOADED: Failure = own(

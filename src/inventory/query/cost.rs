@@ -288,9 +288,9 @@ mod tests {
         }
         let all = filters.iter().map(|filter| format!("({filter})")).collect::<Vec<_>>();
         assert!(steps(&pool, &all.join(" or "), 10_000) < most);
-        let terms = vec!["power_state = Running"; 180].join(" or ");
+        let terms = vec!["power_state = Running"; 160].join(" or ");
         assert!(steps(&pool, &terms, 10_000) < most);
-        let too_many = vec!["VBDs.VDI.SR.name_label ~ a"; 140].join(" or ");
+        let too_many = vec!["VBDs.VDI.SR.name_label ~ a"; 130].join(" or ");
         assert!(steps(&pool, &too_many, 10_000) > most);
     }
 
