@@ -5,7 +5,9 @@
 //! ends all sessions: so whoever loses its session, rather than handing over to another, begins
 //! with a fresh sync. Meanwhile the old mirror goes on answering.
 
+mod apply;
 mod by_class;
+mod failing;
 mod hearing;
 
 use std::sync::Arc;
@@ -16,18 +18,18 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use by_class::ByClass;
+use failing::{is_lasting, is_silence, is_worth_a_closer_look};
 use hearing::{EVENT_TIMEOUT, Hearing};
 
 use super::counts::Counts;
-use super::draft::{Draft, Finished};
+use super::draft::Draft;
 use super::encode::Encoder;
 use super::mirror::{Mirror, ServiceAccount};
 use super::refs::RefIndex;
-use super::standing::{Loss, ends_session, is_unknown};
-use super::store::Snapshot;
+use super::standing::{Loss, ends_session};
 use super::unread::{Remedies, Remedy, Unread};
 use super::untold::{Learned, Untold};
-use crate::backend::{CallError, EventFrame, Fault, Phase, ReadError, Session};
+use crate::backend::{CallError, EventFrame, ReadError, Session};
 
 /// The pauses between attempts that fail: the first, the longest, the longest while the backend
 /// does not answer at all (which costs it nothing), and the one after a failure that the next
@@ -489,88 +491,6 @@ impl Sync {
         Ok(Brought::Changes(events, learned, frame))
     }
 
-    /// Applies what was brought and shows it to the readers. None when that failed: then nothing
-    /// but a fresh sync will do.
-    async fn apply(&mut self, brought: Brought) -> Option<EventFrame> {
-        let old = self.mirror.reading().map(|reading| reading.snapshot.clone());
-        let mut encoder = std::mem::replace(&mut self.encoder, Encoder::new(self.mirror.name()));
-        let mirror = self.mirror.clone();
-        let (work, frame): (Box<dyn FnOnce() -> _ + Send>, _) = match brought {
-            Brought::Silence => return None,
-            Brought::All(mut draft, mut refs, frame) => {
-                let work = move || {
-                    let old = old.unwrap_or_else(|| Arc::new(Snapshot::empty()));
-                    draft.keep_unread(&old, &mut encoder, &mut refs);
-                    draft.settle(&mut encoder, &mut refs);
-                    (draft.finish_against(&old), Some(refs), encoder)
-                };
-                (Box::new(work), frame)
-            }
-            Brought::Changes(events, learned, frame) => {
-                let (old, few) = (old?, events.len() <= LARGE_BATCH);
-                let unread = self.unread.clone();
-                let work = move || {
-                    let finished = mirror.with_refs(|refs| {
-                        let mut draft = Draft::from(Snapshot::clone(&old)).with_unread(unread);
-                        for (name, target) in learned {
-                            draft.learn(&name, target, refs);
-                        }
-                        for event in &events {
-                            draft.take(event, &mut encoder, refs);
-                        }
-                        draft.settle(&mut encoder, refs);
-                        draft.finish()
-                    });
-                    (finished, None, encoder)
-                };
-                if few {
-                    let (finished, refs, encoder) = work();
-                    self.show(finished, refs, encoder);
-                    return Some(frame);
-                }
-                (Box::new(work), frame)
-            }
-        };
-        // Tens of thousands of references take long enough to be in others' way.
-        match tokio::task::spawn_blocking(work).await {
-            Ok((finished, refs, encoder)) => {
-                self.show(finished, refs, encoder);
-                Some(frame)
-            }
-            Err(error) => {
-                tracing::error!(backend = self.mirror.name(), %error, "applying events failed");
-                None
-            }
-        }
-    }
-
-    fn show(&mut self, finished: Finished, refs: Option<RefIndex>, encoder: Encoder) {
-        self.encoder = encoder;
-        let lately = self.complained.is_some_and(|then| then.elapsed() < LONG_PAUSE);
-        if finished.unreadable > 0 && !lately {
-            self.complained = Some(Instant::now());
-            let (backend, count) = (self.mirror.name(), finished.unreadable);
-            tracing::warn!(backend, count, "events that could not be read");
-        }
-        self.unread = finished.unread.clone();
-        self.mirror.publish(finished, refs);
-    }
-
-    /// Asks for the objects that could not be read.
-    async fn read_again(&mut self, session: &Session) {
-        let read = self.unread.ask(&self.mirror.backend, session).await;
-        let Some(reading) = self.mirror.reading() else { return };
-        let mut encoder = std::mem::replace(&mut self.encoder, Encoder::new(self.mirror.name()));
-        let (mirror, unread) = (self.mirror.clone(), self.unread.clone());
-        let finished = mirror.with_refs(|refs| {
-            let mut draft = Draft::from(Snapshot::clone(&reading.snapshot)).with_unread(unread);
-            draft.take_again(&read, &mut encoder, refs);
-            draft.settle(&mut encoder, refs);
-            draft.finish()
-        });
-        self.show(finished, None, encoder);
-    }
-
     fn lost(&mut self, error: &CallError, loss: Loss) {
         if is_lasting(error) || matches!(loss, Loss::Unsupported) {
             self.pause = LONG_PAUSE;
@@ -595,41 +515,5 @@ impl Sync {
             Ok(()) = answers.changed(), if self.silent => sleep_until(not_before).await,
         }
         self.pause = (self.pause * 2).min(longest);
-    }
-}
-
-/// Whether the backend did not answer: no reason to leave it alone for long.
-fn is_silence(error: &CallError) -> bool {
-    match error {
-        CallError::Unreachable(_) | CallError::Timeout(Phase::Reply) => true,
-        // What stands before it says so.
-        CallError::BadReply(reply) => matches!(reply.status, Some(502..=504)),
-        _ => false,
-    }
-}
-
-/// Whether the backend may still tell of its classes one by one. Not where it cannot be reached,
-/// has no events at all, or tells more than the gateway is set to take.
-fn is_worth_a_closer_look(error: &CallError) -> bool {
-    match error {
-        CallError::Failure(failure) => !is_unknown(failure),
-        CallError::BadReply(reply) => !matches!(reply.fault, Fault::TooLarge { .. }),
-        CallError::Unreachable(_) => error.is_loss(),
-        CallError::Timeout(phase) => *phase != Phase::Queue,
-        CallError::Unasked(error) | CallError::Partly(error) => is_worth_a_closer_look(error),
-        CallError::Busy(_)
-        | CallError::Misconfigured(_)
-        | CallError::NotTaken(_)
-        | CallError::Unsendable(_) => false,
-    }
-}
-
-/// Whether the next attempt is sure to come to the same. A pool takes seconds to refuse a password,
-/// and a reply that is too large was read to the limit first.
-fn is_lasting(error: &CallError) -> bool {
-    match error {
-        CallError::Failure(failure) => failure.code == "SESSION_AUTHENTICATION_FAILED",
-        CallError::BadReply(reply) => matches!(reply.fault, Fault::TooLarge { .. }),
-        _ => false,
     }
 }
