@@ -315,7 +315,7 @@ pub(crate) fn logged() -> Vec<u8> {
 
 /// What stands around `part` in `text`, if it is there.
 pub(crate) fn around(text: &[u8], part: &str) -> Option<String> {
-    let at = text.windows(part.len()).position(|window| window == part.as_bytes())?;
+    let at = memchr::memmem::find(text, part.as_bytes())?;
     let (start, end) = (at.saturating_sub(80), (at + part.len() + 80).min(text.len()));
     Some(String::from_utf8_lossy(&text[start..end]).into_owned())
 }

@@ -40,11 +40,13 @@ async fn calls_that_take_long_keep_no_session_from_being_confirmed() {
     let (lab, aggressor, other) = lab().await;
     let call = "VM.set_name_description";
     lab.sim.hold(call);
-    let list = lab.get("/vms?limit=1", &aggressor).await.ok();
-    let vm = list["items"][0]["uuid"].as_str().expect("a VM").to_owned();
+    let list = lab.get("/vms?fields=uuid", &aggressor).await.ok();
+    let vms = list["items"].as_array().expect("VMs");
     let before = lab.sim.seen(CHECK);
-    let (gate, path) = (&lab.gate, format!("/vms/{vm}"));
+    let gate = &lab.gate;
     let slow = (0..12).map(|number| {
+        // Of different objects: changes of one take turns.
+        let path = format!("/vms/{}", vms[number % vms.len()]["uuid"].as_str().expect("a uuid"));
         let body = json!({"name_description": format!("{number}")});
         let request = gate.request(Method::PATCH, &path).bearer_auth(&aggressor).json(&body);
         async { gate.send(request).await.status.as_u16() }

@@ -13,17 +13,25 @@ use crate::lab::Lab;
 async fn slow_calls(lab: &Arc<Lab>, count: usize) -> JoinSet<u16> {
     let tokens = [lab.login().await, lab.login().await];
     lab.sim.hold("VM.set_name_description");
-    let vms = lab.get("/vms?limit=1", &tokens[0]).await.ok();
-    let path = format!("/vms/{}", vms["items"][0]["uuid"].as_str().expect("a uuid"));
+    // Of different objects, for changes of one take turns; the first is the victim's.
+    let paths = paths(lab, &tokens[0]).await;
     let mut calls = JoinSet::new();
     for number in 0..count {
-        let request = lab.gate.request(Method::PATCH, &path).bearer_auth(&tokens[number % 2]);
+        let path = &paths[1 + number % (paths.len() - 1)];
+        let request = lab.gate.request(Method::PATCH, path).bearer_auth(&tokens[number % 2]);
         let request = request.json(&json!({"name_description": format!("new {number}")}));
         let lab = lab.clone();
         calls.spawn(async move { lab.gate.send(request).await.status.as_u16() });
     }
     until("as many as may are at work", || lab.sim.seen("VM.set_name_description") >= 4).await;
     calls
+}
+
+/// The paths of all VMs.
+async fn paths(lab: &Lab, token: &str) -> Vec<String> {
+    let vms = lab.get("/vms?fields=uuid", token).await.ok();
+    let vms = vms["items"].as_array().expect("VMs").iter();
+    vms.map(|vm| format!("/vms/{}", vm["uuid"].as_str().expect("a uuid"))).collect()
 }
 
 async fn over(lab: Arc<Lab>, mut calls: JoinSet<u16>) {
@@ -42,8 +50,7 @@ async fn slow_calls_of_one_user_leave_connections_to_others() {
     let victim = victim(&lab).await;
     let calls = slow_calls(&lab, 12).await;
     unharmed("slow calls, beside reads", &lab, &victim, &["/roles", "/secrets", "/vms"]).await;
-    let vms = lab.get("/vms?limit=2", &victim).await.ok();
-    let path = format!("/vms/{}", vms["items"][1]["uuid"].as_str().expect("a uuid"));
+    let path = paths(&lab, &victim).await.swap_remove(0);
     let mut took = Vec::new();
     for number in 0..REQUESTS {
         let request = lab.gate.request(Method::PATCH, &path).bearer_auth(&victim);
@@ -71,12 +78,12 @@ async fn those_who_wait_for_a_connection_have_their_turns_by_user() {
     let lab = Arc::new(lab);
     let victim = victim(&lab).await;
     let other = lab.login().await;
-    let vms = lab.get("/vms?limit=1", &other).await.ok();
-    let path = format!("/vms/{}", vms["items"][0]["uuid"].as_str().expect("a uuid"));
+    let paths = paths(&lab, &other).await;
     // Always more of one user than there is room for, and all of them are answered in time.
     let mut calls = JoinSet::new();
     for number in 0..tenths(20) {
-        let (lab, path, other) = (lab.clone(), path.clone(), other.clone());
+        let path = paths[number % paths.len()].clone();
+        let (lab, other) = (lab.clone(), other.clone());
         calls.spawn(async move {
             for again in 0..20 {
                 let request = lab.gate.request(Method::PATCH, &path).bearer_auth(&other);

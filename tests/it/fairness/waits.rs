@@ -172,11 +172,12 @@ async fn no_user_takes_all_places_among_those_that_are_worked_on() {
     let (victim, other) = (victim(&lab).await, lab.login().await);
     // Calls that the pool does not answer, in two sessions.
     lab.sim.hold("VM.set_name_description");
-    let vms = lab.get("/vms?limit=1", &other).await.ok();
-    let path = format!("/vms/{}", vms["items"][0]["uuid"].as_str().expect("a uuid"));
+    let vms = lab.get("/vms?limit=4", &other).await.ok();
     let second = lab.login().await;
     let mut calls = JoinSet::new();
-    for token in [&other, &second, &other, &second] {
+    for (number, token) in [&other, &second, &other, &second].into_iter().enumerate() {
+        // Of different objects: changes of one take turns, and who waits is not worked on.
+        let path = format!("/vms/{}", vms["items"][number]["uuid"].as_str().expect("a uuid"));
         let request = lab.gate.request(Method::PATCH, &path).bearer_auth(token);
         let request = request.json(&json!({"name_description": "new"}));
         let lab = lab.clone();
