@@ -2,9 +2,9 @@
 //!
 //! Once the first call of a write may have been sent, all of it runs in a task of its own: a client
 //! that leaves, a deadline of its request or a signal cuts nothing in the middle. Each is bounded in
-//! time and joined at shutdown, and holds its caller's session open. What came of it is told to who
-//! still listens, whose request has a line of its own in the log; where nobody does, it is logged with
-//! who did what to which object, never with a value.
+//! time and joined at shutdown, holds its caller's session open, and is logged with who did what to
+//! which object and what came of it; never with a value. The request has a line of its own: it says
+//! where it came from and what its client was told, which may be earlier.
 
 use std::fmt;
 use std::future::Future;
@@ -92,9 +92,9 @@ impl Writes {
             drop(hold);
             let result =
                 ended.unwrap_or_else(|| Err(OpError::Interrupted(write.operation.clone()).into()));
-            if let Err(result) = tell.send(result) {
-                log(&backend, &user, &write, begun, &result);
-            }
+            log(&backend, &user, &write, begun, &result);
+            // Who asked may be there no longer.
+            let _ = tell.send(result);
         });
         match told.await {
             Ok(result) => result,
@@ -165,7 +165,7 @@ fn log<T: Outcome, E: fmt::Display>(
                 outcome = "done",
                 millis,
                 request_id,
-                "write, nobody listening"
+                "carried out"
             );
         }
         Err(error) => {
@@ -178,7 +178,7 @@ fn log<T: Outcome, E: fmt::Display>(
                 outcome,
                 millis,
                 request_id,
-                "write, nobody listening"
+                "carried out"
             );
         }
     }

@@ -205,7 +205,7 @@ async fn a_backend_is_looked_at() {
         .with_no_client_auth()
         .with_single_cert(vec![pair.cert.der().clone()], key.expect("a key"))
         .expect("a configuration");
-    let sim = SimConfig { tls: Some(Arc::new(tls)), ..SimConfig::default() };
+    let sim = SimConfig { tls: Some(Arc::new(tls)), ..crate::lab::pool() };
     let sim = Sim::start(sim).expect("the pool starts");
     let url = sim.url();
     let look = async |arguments: Vec<String>, input: &'static str| {

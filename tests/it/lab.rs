@@ -22,6 +22,13 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// How often it is looked at.
 const GLANCE: Duration = Duration::from_millis(10);
 
+/// A simulated pool whose sessions can be told from all else. Pools of one seed give out the same
+/// uuids, one for a VM and another for a session: marked, a session cannot be taken for anything
+/// else that was logged.
+pub(crate) fn pool() -> SimConfig {
+    SimConfig { session_mark: Some("5e550000".to_owned()), ..SimConfig::default() }
+}
+
 /// A gateway in front of a simulated pool.
 pub(crate) struct Lab {
     pub(crate) sim: SimHandle,
@@ -97,13 +104,7 @@ impl Lab {
         sim: impl FnOnce(&mut SimConfig),
         gateway: impl FnOnce(&mut Config, &SimHandle),
     ) -> Self {
-        // Pools of one seed give out the same uuids, one for a VM and another for a session: marked,
-        // a session cannot be taken for anything else that was logged.
-        let mut config = SimConfig {
-            batching: Some(Duration::ZERO),
-            session_mark: Some("5e550000".to_owned()),
-            ..SimConfig::default()
-        };
+        let mut config = SimConfig { batching: Some(Duration::ZERO), ..pool() };
         sim(&mut config);
         let sim = Sim::start(config).expect("the pool starts");
         let gate = Gate::start(&sim.url(), |config| gateway(config, &sim)).await;

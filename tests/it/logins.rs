@@ -139,7 +139,7 @@ async fn each_of_several_backends_says_how_it_stands() {
     let other = SimConfig {
         seed: 2,
         users: vec![User::without_role("root", PASSWORD)],
-        ..SimConfig::default()
+        ..crate::lab::pool()
     };
     let other = Sim::start(other).expect("the pool starts");
     let lab = Lab::with(

@@ -30,7 +30,7 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) async fn new() -> Self {
-        let config = SimConfig { batching: Some(Duration::ZERO), ..SimConfig::default() };
+        let config = SimConfig { batching: Some(Duration::ZERO), ..crate::lab::pool() };
         let sim = Sim::start(config).expect("the pool starts");
         let config = BackendConfig::new(vec![sim.url()]);
         let backend = Backend::new("lab", &config).expect("a backend");

@@ -26,7 +26,7 @@ impl Three {
     async fn new() -> Self {
         let pool = |seed| {
             let users = vec![User::superuser("root", OTHER_PASSWORD)];
-            Sim::start(SimConfig { seed, users, ..SimConfig::default() }).expect("a pool")
+            Sim::start(SimConfig { seed, users, ..crate::lab::pool() }).expect("a pool")
         };
         let (office, away) = (pool(2), pool(3));
         away.stop_listening();

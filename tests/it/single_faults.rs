@@ -239,7 +239,7 @@ impl Said {
     fn in_log(id: &str) -> Self {
         let log = String::from_utf8_lossy(&logged()).into_owned();
         let of_it = format!("request_id=\"{id}\"");
-        let line = log.lines().find(|line| line.contains(&of_it) && line.contains("outcome="));
+        let line = log.lines().find(|line| line.contains(&of_it) && line.contains("carried out"));
         let Some(line) = line else { return Self::default() };
         let list = |words: &str| {
             let rest = line.split_once(&format!("; {words}")).map_or("", |(_, rest)| rest);

@@ -22,7 +22,7 @@ async fn login(gate: &Gate, name: &str, password: &str) -> Answer {
 fn with_socket(directory: &tempfile::TempDir) -> (SimHandle, String) {
     let socket = directory.path().join("xapi");
     let uri = format!("unix:{}", socket.display());
-    let config = SimConfig { unix: Some(socket), ..SimConfig::default() };
+    let config = SimConfig { unix: Some(socket), ..crate::lab::pool() };
     (Sim::start(config).expect("the pool starts"), uri)
 }
 
@@ -72,7 +72,7 @@ async fn xapis_own_socket_lets_nobody_in_by_a_password() {
 #[tokio::test]
 async fn whatever_forwards_to_it_lets_nobody_in_either() {
     for port in ["http://127.0.0.1", "http://localhost"] {
-        let sim = Sim::start(SimConfig { trusting: true, ..SimConfig::default() });
+        let sim = Sim::start(SimConfig { trusting: true, ..crate::lab::pool() });
         let sim = sim.expect("the pool starts");
         let gate = Gate::start(&format!("{port}:{}", sim.addr().port()), |_| {}).await;
         lets_nobody_in(&gate, &sim).await;
@@ -185,7 +185,7 @@ async fn what_a_host_was_says_nothing_of_what_it_has_become() {
 
 #[tokio::test]
 async fn a_further_login_is_no_way_in_either() {
-    let trusting = Sim::start(SimConfig { seed: 2, trusting: true, ..SimConfig::default() });
+    let trusting = Sim::start(SimConfig { seed: 2, trusting: true, ..crate::lab::pool() });
     let trusting = trusting.expect("the pool starts");
     let lab = Lab::with(
         |_| {},

@@ -295,7 +295,7 @@ async fn a_read_can_ask_for_a_revision_to_come() {
 
 #[tokio::test]
 async fn a_backend_without_changes_keeps_nobody_waiting() {
-    let quiet = Sim::start(SimConfig { seed: 2, ..SimConfig::default() }).expect("a pool");
+    let quiet = Sim::start(SimConfig { seed: 2, ..crate::lab::pool() }).expect("a pool");
     let lab = Lab::with(
         |_| {},
         |config, _| {
@@ -358,7 +358,7 @@ async fn a_list_is_whole_while_the_mirror_is_made_anew() {
     let token = lab.login().await;
     let before = lab.get("/vms", &token).await;
     let failure = xengate::sim::Failure::new("EVENT_FROM_TOKEN_PARSE_FAILURE", ["x"]);
-    lab.sim.fault(Some("event.from"), xengate::sim::Fault::Fail(failure), Some(3));
+    lab.sim.fault(Some("event.from"), xengate::sim::Fault::Fail(failure), Some(1));
     // A slow resync: it takes seconds to read everything anew.
     lab.sim.pace(200_000);
     lab.sim.drop_connections();

@@ -82,7 +82,7 @@ async fn a_session_that_the_pool_ends_ends_its_streams() {
 
 #[tokio::test]
 async fn a_backend_whose_login_is_over_ends_the_streams_that_have_it() {
-    let other = SimConfig { batching: Some(Duration::ZERO), ..SimConfig::default() };
+    let other = SimConfig { batching: Some(Duration::ZERO), ..crate::lab::pool() };
     let other = Sim::start(other).expect("another pool");
     let lab = Lab::with(
         |_| {},

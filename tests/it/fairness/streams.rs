@@ -1,6 +1,7 @@
 //! Event streams of one user that ask for much leave the others whole.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use reqwest::Method;
 use xengate::sim::{PASSWORD, Value};
@@ -16,6 +17,8 @@ async fn different_filters_of_one_user_leave_groups_to_others() {
     let lab = Lab::with(
         |_| {},
         |config, _| {
+            // By which it is noticed that a client has gone.
+            config.limits.event_heartbeat = Duration::from_millis(200);
             config.limits.max_event_groups = 20;
             config.limits.max_event_groups_per_user = 10;
         },

@@ -13,23 +13,23 @@ use crate::lab::Lab;
 async fn lists_that_one_user_does_not_read_leave_room_for_others() {
     let _alone = alone().await;
     let lab = Lab::with(
-        |sim| sim.vms = 200,
+        |sim| sim.vms = 2000,
         |config, _| {
-            config.limits.max_unsent = 4 << 20;
-            config.limits.max_unsent_per_user = 2 << 20;
+            config.limits.max_unsent = 16 << 20;
+            config.limits.max_unsent_per_user = 8 << 20;
         },
     )
     .await;
     let lab = Arc::new(lab);
     let (victim, tokens) = (victim(&lab).await, [lab.login().await, lab.login().await]);
-    let whole = lab.get("/vms", &tokens[0]).await.body.len();
-    assert!(whole * 6 > 4 << 20, "some of these fill the room: {whole}");
+    let whole = lab.get("/vms?limit=2000", &tokens[0]).await.body.len();
+    assert!(whole * 6 > 16 << 20, "some of these fill the room: {whole}");
     let mut unread = Vec::new();
     let mut heads = Vec::new();
     for number in 0..18 {
         // Each has other bytes.
         let mut client = TcpStream::connect(lab.gate.address()).await.expect("connected");
-        let (limit, token) = (200 - number, &tokens[number % 2]);
+        let (limit, token) = (2000 - number, &tokens[number % 2]);
         let request = format!(
             "GET /vms?limit={limit} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"
         );
@@ -41,11 +41,11 @@ async fn lists_that_one_user_does_not_read_leave_room_for_others() {
     }
     assert!(heads.iter().any(|head| head == "HTTP/1.1 429"), "{heads:?}");
     assert!(heads.iter().all(|head| head != "HTTP/1.1 503"), "{heads:?}");
-    let answer = lab.get("/vms?limit=150", &tokens[0]).await;
+    let answer = lab.get("/vms?limit=1500", &tokens[0]).await;
     assert_eq!(answer.problem(429, "TOO_MUCH_AT_ONCE")["params"], json!([]));
     unharmed("unread lists", &lab, &victim, &["/vms?limit=100", "/vms?limit=90", "/hosts"]).await;
     drop(unread);
-    lab.until("/vms?limit=150", &tokens[0], |answer| answer.status == 200).await;
+    lab.until("/vms?limit=1500", &tokens[0], |answer| answer.status == 200).await;
     until("all of it is given back", || lab.gate.unsent() == 0).await;
     Arc::try_unwrap(lab).ok().expect("nobody else has it").end().await;
 }
