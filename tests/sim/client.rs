@@ -40,6 +40,9 @@ impl Client {
     /// The result, or the failure as one array.
     pub(crate) async fn raw(&self, call: &str, args: Json) -> Result<Json, Json> {
         let reply = self.sent(call, args).await.expect("a reply");
+        // Spelled as XAPI spells them, which strict readers refuse; what they are does not matter.
+        let odd = [(":-Infinity", ":-1e308"), (":Infinity", ":1e308"), (":NaN", ":0.0")];
+        let reply = odd.iter().fold(reply, |reply, (odd, float)| reply.replace(odd, float));
         let mut reply: Json = serde_json::from_str(&reply).expect("JSON");
         match reply["error"].take() {
             Json::Null => Ok(reply["result"].take()),

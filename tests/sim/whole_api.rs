@@ -176,6 +176,11 @@ async fn objects_of_every_class_with_a_constructor_are_made_and_destroyed() {
             assert_eq!(made, Err(json!(["MESSAGE_REMOVED"])), "{}", class.name);
             continue;
         }
+        if class.name == "console" {
+            // Published, and refused by every XAPI.
+            assert_eq!(made, Err(json!(["NOT_IMPLEMENTED", "console.create"])));
+            continue;
+        }
         let made = made.unwrap_or_else(|failure| panic!("{}: {failure}", class.name));
         assert_eq!(sim.count(&class.name), before + 1, "{}", class.name);
         let gone = client.call(&format!("{}.destroy", class.name), json!([made])).await;
