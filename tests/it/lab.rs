@@ -207,12 +207,6 @@ impl Gate {
         self.running.address()
     }
 
-    /// Bytes of answers that clients have not taken.
-    pub(crate) fn unsent(&self) -> u64 {
-        let load = &self.running.gateway().telemetry.load;
-        load.get().expect("it is served").unsent()
-    }
-
     /// The requests that it works on, and those that wait.
     pub(crate) fn in_flight(&self) -> &xengate::http::in_flight::InFlight {
         let load = &self.running.gateway().telemetry.load;
