@@ -85,6 +85,8 @@ pub(super) struct Passing<S> {
     stream: S,
     turns: Turns,
     turn: PollSemaphore,
+    /// Whether a turn is waited for. One that comes when none is needed any more is given back.
+    waits: bool,
     /// Whether the write before was a large one: then what follows may be the rest of it.
     large: bool,
 }
@@ -92,11 +94,18 @@ pub(super) struct Passing<S> {
 impl<S> Passing<S> {
     pub(super) fn new(stream: S, turns: &Turns) -> Self {
         let turn = PollSemaphore::new(turns.0.free.clone());
-        Self { stream, turns: turns.clone(), turn, large: false }
+        Self { stream, turns: turns.clone(), turn, waits: false, large: false }
     }
 }
 
 impl<S: AsyncWrite + Unpin> Passing<S> {
+    /// Leaves the queue. What the queue has given already would else be held for ever.
+    fn wait_no_more(&mut self) {
+        if std::mem::take(&mut self.waits) {
+            self.turn = PollSemaphore::new(self.turns.0.free.clone());
+        }
+    }
+
     /// Writes `size` bytes by `write`, which is told how many it may write now.
     fn pass(
         &mut self,
@@ -108,13 +117,17 @@ impl<S: AsyncWrite + Unpin> Passing<S> {
             if !std::mem::take(&mut self.large) {
                 self.turns.small();
             }
+            self.wait_no_more();
             return write(Pin::new(&mut self.stream), cx, size);
         }
         self.large = true;
         if !self.turns.needed() {
+            self.wait_no_more();
             return write(Pin::new(&mut self.stream), cx, size);
         }
+        self.waits = true;
         let turn = ready!(self.turn.poll_acquire(cx)).expect("nobody closes this semaphore");
+        self.waits = false;
         let result = write(Pin::new(&mut self.stream), cx, size.min(TURN));
         let written = match &result {
             Poll::Ready(Ok(written)) => *written,
@@ -254,6 +267,22 @@ mod tests {
         let mut all = Vec::new();
         read.read_to_end(&mut all).await.expect("readable");
         assert_eq!((all.len(), all[99], all[100], all[TURN - 1]), (TURN, 1, 2, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_is_given_back_by_who_needs_none_any_more() {
+        let turns = Turns::of(1);
+        let ((mut small, _a), (mut first, _b), (mut second, _c)) =
+            (stream(&turns), stream(&turns), stream(&turns));
+        small.write_all(b"small").await.expect("written");
+        assert_eq!(first.write(&[1; LARGE]).await.expect("written"), TURN);
+        let mut bytes = std::pin::pin!(second.write(&[1; LARGE]));
+        assert!(poll!(bytes.as_mut()).is_pending());
+        // Its turn comes, and no small answers any more.
+        tokio::time::sleep(REST + EXPECTED).await;
+        assert_eq!(bytes.await.expect("written"), LARGE);
+        small.write_all(b"small").await.expect("written");
+        assert_eq!(first.write(&[1; TURN]).await.expect("written"), TURN);
     }
 
     #[tokio::test(start_paused = true)]
