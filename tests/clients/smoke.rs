@@ -18,7 +18,7 @@ async fn main() -> Result<(), Failed> {
 
     // Filter, order, fields and what comes along; then the limit.
     let page = vm_api::list_vms(
-        &gateway, None, None, None, None, Some(1000), None, None, None, None, None, None, None,
+        &gateway, None, None, None, None, Some(1000), None, None, None, None, None, None, None, None,
     )
     .await?;
     assert!(page.items.len() > 10);

@@ -75,7 +75,7 @@ impl Load {
         &self.in_flight
     }
 
-    /// Bytes of answers that clients have not taken yet.
+    /// Bytes of answers that clients have not taken yet, and of those kept for who asks next.
     pub fn unsent(&self) -> u64 {
         self.room.taken()
     }
