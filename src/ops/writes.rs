@@ -156,13 +156,15 @@ fn log<T: Outcome, E: fmt::Display>(
     match result {
         Ok(done) => {
             let task = done.task().map(tracing::field::display);
+            // How a task ends is told when it has ended.
+            let outcome = if task.is_some() { "started" } else { "done" };
             tracing::info!(
                 backend,
                 user,
                 operation,
                 object,
                 task,
-                outcome = "done",
+                outcome,
                 millis,
                 request_id,
                 "carried out"

@@ -248,7 +248,15 @@ impl Said {
             names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
         };
         let lists = LISTS.map(|(name, words)| (name, list(words))).into();
-        let done = line.contains("outcome=\"done\"");
+        let mut done = line.contains("outcome=\"done\"");
+        if line.contains("outcome=\"started\"") {
+            // The task's end is told by itself.
+            let task = line.split_once("task=").and_then(|(_, rest)| rest.split(' ').next());
+            let task = task.expect("what was started is a task");
+            let end = log.lines().find(|line| line.contains("task ended") && line.contains(task));
+            let Some(end) = end else { return Self::default() };
+            done = end.contains("status=\"success\"");
+        }
         let unknown = line.contains("not known");
         Self { done: Some(done), unknown, text: line.to_owned(), lists }
     }
@@ -365,7 +373,9 @@ async fn tried(change: Change, call: usize, fault: usize, leaves: Option<usize>)
         match leaves {
             None => std::future::pending().await,
             Some(after) => {
-                while came() < after {
+                // A request that has not come yet would come to rest after all else did.
+                let begun = || after > 0 || scene.lab.gate.in_flight().working() > 0;
+                while came() < after || !begun() {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
             }
@@ -386,6 +396,10 @@ async fn tried(change: Change, call: usize, fault: usize, leaves: Option<usize>)
         }),
         None => None,
     };
+    if matches!(fault, Fault::ExpireSession) {
+        // What becomes of a task shows only while somebody is logged in.
+        scene.lab.login().await;
+    }
     scene.rests(matches!(fault, Fault::Late(_))).await;
     let said = match &answer {
         Some(answer) => Said::in_answer(answer),
