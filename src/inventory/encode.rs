@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::record::{FIRST_FIELD, Record, RecordBuilder};
 use super::refs::{RefId, RefIndex};
-use super::value::{Hidden, Links, Zoneless, write_field, write_unknown};
-use crate::datamodel::{Class, datamodel, is_secret_field};
+use super::value::{Hidden, Links, Zoneless, fields_shown, write_field, write_unknown};
+use crate::datamodel::{Class, datamodel};
 
 /// Why a record could not be encoded; nothing of it is repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -100,12 +100,9 @@ impl Encoder {
             .ok_or(EncodeError::NoUuid)?;
         let mut links = Links { refs, shown: Vec::new(), zoneless: self.zoneless };
         self.start(uuid);
-        for (index, field) in class.fields.iter().enumerate() {
-            match found.fields[index] {
-                Some(text)
-                    if field.name != "uuid" && !is_secret_field(&class.name, &field.name) =>
-                {
-                    let hidden = Hidden::of(&class.name, &field.name);
+        for (index, (field, shown)) in class.fields.iter().zip(fields_shown(class)).enumerate() {
+            match (found.fields[index], *shown) {
+                (Some(text), Some(hidden)) => {
                     self.write(FIRST_FIELD + index, &field.name, text, &mut links, |l, out| {
                         write_field(&field.ty, hidden, text, l, out)
                     });

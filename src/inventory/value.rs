@@ -6,6 +6,7 @@
 //! is empty.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use uuid::Uuid;
 
@@ -15,7 +16,9 @@ use super::json::{
     is_set_of_strings, write_json_text,
 };
 use super::refs::{RefId, RefIndex};
-use crate::datamodel::{HIDDEN, Type, datamodel, is_hidden_key, is_secret_field, may_name_hidden};
+use crate::datamodel::{
+    Class, HIDDEN, Type, datamodel, is_hidden_key, is_secret_field, may_name_hidden,
+};
 use crate::wire::integer;
 
 /// The prefix of XAPI's refs.
@@ -91,6 +94,21 @@ impl Hidden {
             _ => Self::No,
         }
     }
+}
+
+/// Where the fields of the class hide refs; none for those that are not shown as they come, which are
+/// its uuid and secrets. Looked up once, since each record of each event needs all of it.
+pub(super) fn fields_shown(class: &Class) -> &'static [Option<Hidden>] {
+    static SHOWN: LazyLock<Vec<Box<[Option<Hidden>]>>> = LazyLock::new(|| {
+        let of_field = |class: &Class, name: &str| {
+            let is_shown = name != "uuid" && !is_secret_field(&class.name, name);
+            is_shown.then(|| Hidden::of(&class.name, name))
+        };
+        let of_class =
+            |class: &Class| class.fields.iter().map(|field| of_field(class, &field.name)).collect();
+        datamodel().classes.iter().map(of_class).collect()
+    });
+    &SHOWN[usize::from(class.id.0)]
 }
 
 /// Writes the value of a field; false when it cannot be read as what it should be, and nothing was
