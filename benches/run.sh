@@ -283,9 +283,9 @@ events() {
     before=$(ticks "$PID_serve")
     tell "change $count $rate"
     wait "$PID_subscribers"
+    cpu=$(awk "BEGIN { print $(ticks "$PID_serve") - $before }")
     # That they are gone shows when something is written to them.
     until get /metrics | grep -q '^xengate_event_streams 0$'; do sleep 0.2; done
-    cpu=$(awk "BEGIN { print $(ticks "$PID_serve") - $before }")
     deliveries=$(sed -n 's/^deliveries \([0-9]*\).*/\1/p' "$work/subscribers.out")
     row "change → event, $SUBSCRIBERS subscribers, $rate changes/s" \
         "$(sed -n 's/^\(p50.*\)/\1/p' "$work/subscribers.out")" \
