@@ -20,7 +20,8 @@ use crate::http::router::routes;
 use crate::http::server::Server;
 use crate::http::shell::Shell;
 use crate::http::telemetry::Telemetry;
-use crate::http::tls::{self, Certificate, TlsError};
+use crate::http::tls;
+use crate::http::tls::{Certificate, TlsError};
 use crate::inventory::{Bounds, Inventory};
 
 /// Why a gateway cannot be started.

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 
 use serde_json::{Value, json};
-use xengate::http::openapi::{self, Choice, Version};
+use xengate::http::openapi;
+use xengate::http::openapi::{Choice, Version};
 
 const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
 
@@ -386,7 +387,7 @@ fn calls_and_roles_are_the_datamodels() {
 #[test]
 fn every_call_for_clients_has_an_operation() {
     use xengate::datamodel::datamodel;
-    use xengate::http::collections::calls_of;
+    use xengate::http::api::catalog::collections::calls_of;
     use xengate::ops::actions::{On, actions};
     let document = document();
     let mut seen = 0;
@@ -672,7 +673,7 @@ fn what_is_done_in_two_ways_names_the_first() {
 #[test]
 fn every_field_of_every_class_is_there_unless_it_is_secret() {
     use xengate::datamodel::{State, datamodel, describe, is_secret_field};
-    use xengate::http::collections::{Source, collections};
+    use xengate::http::api::catalog::collections::{Source, collections};
     let document = document();
     let schemas = &document["components"]["schemas"];
     let mut fields = 0;

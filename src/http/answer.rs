@@ -4,8 +4,8 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
-use super::problem::Problem;
-use super::representation::json as json_answer;
+use crate::http::problem::Problem;
+use crate::http::representation::json as json_answer;
 use crate::ops::{Done, Settled, TaskView};
 
 /// Says that readers may not see yet what was done.

@@ -23,10 +23,12 @@ use quick_cache::sync::{Cache, DefaultLifecycle, EntryAction, EntryResult, Place
 use quick_cache::{OptionsBuilder, Weighter};
 use tokio::sync::Semaphore;
 
-use super::compression::{self, Encoding};
-use super::room::{self, NoRoom, Room};
-use super::validators::ETag;
+use super::compression;
+use super::room;
 use crate::auth::Unsent;
+use crate::http::compression::Encoding;
+use crate::http::room::{NoRoom, Room};
+use crate::http::validators::ETag;
 
 /// Smaller bodies are quicker made than shared.
 const LEAST: usize = 16 << 10;

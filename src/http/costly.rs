@@ -7,9 +7,9 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::problem::{Code, Problem};
 use crate::config::Limits;
 use crate::fair::{Bounds, Full, Places, Sharer};
+use crate::http::problem::{Code, Problem};
 use crate::inventory::query::Cost;
 
 /// What costs more is not done on the workers, in steps: some milliseconds.

@@ -4,19 +4,20 @@ mod answering;
 mod found;
 mod showing;
 
-pub use showing::Showing;
+pub use self::showing::Showing;
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 use serde::Deserialize;
 
-use super::extract::{Accepts, Query};
-use super::formats::Format;
-use super::page::{self, Cursor, QueryId};
-use super::problem::{Code, Problem};
-use super::revision::Revision;
-use super::validators::Stamp;
+use super::page;
 use crate::datamodel::{Class, ClassId};
+use crate::http::extract::{Accepts, Query};
+use crate::http::formats::Format;
+use crate::http::page::{Cursor, QueryId};
+use crate::http::problem::{Code, Problem};
+use crate::http::revision::Revision;
+use crate::http::validators::Stamp;
 use crate::inventory::Snapshot;
 use crate::inventory::query::{Expand, Fields, Filter, Order, QueryError, further};
 

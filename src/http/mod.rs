@@ -6,33 +6,27 @@
 //! `server.rs` where requests come from.
 
 pub mod answer;
+pub mod api;
 pub mod bodies;
-pub mod collections;
 pub mod compression;
 mod cors;
 pub mod costly;
-pub mod events;
-pub mod exposition;
 pub mod extract;
-pub mod fleet;
 pub mod formats;
 pub mod harmless;
 pub mod in_flight;
 pub mod listing;
-pub mod measured;
 pub mod negotiation;
 pub mod openapi;
 pub mod page;
 pub mod pins;
 pub mod problem;
 pub mod reading;
-pub mod relations;
 pub mod representation;
 pub mod request_id;
 pub mod revision;
 pub mod room;
 pub mod router;
-pub mod routes;
 pub mod scope;
 pub mod server;
 pub mod shell;
@@ -46,16 +40,16 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use self::api::events::streams::Events;
 use self::bodies::Bodies;
 use self::costly::Costly;
 use self::room::Room;
+use self::telemetry::Telemetry;
 use crate::auth::Authority;
 use crate::config::Config;
 use crate::inventory::Inventory;
 use crate::metrics::Metrics;
 use crate::ops::{Tasks, Writes};
-use events::Events;
-use telemetry::Telemetry;
 
 /// How many characters name a run of the gateway.
 const BOOT_ID_LENGTH: usize = 12;

@@ -3,7 +3,7 @@
 
 use http::{HeaderMap, header};
 
-use crate::http::problem;
+use super::problem;
 
 /// As much as a client likes anything that it does not mind.
 const MOST: u16 = 1000;

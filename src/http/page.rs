@@ -8,15 +8,15 @@ mod cursor;
 #[cfg(test)]
 mod tests;
 
-pub use cursor::{Cursor, Position, QueryId};
+pub use self::cursor::{Cursor, Position, QueryId};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::pins::Pinned;
-use super::problem::{Code, Problem};
+use crate::http::pins::Pinned;
+use crate::http::problem::{Code, Problem};
 use crate::inventory::query::{Filter, Order, Population};
 use crate::inventory::{Object, Snapshot, Table};
 

@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::problem::{Code, Problem};
 use crate::auth::Caller;
+use crate::http::problem::{Code, Problem};
 
 /// How long a pin lasts that nobody uses.
 const LASTS: Duration = Duration::from_secs(300);

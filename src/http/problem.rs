@@ -9,8 +9,8 @@ mod failures;
 mod operations;
 mod table;
 
-pub use codes::Code;
-pub use table::status_of_failure;
+pub use self::codes::Code;
+pub use self::table::status_of_failure;
 
 use std::borrow::Cow;
 use std::time::Duration;

@@ -13,8 +13,8 @@ use ipnet::IpNet;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::extract::client_address;
-use super::problem::{Code, Problem};
+use crate::http::extract::client_address;
+use crate::http::problem::{Code, Problem};
 
 /// Bodies of one address at a time.
 const MOST_OF_ONE: usize = 64;

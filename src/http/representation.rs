@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderValue, header};
 
-pub use super::formats::with_member;
+pub use crate::http::formats::with_member;
 
 /// An answer that holds this JSON.
 pub fn json(body: impl Into<Bytes>) -> Response {

@@ -14,8 +14,8 @@ use http::{HeaderName, HeaderValue};
 use serde::{Deserialize, Deserializer, de};
 
 use super::Gateway;
-use super::in_flight::waiting;
-use super::problem::{Code, Problem};
+use crate::http::in_flight::waiting;
+use crate::http::problem::{Code, Problem};
 
 /// How far the mirrors had come when the answer was made.
 pub static XEN_REVISION: HeaderName = HeaderName::from_static("xen-revision");

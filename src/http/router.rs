@@ -6,14 +6,16 @@ use axum::routing::{MethodRouter, get, post};
 use axum::{Extension, Router};
 
 use super::Gateway;
-use super::collections::{self, Source, View};
-use super::relations::relations;
-use super::routes::{
-    actions, backends, docs, events, health, metrics, objects, permissions, read_through, related,
-    scrape, sessions, tasks, vms, writes, xm_list,
-};
-use super::shell::{method_not_allowed, not_found};
 use crate::datamodel::datamodel;
+use crate::http::api::catalog::collections;
+use crate::http::api::catalog::collections::{Source, View};
+use crate::http::api::catalog::relations::relations;
+use crate::http::api::gateway::{backends, docs, health};
+use crate::http::api::objects::{read, read_through, related, write, xm_list};
+use crate::http::api::samples::vm;
+use crate::http::api::sessions::permissions;
+use crate::http::api::{actions, events, prometheus, samples, sessions, tasks};
+use crate::http::shell::{method_not_allowed, not_found};
 use crate::ops::actions::On;
 use crate::ops::actions::actions as actions_of;
 use crate::ops::{create, patch};
@@ -62,8 +64,8 @@ pub fn routes() -> Routes {
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .merge(docs::routes())
-        .route("/metrics", get(scrape::own))
-        .route("/metrics/xen", get(scrape::fleet))
+        .route("/metrics", get(prometheus::own))
+        .route("/metrics/xen", get(prometheus::fleet))
         .route("/sessions", post(sessions::create))
         .route("/sessions/current", get(sessions::current).delete(sessions::end))
         .route("/sessions/current/backends", post(sessions::add_backends))
@@ -88,25 +90,25 @@ fn collections() -> Routes {
             // The Xen-API does not list users.
             _ if !class.get_all && !class.gen_events => MethodRouter::new(),
             _ if collection.view == View::Machines => get(xm_list::list),
-            (_, Source::Mirror) => get(objects::list),
+            (_, Source::Mirror) => get(read::list),
             (_, Source::ReadThrough) => get(read_through::list),
         };
         let one = match (collection.class, collection.source) {
             ("task", _) => get(tasks::get).delete(tasks::destroy),
-            (_, Source::Mirror) => get(objects::get),
+            (_, Source::Mirror) => get(read::get),
             (_, Source::ReadThrough) => get(read_through::get),
         };
         let makes = collection.view != View::Templates
             && collection.view != View::Snapshots
             && collection.class != "task"
             && create::constructor(class).is_some();
-        let all = if makes { all.post(writes::create) } else { all };
+        let all = if makes { all.post(write::create) } else { all };
         let one =
-            if patch::writable(class).next().is_some() { one.patch(writes::change) } else { one };
+            if patch::writable(class).next().is_some() { one.patch(write::change) } else { one };
         let one = match collection.class {
-            "VM" => one.delete(writes::destroy_machine),
+            "VM" => one.delete(write::destroy_machine),
             "task" => one,
-            _ if create::destructor(class).is_some() => one.delete(writes::destroy),
+            _ if create::destructor(class).is_some() => one.delete(write::destroy),
             _ => one,
         };
         let on = |on| actions_of(class).any(|action| action.on == on);
@@ -131,12 +133,12 @@ fn measured() -> Routes {
         let collection = collections::collections().iter().find(|one| one.path == *path);
         let collection = collection.expect("VMs, hosts and SRs have collections");
         let this = Extension(collection);
-        let live = if *path == "vms" { get(vms::metrics) } else { get(metrics::live) };
+        let live = if *path == "vms" { get(vm::metrics) } else { get(samples::live) };
         let path = |rest: &str| format!("/{path}/{{uuid}}/metrics{rest}");
         router
             .route(&path(""), live.layer(this))
-            .route(&path("/sources"), get(metrics::sources).layer(this))
-            .route(&path("/history"), get(metrics::history).layer(this))
+            .route(&path("/sources"), get(samples::sources).layer(this))
+            .route(&path("/history"), get(samples::history).layer(this))
     })
 }
 

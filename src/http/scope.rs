@@ -9,13 +9,13 @@ use http::{HeaderName, HeaderValue, header};
 use uuid::Uuid;
 
 use super::Gateway;
-use super::in_flight::waiting;
-use super::page::{Objects, Shelf};
-use super::problem::{Code, Problem};
-use super::revision::Revision;
-use super::validators::Validators;
 use crate::auth::{BackendStatus, Caller, NoAccess};
 use crate::datamodel::{Class, ClassId};
+use crate::http::in_flight::waiting;
+use crate::http::page::{Objects, Shelf};
+use crate::http::problem::{Code, Problem};
+use crate::http::revision::Revision;
+use crate::http::validators::Validators;
 use crate::inventory::{Mirror, NotReady, Object, Reading, Snapshot, is_mirrored};
 use crate::ops::Reach;
 

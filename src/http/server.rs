@@ -39,17 +39,17 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::problem::{Code, Problem};
-use super::request_id::RequestId;
-use super::shell::{Malformed, Shell, Stack, Unsent, finish_outside};
-use super::telemetry::Telemetry;
+pub(crate) use self::descriptors::connections as possible_connections;
+use self::half_closed::HalfClosed;
+use self::passing::{Passing, Turns};
+use self::patience::Patience;
+use self::places::{Place, Places};
+use self::unreadable::{Explained, answer};
 use crate::config::Limits;
-pub(crate) use descriptors::connections as possible_connections;
-use half_closed::HalfClosed;
-use passing::{Passing, Turns};
-use patience::Patience;
-use places::{Place, Places};
-use unreadable::{Explained, answer};
+use crate::http::problem::{Code, Problem};
+use crate::http::request_id::RequestId;
+use crate::http::shell::{Malformed, Shell, Stack, Unsent, finish_outside};
+use crate::http::telemetry::Telemetry;
 
 /// How long accepting pauses when the system has no sockets left to give.
 const BREATH: Duration = Duration::from_millis(100);

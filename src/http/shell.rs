@@ -29,26 +29,28 @@ use ipnet::IpNet;
 use tower::Service;
 use tower_http::cors::Cors;
 
-use super::bodies::{Bodies, Shared as SharedBody};
 use super::cors;
-use super::extract::{Underway, without_body};
-use super::in_flight::{self, InFlight, Place};
-use super::problem::{Code, Problem};
-use super::reading::Reading;
-use super::request_id::{self, RequestId};
-use super::room::{NoRoom, Room};
-use super::telemetry::{Load, Requests, Telemetry};
+use super::in_flight;
+use super::request_id;
 use crate::auth::Shares;
 use crate::config;
+use crate::http::bodies::{Bodies, Shared as SharedBody};
+use crate::http::extract::{Underway, without_body};
+use crate::http::in_flight::{InFlight, Place};
+use crate::http::problem::{Code, Problem};
+use crate::http::reading::Reading;
+use crate::http::request_id::RequestId;
+use crate::http::room::{NoRoom, Room};
+use crate::http::telemetry::{Load, Requests, Telemetry};
 
-pub use activity::{Activity, Eased, UnderWay};
-pub use log::Who;
-pub use outgoing::{Embedded, Unsent};
-pub use panics::log_panics;
+pub use self::activity::{Activity, Eased, UnderWay};
+pub use self::log::Who;
+pub use self::outgoing::{Embedded, Unsent};
+pub use self::panics::log_panics;
 
-use encode::{Wish, encode};
-use log::RequestLog;
-use outgoing::{Held, Outgoing, Share};
+use self::encode::{Wish, encode};
+use self::log::RequestLog;
+use self::outgoing::{Held, Outgoing, Share};
 
 /// Answers about the gateway's own health go out even when everything else is refused, and take
 /// nobody's place.

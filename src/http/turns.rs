@@ -10,9 +10,9 @@ use tokio::sync::OwnedMutexGuard;
 use uuid::Uuid;
 
 use super::Gateway;
-use super::in_flight::{NoPlace, waiting};
-use super::validators::Validators;
 use crate::datamodel::ClassId;
+use crate::http::in_flight::{NoPlace, waiting};
+use crate::http::validators::Validators;
 use crate::ops::{OpError, Reach, Settled};
 
 /// How long a turn is kept after its answer, for what came of the write to show. Where nothing

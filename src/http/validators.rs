@@ -2,7 +2,7 @@
 
 mod etag;
 
-pub use etag::{ETag, Stamp, encoded};
+pub use self::etag::{ETag, Stamp, encoded};
 
 use std::convert::Infallible;
 
@@ -12,8 +12,8 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::Gateway;
-use super::compression::Accepted;
-use super::problem::{Code, Problem};
+use crate::http::compression::Accepted;
+use crate::http::problem::{Code, Problem};
 use crate::inventory::{Object, Reading};
 
 /// A request's conditions.

@@ -7,7 +7,8 @@ use std::collections::{BTreeSet, HashMap};
 use jsonschema::Validator;
 use reqwest::Method;
 use serde_json::{Value, json};
-use xengate::http::openapi::{self, Access, Operation};
+use xengate::http::openapi;
+use xengate::http::openapi::{Access, Operation};
 use xengate::sim::PASSWORD;
 
 use crate::lab::{Answer, Lab};

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use xengate::datamodel::{Call, CallKind, Class, Field, datamodel};
-use xengate::http::collections::{Source, calls_of, collection_of, reason_for_none};
+use xengate::http::api::catalog::collections::{Source, calls_of, collection_of, reason_for_none};
 use xengate::ops::actions::{NoAction, action};
 use xengate::ops::{create, patch};
 

@@ -214,7 +214,7 @@ impl Gate {
     }
 
     /// How many event streams it has, and how much they cost.
-    pub(crate) fn streams(&self) -> xengate::http::events::Counts {
+    pub(crate) fn streams(&self) -> xengate::http::api::events::streams::Counts {
         self.running.gateway().events.counts()
     }
 

@@ -5,7 +5,8 @@ use http::HeaderMap;
 use http::request::Parts;
 
 use crate::http::formats::Format;
-use crate::http::negotiation::{self, names, quality};
+use crate::http::negotiation;
+use crate::http::negotiation::{names, quality};
 use crate::http::problem::{Code, Problem};
 
 /// The client takes `application/json`; who does not gets a 406.

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 
-use super::shape::{Object, parse};
+use crate::http::extract::shape::{Object, parse};
 use crate::http::problem::{Code, Problem};
 use crate::http::reading::{Place, Reading};
 use crate::http::shell::Arrival;

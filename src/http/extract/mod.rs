@@ -12,15 +12,15 @@ mod scraper;
 mod shape;
 mod writing;
 
-pub use accept::{Accepts, AcceptsJson, AcceptsObject, SXP, takes_any_text};
-pub use json::{Json, NoBody, StrangersJson, Unread, without_body};
-pub use object_uuid::ObjectUuid;
-pub use peer::{Peer, client_address};
-pub use prefer::{LONGEST_WAIT, PreferWait};
-pub use query::{NoQuery, Query};
-pub use scraper::{FleetScraper, Scraper};
-pub use shape::Object;
-pub use writing::{Underway, Writing};
+pub use self::accept::{Accepts, AcceptsJson, AcceptsObject, SXP, takes_any_text};
+pub use self::json::{Json, NoBody, StrangersJson, Unread, without_body};
+pub use self::object_uuid::ObjectUuid;
+pub use self::peer::{Peer, client_address};
+pub use self::prefer::{LONGEST_WAIT, PreferWait};
+pub use self::query::{NoQuery, Query};
+pub use self::scraper::{FleetScraper, Scraper};
+pub use self::shape::Object;
+pub use self::writing::{Underway, Writing};
 
 /// At most this much of what a client sent is said back to it.
 const LONGEST_ECHO: usize = 64;

@@ -11,9 +11,9 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::caller::bearer_or;
 use crate::config::SecretSource;
 use crate::http::Gateway;
+use crate::http::extract::caller::bearer_or;
 use crate::http::problem::{Code, Problem};
 use crate::http::shell::Arrival;
 

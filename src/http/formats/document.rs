@@ -7,7 +7,7 @@ use axum::body::Body;
 use bytes::Bytes;
 
 use super::List;
-use super::stream::PIECE;
+use crate::http::formats::stream::PIECE;
 use crate::http::problem::{Code, Problem};
 use crate::http::room;
 use crate::inventory::query::{Expand, Expanded, Fields, TooCostly};

@@ -11,7 +11,7 @@ mod ndjson;
 mod stream;
 mod table;
 
-pub use document::{object, with_member};
+pub use self::document::{object, with_member};
 
 use std::sync::Arc;
 
@@ -22,14 +22,14 @@ use http::{HeaderName, HeaderValue, header};
 use self::document::Document;
 use self::table::Table;
 use super::Gateway;
-use super::bodies::Unmade;
-use super::costly::Costly;
-use super::page::Page;
-use super::problem::{Code, Problem};
-use super::room::NoRoom;
-use super::validators::ETag;
 use crate::auth::Caller;
 use crate::datamodel::Class;
+use crate::http::bodies::Unmade;
+use crate::http::costly::Costly;
+use crate::http::page::Page;
+use crate::http::problem::{Code, Problem};
+use crate::http::room::NoRoom;
+use crate::http::validators::ETag;
 use crate::inventory::query::{Cost, Expand, Fields};
 
 /// How many objects there are on all pages.

@@ -4,17 +4,17 @@ use utoipa::openapi::content::ContentBuilder;
 use utoipa::openapi::schema::ObjectBuilder;
 use utoipa::openapi::{Ref, RefOr, Response, ResponseBuilder};
 
-use super::failures::Failure;
-use super::parts::Parts;
-use super::shapes::{Shape, described, formatted, integer, string};
+use crate::http::openapi::failures::Failure;
+use crate::http::openapi::parts::Parts;
+use crate::http::openapi::shapes::{Shape, described, formatted, integer, string};
 
 /// A response with a JSON body, or none, and the headers that every response has.
-pub(super) fn answer(parts: &mut Parts, description: &str, body: Option<Shape>) -> ResponseBuilder {
+pub(crate) fn answer(parts: &mut Parts, description: &str, body: Option<Shape>) -> ResponseBuilder {
     with_media(parts, description, body.map(|body| ("application/json", body)))
 }
 
 /// The same with a body of any media type.
-pub(super) fn with_media(
+pub(crate) fn with_media(
     parts: &mut Parts,
     description: &str,
     body: Option<(&str, Shape)>,
@@ -31,7 +31,7 @@ pub(super) fn with_media(
 }
 
 /// A page of a list, in every format that there is, and the headers that go with it.
-pub(super) fn page(parts: &mut Parts, description: &str, body: Shape) -> ResponseBuilder {
+pub(crate) fn page(parts: &mut Parts, description: &str, body: Shape) -> ResponseBuilder {
     let text = |description| {
         let text = described(string(), description);
         ContentBuilder::new().schema(Some(text)).build()
@@ -52,7 +52,7 @@ pub(super) fn page(parts: &mut Parts, description: &str, body: Shape) -> Respons
 }
 
 /// The page of a list that can be printed as xm prints it.
-pub(super) fn printed(page: ResponseBuilder) -> ResponseBuilder {
+pub(crate) fn printed(page: ResponseBuilder) -> ResponseBuilder {
     let text = "With `view`, what xm prints, byte for byte; that has no tag, `Link` or `Xen-Total`. \
                 Else a table for eyes, whose form may change.";
     let text = ContentBuilder::new().schema(Some(described(string(), text))).build();
@@ -65,40 +65,40 @@ fn request_id(parts: &mut Parts) -> Ref {
 }
 
 /// How long to wait, in seconds.
-pub(super) fn retry_after(parts: &mut Parts) -> Ref {
+pub(crate) fn retry_after(parts: &mut Parts) -> Ref {
     parts.header("Retry-After", integer(), "Seconds to wait before the next try.")
 }
 
 /// The path of what was made.
-pub(super) fn location(parts: &mut Parts) -> Ref {
+pub(crate) fn location(parts: &mut Parts) -> Ref {
     parts.header("Location", formatted("uri-reference"), "The path of what was made.")
 }
 
 /// The entity tag of the body.
-pub(super) fn etag(parts: &mut Parts) -> Ref {
+pub(crate) fn etag(parts: &mut Parts) -> Ref {
     parts.header("ETag", string(), "Changes when the body does; send it back as If-None-Match.")
 }
 
 /// The headers that tell which version an answer is.
-pub(super) fn versions(parts: &mut Parts, response: ResponseBuilder) -> ResponseBuilder {
+pub(crate) fn versions(parts: &mut Parts, response: ResponseBuilder) -> ResponseBuilder {
     let response = response.header_ref("ETag", etag(parts)).header_ref("Vary", vary(parts));
     revision(parts, response)
 }
 
 /// The header that tells how far the mirrors had come.
-pub(super) fn revision(parts: &mut Parts, response: ResponseBuilder) -> ResponseBuilder {
+pub(crate) fn revision(parts: &mut Parts, response: ResponseBuilder) -> ResponseBuilder {
     let text = "How far the mirrors had come: the answer shows everything up to it. Send it as \
                 `min_revision` to read no less.";
     response.header_ref("Xen-Revision", parts.header("Xen-Revision", string(), text))
 }
 
 /// What the form of an answer depends on.
-pub(super) fn vary(parts: &mut Parts) -> Ref {
+pub(crate) fn vary(parts: &mut Parts) -> Ref {
     parts.header("Vary", string(), "What of a request the form of the answer depends on.")
 }
 
 /// 304: the client has it.
-pub(super) fn not_modified(parts: &mut Parts) -> (u16, RefOr<Response>) {
+pub(crate) fn not_modified(parts: &mut Parts) -> (u16, RefOr<Response>) {
     let response = parts.response("NotModified", |parts| {
         let same = answer(parts, "`If-None-Match` names what would be answered.", None);
         let same = versions(parts, same);
@@ -108,13 +108,13 @@ pub(super) fn not_modified(parts: &mut Parts) -> (u16, RefOr<Response>) {
 }
 
 /// How long the gateway waited for the task, as far as the client asked for it.
-pub(super) fn preference_applied(parts: &mut Parts) -> Ref {
+pub(crate) fn preference_applied(parts: &mut Parts) -> Ref {
     let text = "The wait that was kept to, `wait=N`; absent when none was asked for.";
     parts.header("Preference-Applied", string(), text)
 }
 
 /// The two headers that tell how fresh a read is.
-pub(super) fn freshness(parts: &mut Parts, response: ResponseBuilder) -> ResponseBuilder {
+pub(crate) fn freshness(parts: &mut Parts, response: ResponseBuilder) -> ResponseBuilder {
     let stale = "Names the backends (comma-separated) whose records may be out of date, because \
                  the gateway cannot follow them now. Absent when all are live.";
     let age = "Seconds since the oldest of the records was known to be right. Without Xen-Stale it \
@@ -125,7 +125,7 @@ pub(super) fn freshness(parts: &mut Parts, response: ResponseBuilder) -> Respons
 }
 
 /// The header of a write that tells whether reads show it yet.
-pub(super) fn pending(parts: &mut Parts, response: ResponseBuilder) -> ResponseBuilder {
+pub(crate) fn pending(parts: &mut Parts, response: ResponseBuilder) -> ResponseBuilder {
     let shape = ObjectBuilder::new()
         .schema_type(utoipa::openapi::Type::String)
         .enum_values(Some(["true"]))
@@ -136,7 +136,7 @@ pub(super) fn pending(parts: &mut Parts, response: ResponseBuilder) -> ResponseB
 }
 
 /// The header of a change that tells what the backend took and ignored.
-pub(super) fn ignored(parts: &mut Parts, response: ResponseBuilder) -> ResponseBuilder {
+pub(crate) fn ignored(parts: &mut Parts, response: ResponseBuilder) -> ResponseBuilder {
     let shape = ObjectBuilder::new().schema_type(utoipa::openapi::Type::String).into();
     let text = "Fields that the backend took and shows otherwise than asked for, with commas \
                 between them: it has ignored them, or done something else. Absent when there are none.";
@@ -145,7 +145,7 @@ pub(super) fn ignored(parts: &mut Parts, response: ResponseBuilder) -> ResponseB
 }
 
 /// The responses of an operation: its success, and its failures.
-pub(super) fn with(
+pub(crate) fn with(
     parts: &mut Parts,
     success: (u16, impl Into<RefOr<Response>>),
     failures: &[Failure],

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::tree::Node;
+use crate::http::openapi::tree::Node;
 
 /// What is wanted of the document.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,7 +29,7 @@ impl Choice {
     }
 
     /// The part of `whole` that is wanted, with the components that it names and no others.
-    pub(super) fn of(&self, whole: &Node) -> Node {
+    pub(crate) fn of(&self, whole: &Node) -> Node {
         let mut part = Node::Object(Vec::new());
         let paths = self.paths(whole);
         for (name, value) in whole.members() {

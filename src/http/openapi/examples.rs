@@ -5,14 +5,14 @@ use std::sync::OnceLock;
 
 use serde_json::{Map, Value, json};
 
-use super::records::shown_fields;
 use crate::datamodel::{Class, Field, Type, datamodel};
+use crate::http::api::objects::records_doc::shown_fields;
 
 /// The backend of every example.
-pub(super) const BACKEND: &str = "london";
+pub(crate) const BACKEND: &str = "london";
 
 /// What the examples say in place of a made-up value: class → field → value.
-pub(super) fn telling() -> &'static Map<String, Value> {
+pub(crate) fn telling() -> &'static Map<String, Value> {
     static TELLING: OnceLock<Map<String, Value>> = OnceLock::new();
     TELLING.get_or_init(|| {
         serde_json::from_str(include_str!("examples.json")).expect("examples.json is well formed")
@@ -20,7 +20,7 @@ pub(super) fn telling() -> &'static Map<String, Value> {
 }
 
 /// An example of a field's value.
-pub(super) fn field(class: &Class, field: &Field) -> Value {
+pub(crate) fn field(class: &Class, field: &Field) -> Value {
     let told = telling().get(&class.name).and_then(|fields| fields.get(&field.name));
     told.cloned().unwrap_or_else(|| match field.name.as_str() {
         "uuid" => json!("6a5f2d0e-8c3b-4f4e-9d7a-2b1c0e9f8d76"),
@@ -29,7 +29,7 @@ pub(super) fn field(class: &Class, field: &Field) -> Value {
 }
 
 /// An example of a record.
-pub(super) fn record(class: &Class) -> Value {
+pub(crate) fn record(class: &Class) -> Value {
     let mut members = Map::new();
     for shown in shown_fields(class) {
         members.insert(shown.name.clone(), field(class, shown));

@@ -2,15 +2,15 @@
 
 use utoipa::openapi::{RefOr, Response};
 
-use super::answers::{freshness, retry_after, with_media};
-use super::parts::Parts;
 use super::problem;
-use super::shapes::string;
+use crate::http::openapi::answers::{freshness, retry_after, with_media};
+use crate::http::openapi::parts::Parts;
+use crate::http::openapi::shapes::string;
 use crate::http::problem::{Code, MEDIA_TYPE};
 
 /// A failure that operations share.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Failure {
+pub(crate) struct Failure {
     status: u16,
     /// The gateway's own codes for it, all of that status.
     codes: &'static [Code],
@@ -31,7 +31,7 @@ const fn of_backend(status: u16, codes: &'static [Code], text: &'static str) -> 
 }
 
 /// The request itself is wrong.
-pub(super) const BAD_REQUEST: Failure = own(
+pub(crate) const BAD_REQUEST: Failure = own(
     400,
     &[
         Code::BadRequest,
@@ -47,89 +47,89 @@ pub(super) const BAD_REQUEST: Failure = own(
     "The request is malformed; the detail names what.",
 );
 /// No token, or one that is no good.
-pub(super) const UNAUTHORIZED: Failure = own(
+pub(crate) const UNAUTHORIZED: Failure = own(
     401,
     &[Code::TokenRequired, Code::InvalidToken],
     "No token, or one that is malformed, forged or expired, or whose session has ended.",
 );
 /// The backends said no.
-pub(super) const REFUSED: Failure =
+pub(crate) const REFUSED: Failure =
     own(401, &[Code::LoginRefused], "The user name or the password is not good.");
 /// The further backends said no.
-pub(super) const BACKEND_REFUSED: Failure = of_backend(
+pub(crate) const BACKEND_REFUSED: Failure = of_backend(
     403,
     &[Code::BackendLoginRefused],
     "The user name or the password is not good on the further backends, or with the backend's own \
      code: it is, and its user has no role there. The session is as it was.",
 );
 /// The password is good, and of no use.
-pub(super) const NO_ROLE: Failure = of_backend(
+pub(crate) const NO_ROLE: Failure = of_backend(
     403,
     &[],
     "The password is good, and its user has no role in the pool; the code is the pool's.",
 );
 /// Not for this user.
-pub(super) const FORBIDDEN: Failure = of_backend(
+pub(crate) const FORBIDDEN: Failure = of_backend(
     403,
     &[Code::Forbidden],
     "Not for this user. With `RBAC_PERMISSION_DENIED` nothing was sent, and `params` names the \
      call and the roles that would do; `FORBIDDEN` is a backend that has refused the session.",
 );
 /// Not for this client.
-pub(super) const NOT_THE_SCRAPER: Failure = own(
+pub(crate) const NOT_THE_SCRAPER: Failure = own(
     403,
     &[Code::Forbidden],
     "The request comes from another machine, and `metrics.scrape_token_file` is not set.",
 );
 /// The configuration does not provide for it.
-pub(super) const NOT_CONFIGURED: Failure = own(
+pub(crate) const NOT_CONFIGURED: Failure = own(
     501,
     &[Code::NotConfigured],
     "The configuration does not provide for this; the detail says what is missing.",
 );
 /// Nothing there.
-pub(super) const NOT_FOUND: Failure = own(
+pub(crate) const NOT_FOUND: Failure = own(
     404,
     &[Code::NotFound, Code::UnknownBackend],
     "There is no such object on the session's backends, or the session has no such backend.",
 );
 /// No backend of that name.
-pub(super) const UNKNOWN_BACKEND: Failure = own(
+pub(crate) const UNKNOWN_BACKEND: Failure = own(
     404,
     &[Code::UnknownBackend],
     "There is no backend of that name, or the session is not logged in to it.",
 );
 /// What the client accepts is not made here.
-pub(super) const NOT_ACCEPTABLE: Failure =
+pub(crate) const NOT_ACCEPTABLE: Failure =
     own(406, &[Code::NotAcceptable], "None of the media types that Accept allows can be given.");
 /// One uuid, several objects.
-pub(super) const AMBIGUOUS: Failure = own(
+pub(crate) const AMBIGUOUS: Failure = own(
     409,
     &[Code::AmbiguousUuid, Code::ForeignRevision],
     "Several backends, which `params` names, have an object of this uuid: say which with \
      `?backend=`. Or `min_revision` is of an earlier run of the gateway: leave it out.",
 );
 /// The rest of the list cannot be had.
-pub(super) const EXPIRED: Failure = own(
+pub(crate) const EXPIRED: Failure = own(
     410,
     &[Code::CursorExpired],
     "The order that the cursor goes on in is not kept any more: start from the first page.",
 );
 /// A revision that means nothing here.
-pub(super) const ANOTHER_BOOT: Failure = own(
+pub(crate) const ANOTHER_BOOT: Failure = own(
     409,
     &[Code::ForeignRevision],
     "`min_revision` is of an earlier run of the gateway: read again without it.",
 );
 /// Not that version.
-pub(super) const PRECONDITION_FAILED: Failure = own(
+pub(crate) const PRECONDITION_FAILED: Failure = own(
     412,
     &[Code::PreconditionFailed],
     "The object is not the version that `If-Match` names, as far as the gateway knows it; nothing \
      was sent.",
 );
 /// Not as things are.
-pub(super) const CONFLICT: Failure = of_backend(
+pub(crate) const CONFLICT: Failure = of_backend(
     409,
     &[Code::AmbiguousUuid, Code::ForeignRevision, Code::Conflict],
     "Not possible as things are: an object is in another state than it takes, something is in \
@@ -137,81 +137,81 @@ pub(super) const CONFLICT: Failure = of_backend(
      for `REVISION_OF_ANOTHER_BOOT` leave `min_revision` out.",
 );
 /// The body is too long.
-pub(super) const TOO_LARGE: Failure =
+pub(crate) const TOO_LARGE: Failure =
     own(413, &[Code::BodyTooLarge], "The body is longer than the gateway takes.");
 /// The body is not JSON by its own account.
-pub(super) const UNSUPPORTED: Failure =
+pub(crate) const UNSUPPORTED: Failure =
     own(415, &[Code::UnsupportedMediaType], "The body must be `application/json`.");
 /// The body is JSON, of a wrong shape.
-pub(super) const UNPROCESSABLE: Failure = own(
+pub(crate) const UNPROCESSABLE: Failure = own(
     422,
     &[Code::WrongShape],
     "The body is JSON, but a member is missing, unknown or not of its type; `pointer` says where.",
 );
 /// An argument is wrong, or missing.
-pub(super) const BAD_ARGUMENT: Failure = of_backend(
+pub(crate) const BAD_ARGUMENT: Failure = of_backend(
     422,
     &[Code::WrongShape, Code::BackendRequired],
     "A value is missing, unknown or not one that the call takes; `pointer` says which, if it is \
      in the body. With `WRONG_SHAPE` nothing was sent. `BACKEND_REQUIRED` wants a `?backend=`.",
 );
 /// Too many tries.
-pub(super) const TOO_MANY: Failure = own(
+pub(crate) const TOO_MANY: Failure = own(
     429,
     &[Code::TooManyAttempts, Code::TooMuchAtOnce],
     "Too many logins have failed for this address or this user name, or there are too many \
      sessions.",
 );
 /// Too many streams.
-pub(super) const TOO_MANY_STREAMS: Failure = own(
+pub(crate) const TOO_MANY_STREAMS: Failure = own(
     429,
     &[Code::TooManyOwnStreams, Code::TooManyTickets, Code::TooMuchAtOnce],
     "The session or its user has as many event streams, unused tickets or requests as one may have.",
 );
 /// The backend has enough of these.
-pub(super) const TOO_MANY_CALLS: Failure = of_backend(
+pub(crate) const TOO_MANY_CALLS: Failure = of_backend(
     429,
     &[Code::TooMuchAtOnce],
     "The session or its user does as much at once as one may, or the backend has as many of these \
      under way as it takes.",
 );
 /// Too much at once.
-pub(super) const TOO_MUCH_AT_ONCE: Failure = own(
+pub(crate) const TOO_MUCH_AT_ONCE: Failure = own(
     429,
     &[Code::TooMuchAtOnce],
     "The session or its user has as many requests that are worked on or wait, costly queries, or \
      answers that are not taken, as one may have; the detail says which.",
 );
 /// The headers are too long.
-pub(super) const HEADER_TOO_LARGE: Failure = own(
+pub(crate) const HEADER_TOO_LARGE: Failure = own(
     431,
     &[Code::HeaderTooLarge],
     "The request line and headers are longer than the gateway takes.",
 );
 /// A bug.
-pub(super) const INTERNAL: Failure =
+pub(crate) const INTERNAL: Failure =
     own(500, &[Code::Internal], "A bug of the gateway; its log has more under the request id.");
 /// The backend cannot do that.
-pub(super) const NOT_SUPPORTED: Failure = of_backend(
+pub(crate) const NOT_SUPPORTED: Failure = of_backend(
     501,
     &[Code::NotSupported],
     "The backend's version, or what it runs on, does not have that.",
 );
 /// The backend's reply made no sense.
-pub(super) const BAD_GATEWAY: Failure = own(
+pub(crate) const BAD_GATEWAY: Failure = own(
     502,
     &[Code::BadReply],
     "A backend answered with something that is no Xen-API reply; the detail says what was seen.",
 );
 /// The backend was asked, and failed.
-pub(super) const LOGIN_FAILED: Failure = of_backend(
+pub(crate) const LOGIN_FAILED: Failure = of_backend(
     502,
     &[Code::BadReply],
     "The backend was asked and failed, with its own code, or answered with something that is no \
      Xen-API reply.",
 );
 /// The backend tried, and failed.
-pub(super) const CALL_FAILED: Failure = of_backend(
+pub(crate) const CALL_FAILED: Failure = of_backend(
     502,
     &[Code::BadReply, Code::OutcomeUnknown, Code::TaskFailed, Code::WriteNotTaken],
     "The backend tried and failed, or answered with something that is no Xen-API reply, or \
@@ -219,13 +219,13 @@ pub(super) const CALL_FAILED: Failure = of_backend(
      (`WRITE_NOT_TAKEN`) it said that it had and shows otherwise.",
 );
 /// No room for the answer.
-pub(super) const OVERLOADED: Failure = own(
+pub(crate) const OVERLOADED: Failure = own(
     503,
     &[Code::Overloaded],
     "The gateway has no room for the answer now: try again after Retry-After seconds.",
 );
 /// Not now.
-pub(super) const UNAVAILABLE: Failure = own(
+pub(crate) const UNAVAILABLE: Failure = own(
     503,
     &[
         Code::Overloaded,
@@ -240,14 +240,14 @@ pub(super) const UNAVAILABLE: Failure = own(
     "Not now: the gateway has too much to do, is full or about to end, or a backend cannot be asked.",
 );
 /// Too late.
-pub(super) const GATEWAY_TIMEOUT: Failure = own(
+pub(crate) const GATEWAY_TIMEOUT: Failure = own(
     504,
     &[Code::BackendTimeout, Code::RevisionNotReached, Code::RequestTimeout],
     "A backend, the revision that is waited for, or the request as a whole took too long.",
 );
 
 /// Failures of an operation that needs a token and nothing else.
-pub(super) const OF_SESSION: [Failure; 8] = [
+pub(crate) const OF_SESSION: [Failure; 8] = [
     BAD_REQUEST,
     UNAUTHORIZED,
     NOT_ACCEPTABLE,
@@ -259,11 +259,11 @@ pub(super) const OF_SESSION: [Failure; 8] = [
 ];
 
 /// Failures of a read that the mirror answers, beside those of its session.
-pub(super) const OF_MIRROR: [Failure; 4] =
+pub(crate) const OF_MIRROR: [Failure; 4] =
     [FORBIDDEN, PRECONDITION_FAILED, NOT_SUPPORTED, BAD_GATEWAY];
 
 /// Failures of an operation that makes calls in the caller's own session.
-pub(super) const OF_CALL: [Failure; 14] = [
+pub(crate) const OF_CALL: [Failure; 14] = [
     BAD_REQUEST,
     UNAUTHORIZED,
     FORBIDDEN,
@@ -281,7 +281,7 @@ pub(super) const OF_CALL: [Failure; 14] = [
 ];
 
 /// Failures that a body brings with it, beside those of what it says.
-pub(super) const OF_BODY: [Failure; 2] = [TOO_LARGE, UNSUPPORTED];
+pub(crate) const OF_BODY: [Failure; 2] = [TOO_LARGE, UNSUPPORTED];
 
 /// All of them.
 const ALL: &[Failure] = &[
@@ -320,12 +320,12 @@ const ALL: &[Failure] = &[
 
 impl Failure {
     /// Its status.
-    pub(super) fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         self.status
     }
 
     /// The status and the response, which all failures have together.
-    pub(super) fn response(self, parts: &mut Parts) -> (u16, RefOr<Response>) {
+    pub(crate) fn response(self, parts: &mut Parts) -> (u16, RefOr<Response>) {
         (self.status, default(parts))
     }
 
@@ -344,7 +344,7 @@ impl Failure {
 /// The response of every failure. One for all: a client meets the same document whatever goes
 /// wrong, and fifteen responses at each operation are more than generators and readers can bear.
 /// Which statuses an operation may answer stands beside it.
-pub(super) fn default(parts: &mut Parts) -> RefOr<Response> {
+pub(crate) fn default(parts: &mut Parts) -> RefOr<Response> {
     parts.response(DEFAULT, |parts| {
         let problem = problem::schema(parts);
         let text = "A failure. `x-problem-statuses` lists the statuses that the operation may have \
@@ -362,12 +362,12 @@ pub(super) fn default(parts: &mut Parts) -> RefOr<Response> {
 const DEFAULT: &str = "Problem";
 
 /// Whether this is the response of a failure.
-pub(super) fn is_failure(response: &RefOr<Response>) -> bool {
+pub(crate) fn is_failure(response: &RefOr<Response>) -> bool {
     matches!(response, RefOr::Ref(name) if name.ref_location.ends_with("/responses/Problem"))
 }
 
 /// The table of failures: what each means, and the gateway's own codes for it.
-pub(super) fn table() -> String {
+pub(crate) fn table() -> String {
     let mut rows: Vec<Failure> = ALL.to_vec();
     rows.sort_by_key(|failure| failure.status);
     let rows: String = rows.into_iter().map(Failure::row).collect();

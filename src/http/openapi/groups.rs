@@ -31,7 +31,7 @@ const GROUPS: &[(&str, &[&str])] = &[
 ];
 
 /// The groups of these tags; what no group names is at the end.
-pub(super) fn of(tags: &[&str]) -> Value {
+pub(crate) fn of(tags: &[&str]) -> Value {
     let named = |tag: &&&str| GROUPS.iter().any(|(_, own)| own.contains(*tag));
     let rest: Vec<&str> = tags.iter().filter(|tag| !named(tag)).copied().collect();
     let groups = GROUPS.iter().map(|(name, own)| {

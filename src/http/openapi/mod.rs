@@ -3,38 +3,22 @@
 //! [`operations()`] is the list that everything else follows: the document, the one-line-per-operation
 //! text that people review, and the tests that walk the API.
 
-mod actions;
-mod answers;
+pub(crate) mod answers;
 mod choice;
-mod events;
-mod examples;
-mod failures;
-mod gateway;
+pub(crate) mod examples;
+pub(crate) mod failures;
 mod groups;
-mod inputs;
-mod machines;
-mod metrics;
-mod naming;
 mod older;
-mod operation;
-mod parameters;
-mod parts;
-mod permissions;
-mod problem;
-mod reads;
-mod records;
-mod related;
-mod results;
-mod scrape;
-mod sessions;
-mod shapes;
-mod tasks;
-mod text;
-mod tree;
-mod writes;
+pub(crate) mod operation;
+pub(crate) mod parameters;
+pub(crate) mod parts;
+pub(crate) mod problem;
+pub(crate) mod shapes;
+pub(crate) mod text;
+pub(crate) mod tree;
 
-pub use choice::Choice;
-pub use operation::{Access, Operation};
+pub use self::choice::Choice;
+pub use self::operation::{Access, Operation};
 
 use std::collections::HashSet;
 use std::sync::OnceLock;
@@ -49,7 +33,10 @@ use utoipa::openapi::{
 use self::parts::Parts;
 use self::tree::Node;
 use crate::datamodel::{datamodel, describe};
-use crate::http::collections::{calls_of, calls_only, collection_of, collections};
+use crate::http::api::catalog::collections::{calls_of, calls_only, collection_of, collections};
+use crate::http::api::objects::{read_doc, related_doc, write_doc};
+use crate::http::api::sessions::permissions_doc;
+use crate::http::api::{actions, events, gateway, prometheus, samples, sessions, tasks};
 
 /// A version of OpenAPI that the document can be had in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,20 +56,20 @@ fn built() -> &'static Built {
     static BUILT: OnceLock<Built> = OnceLock::new();
     BUILT.get_or_init(|| {
         let mut parts = Parts::default();
-        let mut operations = sessions::operations(&mut parts);
-        operations.push(permissions::operation(&mut parts));
-        operations.extend(gateway::operations(&mut parts));
-        operations.extend(scrape::operations(&mut parts));
-        operations.extend(events::operations(&mut parts));
+        let mut operations = sessions::doc::operations(&mut parts);
+        operations.push(permissions_doc::operation(&mut parts));
+        operations.extend(gateway::doc::operations(&mut parts));
+        operations.extend(prometheus::doc::operations(&mut parts));
+        operations.extend(events::doc::operations(&mut parts));
         for collection in collections() {
             let class = datamodel().class(collection.class).expect("collections name classes");
-            operations.extend(reads::operations(&mut parts, collection, class));
-            operations.extend(metrics::operations(&mut parts, collection, class));
-            operations.extend(writes::operations(&mut parts, collection, class));
+            operations.extend(read_doc::operations(&mut parts, collection, class));
+            operations.extend(samples::doc::operations(&mut parts, collection, class));
+            operations.extend(write_doc::operations(&mut parts, collection, class));
             if collection.class == "task" {
-                operations.extend(tasks::operations(&mut parts));
+                operations.extend(tasks::doc::operations(&mut parts));
             }
-            operations.extend(related::operations(&mut parts, collection));
+            operations.extend(related_doc::operations(&mut parts, collection));
         }
         operations.extend(all_actions(&mut parts, &operations));
         Built { operations, components: parts.finish() }
@@ -96,7 +83,7 @@ fn all_actions(parts: &mut Parts, others: &[Operation]) -> Vec<Operation> {
     let own = all.filter(|one| calls_of(one.class) == Some(one));
     let actions = own.flat_map(|collection| {
         let class = datamodel().class(collection.class).expect("collections name classes");
-        actions::operations(parts, collection, class, &|id| taken.contains(id))
+        actions::doc::operations(parts, collection, class, &|id| taken.contains(id))
     });
     actions.collect()
 }
@@ -118,7 +105,7 @@ pub fn operations_text() -> String {
 pub fn document() -> OpenApi {
     let mut components = built().components.clone();
     components.add_security_scheme(operation::SECURITY_SCHEME, security());
-    components.add_security_scheme(operation::SCRAPER_SCHEME, scrape::security());
+    components.add_security_scheme(operation::SCRAPER_SCHEME, prometheus::doc::security());
     let mut paths = Paths::new();
     for operation in operations() {
         let methods = vec![operation.method.clone()];
@@ -187,7 +174,7 @@ fn tags() -> Vec<utoipa::openapi::Tag> {
     let tag = |name: &str, description: &str| {
         TagBuilder::new().name(name).description(Some(description)).build()
     };
-    let own = gateway::TAGS.iter().chain(events::TAGS);
+    let own = gateway::doc::TAGS.iter().chain(events::doc::TAGS);
     let mut tags: Vec<_> = own.map(|(name, text)| tag(name, text)).collect();
     let mut classes: Vec<&str> = collections().iter().map(|collection| collection.class).collect();
     classes.dedup();

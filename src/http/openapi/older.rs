@@ -3,10 +3,10 @@
 
 use serde_json::Value;
 
-use super::tree::Node;
+use crate::http::openapi::tree::Node;
 
 /// The document in OpenAPI 3.0.3.
-pub(super) fn of(mut document: Node) -> Node {
+pub(crate) fn of(mut document: Node) -> Node {
     document.set("openapi", Node::text("3.0.3"));
     if let Some(license) = document.get_mut("info").and_then(|info| info.get_mut("license")) {
         license.remove("identifier");

@@ -12,10 +12,10 @@ use super::failures;
 use crate::datamodel::{Call, Roles, datamodel};
 
 /// The name of the security scheme of those who are logged in.
-pub(super) const SECURITY_SCHEME: &str = "bearer";
+pub(crate) const SECURITY_SCHEME: &str = "bearer";
 
 /// The name of the security scheme of those who scrape.
-pub(super) const SCRAPER_SCHEME: &str = "scraper";
+pub(crate) const SCRAPER_SCHEME: &str = "scraper";
 
 /// How many calls a line names.
 const SHOWN_CALLS: usize = 8;
@@ -37,12 +37,12 @@ pub struct Operation {
     pub calls: Vec<String>,
     /// `PATCH /vms/{uuid}`: what does the same, and more simply.
     pub second_to: Option<String>,
-    pub(super) summary: String,
-    pub(super) description: Option<String>,
-    pub(super) deprecated: bool,
-    pub(super) parameters: Vec<Ref>,
-    pub(super) body: Option<RequestBody>,
-    pub(super) responses: Vec<(u16, RefOr<Response>)>,
+    pub(crate) summary: String,
+    pub(crate) description: Option<String>,
+    pub(crate) deprecated: bool,
+    pub(crate) parameters: Vec<Ref>,
+    pub(crate) body: Option<RequestBody>,
+    pub(crate) responses: Vec<(u16, RefOr<Response>)>,
 }
 
 /// Who may use an operation.
@@ -61,18 +61,18 @@ pub enum Access {
 }
 
 /// The roles that may make this call.
-pub(super) fn access(call: &str) -> Access {
+pub(crate) fn access(call: &str) -> Access {
     Access::Roles(call_named(call).roles)
 }
 
 /// The roles that may make all of these calls.
-pub(super) fn access_to_all(calls: &[String]) -> Access {
+pub(crate) fn access_to_all(calls: &[String]) -> Access {
     let roles = calls.iter().map(|name| call_named(name).roles.0);
     Access::Roles(Roles(roles.fold(u8::MAX, |all, roles| all & roles)))
 }
 
 /// The roles that may make at least one of these calls.
-pub(super) fn access_to_any(calls: &[String]) -> Access {
+pub(crate) fn access_to_any(calls: &[String]) -> Access {
     let roles = calls.iter().map(|name| call_named(name).roles.0);
     Access::Roles(Roles(roles.fold(0, |all, roles| all | roles)))
 }
@@ -89,7 +89,7 @@ impl Operation {
 
     /// An operation of the gateway's own, for anyone who is logged in; the rest is filled in over
     /// it.
-    pub(super) fn own(method: HttpMethod, path: &str, id: &str, tag: &str, summary: &str) -> Self {
+    pub(crate) fn own(method: HttpMethod, path: &str, id: &str, tag: &str, summary: &str) -> Self {
         Self {
             method,
             path: path.into(),
@@ -122,7 +122,7 @@ impl Operation {
     }
 
     /// One line: method, path, operationId, the least role that will do, calls.
-    pub(super) fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         let role = match self.access {
             Access::Public => "public",
             Access::Scraper | Access::FleetScraper => "scraper",
@@ -142,7 +142,7 @@ impl Operation {
     }
 
     /// The operation as the document has it.
-    pub(super) fn document(&self) -> utoipa::openapi::path::Operation {
+    pub(crate) fn document(&self) -> utoipa::openapi::path::Operation {
         let scraper = || SecurityRequirement::new(SCRAPER_SCHEME, [""; 0]);
         let security = match self.access {
             Access::Public => Vec::new(),

@@ -6,21 +6,21 @@ use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::ObjectBuilder;
 use utoipa::openapi::{Ref, Required, Type};
 
-use super::parts::Parts;
-use super::shapes::{Shape, array, boolean, string, uuid};
 use crate::http::extract::LONGEST_WAIT;
+use crate::http::openapi::parts::Parts;
+use crate::http::openapi::shapes::{Shape, array, boolean, string, uuid};
 use crate::http::page;
 use crate::xm;
 
 /// What says which objects a list has, how it shows them, and whose they are.
-pub(super) fn of_list(parts: &mut Parts, expands: bool) -> Vec<Ref> {
+pub(crate) fn of_list(parts: &mut Parts, expands: bool) -> Vec<Ref> {
     let mut parameters = of_page(parts, expands);
     parameters.push(parts.parameter("backend", backend));
     parameters
 }
 
 /// What says which objects a list has, and how it shows them.
-pub(super) fn of_page(parts: &mut Parts, expands: bool) -> Vec<Ref> {
+pub(crate) fn of_page(parts: &mut Parts, expands: bool) -> Vec<Ref> {
     let mut parameters = vec![parts.parameter("filter", filter), parts.parameter("sort", sort)];
     parameters.extend(of_record(parts, expands));
     parameters.extend([parts.parameter("limit", limit), parts.parameter("cursor", cursor)]);
@@ -28,19 +28,19 @@ pub(super) fn of_page(parts: &mut Parts, expands: bool) -> Vec<Ref> {
 }
 
 /// What says how an object is shown.
-pub(super) fn of_record(parts: &mut Parts, expands: bool) -> Vec<Ref> {
+pub(crate) fn of_record(parts: &mut Parts, expands: bool) -> Vec<Ref> {
     let fields = parts.parameter("fields", fields);
     let expand = expands.then(|| parts.parameter("expand", expand));
     std::iter::once(fields).chain(expand).collect()
 }
 
 /// Which backend's objects, where not those of all.
-pub(super) fn of_reads_backend(parts: &mut Parts) -> Ref {
+pub(crate) fn of_reads_backend(parts: &mut Parts) -> Ref {
     parts.parameter("backend", backend)
 }
 
 /// What says which object is meant.
-pub(super) fn of_object(parts: &mut Parts) -> Vec<Ref> {
+pub(crate) fn of_object(parts: &mut Parts) -> Vec<Ref> {
     let uuid = || {
         ParameterBuilder::new()
             .name("uuid")
@@ -54,12 +54,12 @@ pub(super) fn of_object(parts: &mut Parts) -> Vec<Ref> {
 }
 
 /// What says how new an answer must be, and which version the client has.
-pub(super) fn of_versions(parts: &mut Parts) -> Vec<Ref> {
+pub(crate) fn of_versions(parts: &mut Parts) -> Vec<Ref> {
     vec![min_revision(parts), if_none_match(parts)]
 }
 
 /// What says how new an answer must be.
-pub(super) fn min_revision(parts: &mut Parts) -> Ref {
+pub(crate) fn min_revision(parts: &mut Parts) -> Ref {
     let text = "A value of `Xen-Revision`: the answer shows at least what that one did. It is \
                 waited for, up to 10 seconds.";
     let shape = ObjectBuilder::new()
@@ -70,7 +70,7 @@ pub(super) fn min_revision(parts: &mut Parts) -> Ref {
 }
 
 /// What says which version of the object is to be changed.
-pub(super) fn if_match(parts: &mut Parts) -> Ref {
+pub(crate) fn if_match(parts: &mut Parts) -> Ref {
     parts.parameter("if_match", || {
         let text = "Do it only to the version of the object that has this `ETag`, in whichever \
                     form it was read; else 412, and nothing is sent. `*` is any version.";
@@ -79,7 +79,7 @@ pub(super) fn if_match(parts: &mut Parts) -> Ref {
 }
 
 /// Which version the client has.
-pub(super) fn if_none_match(parts: &mut Parts) -> Ref {
+pub(crate) fn if_none_match(parts: &mut Parts) -> Ref {
     let text = "The `ETag` of an answer that the client has: 304 when it is still the one.";
     parts.parameter("if_none_match", || header("If-None-Match", text))
 }
@@ -95,13 +95,13 @@ fn header(name: &str, description: &str) -> Parameter {
 }
 
 /// What says which backend is meant, where no object does.
-pub(super) fn of_backend(parts: &mut Parts) -> Ref {
+pub(crate) fn of_backend(parts: &mut Parts) -> Ref {
     let text = "The backend to do it on; needed where the session is logged in to several.";
     parts.parameter("target_backend", || query("backend", string(), text))
 }
 
 /// `Prefer: wait=N`.
-pub(super) fn prefer(parts: &mut Parts) -> Ref {
+pub(crate) fn prefer(parts: &mut Parts) -> Ref {
     parts.parameter("prefer", || {
         let text = format!(
             "`wait=N` (RFC 7240) waits up to so many seconds, {LONGEST_WAIT} at most, for the task \
@@ -120,20 +120,20 @@ pub(super) fn prefer(parts: &mut Parts) -> Ref {
 }
 
 /// How long to wait for a task.
-pub(super) fn wait(parts: &mut Parts) -> Ref {
+pub(crate) fn wait(parts: &mut Parts) -> Ref {
     let shape = integer(0, LONGEST_WAIT).default(Some(json!(0)));
     let text = "Seconds to wait for the task to end.";
     parts.parameter("wait", || query("wait", shape.into(), text))
 }
 
 /// Whether to check a change only.
-pub(super) fn dry_run(parts: &mut Parts) -> Ref {
+pub(crate) fn dry_run(parts: &mut Parts) -> Ref {
     let text = "Check the change and answer the calls that it would take, without making any.";
     parts.parameter("dry_run", || query("dry_run", boolean(), text))
 }
 
 /// What becomes of a VM's disks.
-pub(super) fn disks(parts: &mut Parts) -> Ref {
+pub(crate) fn disks(parts: &mut Parts) -> Ref {
     let shape = ObjectBuilder::new()
         .schema_type(Type::String)
         .enum_values(Some(["keep", "delete"]))
@@ -143,7 +143,7 @@ pub(super) fn disks(parts: &mut Parts) -> Ref {
 }
 
 /// What says which VMs are printed as xm prints them, and how.
-pub(super) fn of_xm(parts: &mut Parts) -> Vec<Ref> {
+pub(crate) fn of_xm(parts: &mut Parts) -> Vec<Ref> {
     let one_of = |names: &[&str]| -> Shape {
         let names = names.iter().copied();
         ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).into()
@@ -165,7 +165,7 @@ pub(super) fn of_xm(parts: &mut Parts) -> Vec<Ref> {
 }
 
 /// What of the document is wanted.
-pub(super) fn of_document(parts: &mut Parts) -> Vec<Ref> {
+pub(crate) fn of_document(parts: &mut Parts) -> Vec<Ref> {
     let tags = "Only operations with these tags, with commas between them (`VM,task`), and what \
                 they name.";
     let brief = "As people read it: without what is done more simply in another way \
@@ -225,7 +225,7 @@ fn integer(minimum: impl Into<Number>, maximum: impl Into<Number>) -> ObjectBuil
 }
 
 /// A parameter in the query that may be left out.
-pub(super) fn query(name: &str, shape: Shape, description: &str) -> Parameter {
+pub(crate) fn query(name: &str, shape: Shape, description: &str) -> Parameter {
     ParameterBuilder::new()
         .name(name)
         .parameter_in(ParameterIn::Query)

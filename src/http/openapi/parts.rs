@@ -7,17 +7,17 @@ use utoipa::openapi::path::Parameter;
 use utoipa::openapi::schema::ObjectBuilder;
 use utoipa::openapi::{Ref, RefOr, Response};
 
-use super::shapes::{Shape, named};
+use crate::http::openapi::shapes::{Shape, named};
 
 /// Components so far.
 #[derive(Default)]
-pub(super) struct Parts {
+pub(crate) struct Parts {
     components: Components,
 }
 
 impl Parts {
     /// Names a schema; `make` gives it the first time.
-    pub(super) fn schema(&mut self, name: &str, make: impl FnOnce(&mut Self) -> Shape) -> Shape {
+    pub(crate) fn schema(&mut self, name: &str, make: impl FnOnce(&mut Self) -> Shape) -> Shape {
         if !self.components.schemas.contains_key(name) {
             // A class that names itself finds its name taken.
             self.components.schemas.insert(name.to_owned(), ObjectBuilder::new().into());
@@ -28,7 +28,7 @@ impl Parts {
     }
 
     /// Names a response; `make` gives it the first time.
-    pub(super) fn response(
+    pub(crate) fn response(
         &mut self,
         name: &str,
         make: impl FnOnce(&mut Self) -> Response,
@@ -41,14 +41,14 @@ impl Parts {
     }
 
     /// Names a parameter; `make` gives it the first time.
-    pub(super) fn parameter(&mut self, name: &str, make: impl FnOnce() -> Parameter) -> Ref {
+    pub(crate) fn parameter(&mut self, name: &str, make: impl FnOnce() -> Parameter) -> Ref {
         let parameters = &mut self.components.parameters;
         parameters.entry(name.to_owned()).or_insert_with(|| make().into());
         Ref::new(format!("#/components/parameters/{name}"))
     }
 
     /// Names a response header.
-    pub(super) fn header(&mut self, name: &str, shape: Shape, description: &str) -> Ref {
+    pub(crate) fn header(&mut self, name: &str, shape: Shape, description: &str) -> Ref {
         self.components.headers.entry(name.to_owned()).or_insert_with(|| {
             HeaderBuilder::new().schema(Some(shape)).description(Some(description)).build().into()
         });
@@ -56,7 +56,7 @@ impl Parts {
     }
 
     /// All of them.
-    pub(super) fn finish(self) -> Components {
+    pub(crate) fn finish(self) -> Components {
         self.components
     }
 }

@@ -2,13 +2,15 @@
 
 use serde_json::json;
 
-use super::parts::Parts;
-use super::shapes::{
+use super::failures;
+use crate::datamodel::{Type, datamodel};
+use crate::http::api::objects::records_doc;
+use crate::http::api::tasks;
+use crate::http::openapi::parts::Parts;
+use crate::http::openapi::shapes::{
     Shape, array, boolean, formatted, integer, nullable_date_time, nullable_string, object,
     or_null_shape, string, uuid,
 };
-use super::{failures, records, tasks};
-use crate::datamodel::{Type, datamodel};
 use crate::http::problem::Code;
 
 type Member = (&'static str, Shape, &'static str);
@@ -39,7 +41,7 @@ fn members() -> Vec<Member> {
 }
 
 /// RFC 9457, with the Xen-API's code and parameters.
-pub(super) fn schema(parts: &mut Parts) -> Shape {
+pub(crate) fn schema(parts: &mut Parts) -> Shape {
     parts.schema("Problem", |parts| {
         let example = json!({
             "type": "urn:xengate:problem:ambiguous-uuid",
@@ -76,8 +78,8 @@ pub(super) fn schema(parts: &mut Parts) -> Shape {
 /// What a problem tells of its task. The whole record is at its path: were its schema here, every
 /// failure would bring along the schemas of all that a task can lead to.
 fn failed_task(parts: &mut Parts) -> Shape {
-    let status = records::of_type(parts, &status_of_task());
-    let left_behind = tasks::left_behind(parts);
+    let status = records_doc::of_type(parts, &status_of_task());
+    let left_behind = tasks::doc::left_behind(parts);
     parts.schema("FailedTask", |_| {
         let members = [
             ("uuid", uuid(), "Its uuid: `GET /tasks/{uuid}` has the whole of it."),
@@ -101,7 +103,7 @@ fn status_of_task() -> Type {
 }
 
 /// Why a task failed, or null: a problem that is no request's.
-pub(super) fn of_task(parts: &mut Parts) -> Shape {
+pub(crate) fn of_task(parts: &mut Parts) -> Shape {
     let error = parts.schema("TaskError", |_| {
         let example = json!({
             "type": "urn:xengate:problem:vm-bad-power-state",

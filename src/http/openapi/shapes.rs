@@ -9,41 +9,41 @@ use utoipa::openapi::schema::{
 use utoipa::openapi::{Deprecated, Ref, RefOr};
 
 /// A schema, or the name of one.
-pub(super) type Shape = RefOr<Schema>;
+pub(crate) type Shape = RefOr<Schema>;
 
 /// A component schema by name.
-pub(super) fn named(name: &str) -> Shape {
+pub(crate) fn named(name: &str) -> Shape {
     Ref::from_schema_name(name).into()
 }
 
 /// A string.
-pub(super) fn string() -> Shape {
+pub(crate) fn string() -> Shape {
     ObjectBuilder::new().schema_type(Type::String).into()
 }
 
 /// A string, or null.
-pub(super) fn nullable_string() -> Shape {
+pub(crate) fn nullable_string() -> Shape {
     ObjectBuilder::new().schema_type(or_null(Type::String)).into()
 }
 
 /// A string of a format.
-pub(super) fn formatted(format: &str) -> Shape {
+pub(crate) fn formatted(format: &str) -> Shape {
     let format = Some(SchemaFormat::Custom(format.into()));
     ObjectBuilder::new().schema_type(Type::String).format(format).into()
 }
 
 /// A uuid.
-pub(super) fn uuid() -> Shape {
+pub(crate) fn uuid() -> Shape {
     formatted("uuid")
 }
 
 /// The uuid of an object of `class`; null where the Xen-API has the null ref.
-pub(super) fn nullable_ref(class: &str) -> Shape {
+pub(crate) fn nullable_ref(class: &str) -> Shape {
     ref_object(class).schema_type(or_null(Type::String)).into()
 }
 
 /// The uuid of an object of `class`.
-pub(super) fn whole_ref(class: &str) -> Shape {
+pub(crate) fn whole_ref(class: &str) -> Shape {
     ref_object(class).schema_type(Type::String).into()
 }
 
@@ -54,35 +54,35 @@ fn ref_object(class: &str) -> ObjectBuilder {
 }
 
 /// A 64-bit integer.
-pub(super) fn integer() -> Shape {
+pub(crate) fn integer() -> Shape {
     let format = Some(SchemaFormat::KnownFormat(KnownFormat::Int64));
     ObjectBuilder::new().schema_type(Type::Integer).format(format).into()
 }
 
 /// A 64-bit float; null where the Xen-API has NaN.
-pub(super) fn nullable_float() -> Shape {
+pub(crate) fn nullable_float() -> Shape {
     let format = Some(SchemaFormat::KnownFormat(KnownFormat::Double));
     ObjectBuilder::new().schema_type(or_null(Type::Number)).format(format).into()
 }
 
 /// A 64-bit float.
-pub(super) fn float() -> Shape {
+pub(crate) fn float() -> Shape {
     let format = Some(SchemaFormat::KnownFormat(KnownFormat::Double));
     ObjectBuilder::new().schema_type(Type::Number).format(format).into()
 }
 
 /// An instant; null where the Xen-API has a time without a zone, of which nobody knows when it was.
-pub(super) fn nullable_date_time() -> Shape {
+pub(crate) fn nullable_date_time() -> Shape {
     or_null_shape(formatted("date-time"))
 }
 
 /// True or false.
-pub(super) fn boolean() -> Shape {
+pub(crate) fn boolean() -> Shape {
     ObjectBuilder::new().schema_type(Type::Boolean).into()
 }
 
 /// A string that is one of `values` and no other: what clients send.
-pub(super) fn closed_enum(values: &[impl AsRef<str>]) -> Shape {
+pub(crate) fn closed_enum(values: &[impl AsRef<str>]) -> Shape {
     let values = values.iter().map(AsRef::as_ref);
     ObjectBuilder::new().schema_type(Type::String).enum_values(Some(values)).into()
 }
@@ -91,7 +91,7 @@ pub(super) fn closed_enum(values: &[impl AsRef<str>]) -> Shape {
 ///
 /// A plain string with the values beside it: a closed `enum` would make a client fail on a newer
 /// server, and an `anyOf` of the two turns into a wrapper class in generated clients.
-pub(super) fn open_enum(values: &[impl AsRef<str>], description: &str) -> Shape {
+pub(crate) fn open_enum(values: &[impl AsRef<str>], description: &str) -> Shape {
     let values: Vec<&str> = values.iter().map(AsRef::as_ref).collect();
     let list: Vec<String> = values.iter().map(|value| format!("`{value}`")).collect();
     let list = list.join(", ");
@@ -105,17 +105,17 @@ pub(super) fn open_enum(values: &[impl AsRef<str>], description: &str) -> Shape 
 }
 
 /// An array.
-pub(super) fn array(items: Shape) -> Shape {
+pub(crate) fn array(items: Shape) -> Shape {
     RefOr::T(Schema::Array(ArrayBuilder::new().items(items).build()))
 }
 
 /// An object used as a map: any key, values of one shape.
-pub(super) fn map(values: Shape) -> Shape {
+pub(crate) fn map(values: Shape) -> Shape {
     ObjectBuilder::new().schema_type(Type::Object).additional_properties(Some(values)).into()
 }
 
 /// This shape, or null.
-pub(super) fn or_null_shape(shape: Shape) -> Shape {
+pub(crate) fn or_null_shape(shape: Shape) -> Shape {
     match shape {
         RefOr::T(Schema::Object(mut object)) => {
             object.schema_type = add_null(object.schema_type);
@@ -146,13 +146,13 @@ fn add_null(types: SchemaType) -> SchemaType {
 /// An object that may have members of any name. That is said, and not left to be understood: some
 /// generators make clients that refuse what a schema does not name, and a newer gateway or server
 /// sends more.
-pub(super) fn open() -> ObjectBuilder {
+pub(crate) fn open() -> ObjectBuilder {
     let anything = AdditionalProperties::FreeForm(true);
     ObjectBuilder::new().schema_type(Type::Object).additional_properties(Some(anything))
 }
 
 /// An open object with these members: name, shape, description.
-pub(super) fn object<'a>(
+pub(crate) fn object<'a>(
     members: impl IntoIterator<Item = (&'a str, Shape, &'a str)>,
     required: &[&str],
 ) -> ObjectBuilder {
@@ -164,7 +164,7 @@ pub(super) fn object<'a>(
 }
 
 /// The shape with a description, in place of any that it has.
-pub(super) fn described(shape: Shape, description: &str) -> Shape {
+pub(crate) fn described(shape: Shape, description: &str) -> Shape {
     match shape {
         RefOr::Ref(mut name) => {
             name.description = description.to_owned();
@@ -186,7 +186,7 @@ pub(super) fn described(shape: Shape, description: &str) -> Shape {
 }
 
 /// The shape with one more extension; a named one cannot have any.
-pub(super) fn extended(shape: Shape, name: &str, value: impl Into<Value>) -> Shape {
+pub(crate) fn extended(shape: Shape, name: &str, value: impl Into<Value>) -> Shape {
     let more = Extensions::from_iter([(name, value)]);
     let merged = |extensions: Option<Extensions>| {
         let mut all = extensions.unwrap_or_default();
@@ -207,7 +207,7 @@ pub(super) fn extended(shape: Shape, name: &str, value: impl Into<Value>) -> Sha
 }
 
 /// The shape, marked as deprecated; a named one cannot be.
-pub(super) fn deprecated(shape: Shape) -> Shape {
+pub(crate) fn deprecated(shape: Shape) -> Shape {
     match shape {
         RefOr::T(Schema::Object(mut object)) => {
             object.deprecated = Some(Deprecated::True);

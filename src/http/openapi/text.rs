@@ -1,10 +1,10 @@
 //! The document as text.
 
-use super::tree::Node;
+use crate::http::openapi::tree::Node;
 
 /// How the text is laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Layout {
+pub(crate) enum Layout {
     /// On one line, for programs: half as long.
     Compact,
     /// Indented, with a newline at its end.
@@ -12,7 +12,7 @@ pub(super) enum Layout {
 }
 
 /// The document as text.
-pub(super) fn render(node: &Node, layout: Layout) -> String {
+pub(crate) fn render(node: &Node, layout: Layout) -> String {
     match layout {
         Layout::Compact => serde_json::to_string(node),
         Layout::Indented => serde_json::to_string_pretty(node).map(|text| text + "\n"),

@@ -13,7 +13,7 @@ use utoipa::openapi::OpenApi;
 
 /// A value of the document; an object keeps its order.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Node {
+pub(crate) enum Node {
     /// A string, a number, true, false or null.
     Leaf(Value),
     /// An array.
@@ -24,19 +24,19 @@ pub(super) enum Node {
 
 impl Node {
     /// The document as a tree.
-    pub(super) fn of(document: &OpenApi) -> Self {
+    pub(crate) fn of(document: &OpenApi) -> Self {
         let unsorted =
             serde_json::to_string(document).expect("string keys and finite numbers only");
         serde_json::from_str(&unsorted).expect("this was just written")
     }
 
     /// A string.
-    pub(super) fn text(text: impl Into<String>) -> Self {
+    pub(crate) fn text(text: impl Into<String>) -> Self {
         Self::Leaf(Value::String(text.into()))
     }
 
     /// The members of an object, none of anything else.
-    pub(super) fn members(&self) -> &[(String, Self)] {
+    pub(crate) fn members(&self) -> &[(String, Self)] {
         match self {
             Self::Object(members) => members,
             _ => &[],
@@ -44,7 +44,7 @@ impl Node {
     }
 
     /// The members of an object, to be changed.
-    pub(super) fn members_mut(&mut self) -> Option<&mut Vec<(String, Self)>> {
+    pub(crate) fn members_mut(&mut self) -> Option<&mut Vec<(String, Self)>> {
         match self {
             Self::Object(members) => Some(members),
             _ => None,
@@ -52,25 +52,25 @@ impl Node {
     }
 
     /// The member of this name.
-    pub(super) fn get(&self, name: &str) -> Option<&Self> {
+    pub(crate) fn get(&self, name: &str) -> Option<&Self> {
         self.members().iter().find(|(own, _)| own == name).map(|(_, value)| value)
     }
 
     /// The member of this name, to be changed.
-    pub(super) fn get_mut(&mut self, name: &str) -> Option<&mut Self> {
+    pub(crate) fn get_mut(&mut self, name: &str) -> Option<&mut Self> {
         let members = self.members_mut()?;
         members.iter_mut().find(|(own, _)| own == name).map(|(_, value)| value)
     }
 
     /// Takes the member of this name out.
-    pub(super) fn remove(&mut self, name: &str) -> Option<Self> {
+    pub(crate) fn remove(&mut self, name: &str) -> Option<Self> {
         let members = self.members_mut()?;
         let place = members.iter().position(|(own, _)| own == name)?;
         Some(members.remove(place).1)
     }
 
     /// Puts a member in, at the end or over the one of this name.
-    pub(super) fn set(&mut self, name: &str, value: Self) {
+    pub(crate) fn set(&mut self, name: &str, value: Self) {
         match self.get_mut(name) {
             Some(there) => *there = value,
             None => {
@@ -82,7 +82,7 @@ impl Node {
     }
 
     /// The items of an array, none of anything else.
-    pub(super) fn items(&self) -> &[Self] {
+    pub(crate) fn items(&self) -> &[Self] {
         match self {
             Self::Array(items) => items,
             _ => &[],
@@ -90,7 +90,7 @@ impl Node {
     }
 
     /// A string.
-    pub(super) fn as_str(&self) -> Option<&str> {
+    pub(crate) fn as_str(&self) -> Option<&str> {
         match self {
             Self::Leaf(Value::String(text)) => Some(text),
             _ => None,
@@ -98,7 +98,7 @@ impl Node {
     }
 
     /// Every value in it, itself first.
-    pub(super) fn walk<'a>(&'a self, visit: &mut dyn FnMut(&'a Self)) {
+    pub(crate) fn walk<'a>(&'a self, visit: &mut dyn FnMut(&'a Self)) {
         visit(self);
         match self {
             Self::Leaf(_) => {}

@@ -13,9 +13,10 @@ use http::{HeaderMap, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-use super::spoken::{BEGINNING, instead_of_http};
 use crate::http::problem::{Code, Problem};
-use crate::http::request_id::{self, RequestId};
+use crate::http::request_id;
+use crate::http::request_id::RequestId;
+use crate::http::server::spoken::{BEGINNING, instead_of_http};
 
 /// hyper's own answers are shorter.
 const LONGEST: usize = 256;

@@ -4,10 +4,11 @@ use axum::body::{Body, HttpBody};
 use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
-use super::outgoing::Embedded;
-use crate::http::bodies::{self, Bodies, Version};
+use crate::http::bodies;
+use crate::http::bodies::{Bodies, Version};
 use crate::http::compression::{Accepted, Encoding};
 use crate::http::problem::{Code, Problem};
+use crate::http::shell::outgoing::Embedded;
 use crate::http::validators::encoded;
 
 /// Smaller bodies fit a packet or two as they are.

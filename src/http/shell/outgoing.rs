@@ -16,8 +16,8 @@ use http_body::{Frame, SizeHint};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::activity::{Activity, UnderWay};
 use crate::http::room;
+use crate::http::shell::activity::{Activity, UnderWay};
 
 /// What an HTTP/2 stream is given at once, so that it shows whether its client takes anything.
 const PIECE: usize = 64 << 10;

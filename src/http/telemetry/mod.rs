@@ -2,13 +2,13 @@
 
 mod requests;
 
-pub use requests::{Answered, Requests, Route};
+pub use self::requests::{Answered, Requests, Route};
 
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
-use super::in_flight::InFlight;
-use super::room::Room;
+use crate::http::in_flight::InFlight;
+use crate::http::room::Room;
 use crate::telemetry::{Counter, Gauge};
 
 /// Counts and gauges of the HTTP side. Those of a backend are the backend's own.
