@@ -8,7 +8,8 @@ use crate::sim::protocol::Failure;
 use crate::sim::state::State;
 
 use super::effect::Effect;
-use super::{Request, vm, void};
+use super::request::{Request, void};
+use super::vm;
 
 /// What a call of this class changes.
 pub(super) fn effect(call: &str) -> Option<Effect> {

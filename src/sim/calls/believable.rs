@@ -9,7 +9,7 @@ use crate::sim::edit::Edit;
 use crate::sim::protocol::Failure;
 use crate::sim::state::State;
 
-use super::Request;
+use super::request::{Request, void};
 
 /// Answers such a call.
 pub(super) fn answer(_: &State, edit: &mut Edit<'_>, request: &Request) -> Result<Value, Failure> {
@@ -22,7 +22,7 @@ pub(super) fn answer(_: &State, edit: &mut Edit<'_>, request: &Request) -> Resul
     if let (Some(index), Some(Type::Ref(_))) = (given, result) {
         return Ok(request.value(index));
     }
-    Ok(result.map_or_else(super::void, |ty| plausible(edit, ty)))
+    Ok(result.map_or_else(void, |ty| plausible(edit, ty)))
 }
 
 /// A ref that names nothing is refused, except for the one that is meant to.

@@ -5,8 +5,8 @@ use crate::sim::edit::Edit;
 use crate::sim::protocol::Failure;
 use crate::sim::state::State;
 
-use super::Request;
 use super::effect::Effect;
+use super::request::Request;
 
 /// What a call of any class changes, if it makes a blob.
 pub(super) fn effect(class: &str, call: &str) -> Option<Effect> {

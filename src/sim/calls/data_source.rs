@@ -6,7 +6,7 @@ use crate::sim::protocol::Failure;
 use crate::sim::state::State;
 
 use super::effect::Effect;
-use super::{Request, void};
+use super::request::{Request, void};
 
 /// What a call of these classes answers, if it is about data sources.
 pub(super) fn effect(class: &str, call: &str) -> Option<Effect> {

@@ -8,9 +8,10 @@ use crate::sim::operations::Lock;
 use crate::sim::protocol::Failure;
 use crate::sim::state::State;
 
+use super::request::{self, Request, not_implemented, only_reads, void};
 use super::{
-    Request, appliance, believable, blob, data_source, event, host, message, network, object,
-    only_reads, people, pool, schedule, session, sr, task, vbd, vdi, vif, vm, void,
+    appliance, believable, blob, data_source, event, host, message, network, object, people, pool,
+    schedule, session, sr, task, vbd, vdi, vif, vm,
 };
 
 /// What a call does to the database.
@@ -82,7 +83,7 @@ fn own(class: &Class, call: &Call) -> Option<Effect> {
         "VMSS" => schedule::effect(name),
         "VM_appliance" => appliance::effect(name),
         "console" if matches!(name, "create" | "destroy") => {
-            Some(Effect::AtOnce(|_, _, request| Err(super::not_implemented(request.known))))
+            Some(Effect::AtOnce(|_, _, request| Err(not_implemented(request.known))))
         }
         "event" => event::effect(name),
         "host_patch" if name == "apply" => {
@@ -160,7 +161,7 @@ pub(super) fn set_field(
     field: usize,
 ) -> Result<Value, Failure> {
     let class = request.class;
-    let mut value = super::object(edit.db, request)?.fields()[field].clone();
+    let mut value = request::object(edit.db, request)?.fields()[field].clone();
     let argument = request.args[1].clone();
     match (&mut value, change) {
         (value, Change::Set) => *value = argument,
@@ -183,7 +184,7 @@ pub(super) fn set_field(
             }
         }
         (Value::Set(items), _) => items.retain(|item| *item != argument),
-        _ => return Err(super::not_implemented(request.known)),
+        _ => return Err(not_implemented(request.known)),
     }
     edit.db.set(class, request.text(0), field, value).map_err(|_| request.handle_invalid())?;
     Ok(void())

@@ -9,8 +9,8 @@ use crate::sim::events::{self, Token};
 use crate::sim::protocol::{Arg, Body, Call, Failure, Form};
 use crate::sim::state::State;
 
-use super::Request;
 use super::effect::Effect;
+use super::request::Request;
 
 /// What a call of this class changes.
 pub(super) fn effect(call: &str) -> Option<Effect> {

@@ -7,7 +7,7 @@ use crate::sim::protocol::Failure;
 use crate::sim::state::State;
 
 use super::effect::Effect;
-use super::{Request, void};
+use super::request::{Request, void};
 
 /// XAPI keeps no more messages than these.
 const KEPT: usize = 10_000;

@@ -16,6 +16,7 @@ mod object;
 mod people;
 mod pool;
 mod read;
+mod request;
 mod schedule;
 mod session;
 mod sr;
@@ -30,132 +31,19 @@ pub(super) use event::{EVERYTHING, asks_for_everything};
 
 use std::sync::Arc;
 
-use crate::datamodel::{Call as Known, CallKind, Class, Roles, State as Life, datamodel};
+use crate::datamodel::{Call as Known, CallKind, Roles, State as Life, datamodel};
 
-use super::database::{Database, NULL, Object, Text, Value};
-use super::edit::Edit;
+use super::database::{Text, Value};
 use super::protocol::{Arg, Body, Call, Failure, Output};
 use super::sessions::{Session, key_permission};
 use super::state::State;
 #[cfg(test)]
 pub(crate) use arguments::value as typed_value;
+use request::{Request, denied};
 pub(crate) use work::{Running, begin_task};
 
 /// Replies about more objects than this are put together on a thread for blocking work.
 const LARGE: usize = 200;
-
-/// A call whose arguments and caller have been checked.
-#[derive(Debug)]
-struct Request {
-    class: &'static Class,
-    known: &'static Known,
-    session: Option<(Text, Session)>,
-    args: Vec<Value>,
-    asynchronous: bool,
-}
-
-impl Request {
-    /// An argument that the datamodel says is text.
-    fn text(&self, index: usize) -> &Text {
-        static EMPTY: std::sync::LazyLock<Text> = std::sync::LazyLock::new(|| "".into());
-        self.args.get(index).and_then(Value::as_text).unwrap_or(&EMPTY)
-    }
-
-    /// An argument that the datamodel says is a bool.
-    fn flag(&self, index: usize) -> bool {
-        matches!(self.args.get(index), Some(Value::Bool(true)))
-    }
-
-    /// An argument that the datamodel says is a number.
-    fn int(&self, index: usize) -> i64 {
-        match self.args.get(index) {
-            Some(Value::Int(int)) => *int,
-            _ => 0,
-        }
-    }
-
-    /// An argument, whatever it is.
-    fn value(&self, index: usize) -> Value {
-        self.args.get(index).cloned().unwrap_or_else(void)
-    }
-
-    /// What the map at `index` has under a key.
-    fn entry(&self, index: usize, key: &str) -> Option<&Value> {
-        let Some(Value::Map(pairs)) = self.args.get(index) else { return None };
-        let found = pairs.iter().find(|(name, _)| name.as_text().is_some_and(|n| **n == *key));
-        found.map(|(_, value)| value)
-    }
-
-    /// The object that an argument names, which must be there.
-    fn object(&self, edit: &Edit<'_>, index: usize, class: &str) -> Result<Text, Failure> {
-        let reference = self.text(index);
-        if edit.has(class, reference) {
-            return Ok(reference.clone());
-        }
-        Err(Failure::new("HANDLE_INVALID", [class, reference]))
-    }
-
-    /// As [`Request::object`], or nothing where the argument is the ref that names none.
-    fn optional(
-        &self,
-        edit: &Edit<'_>,
-        index: usize,
-        class: &str,
-    ) -> Result<Option<Text>, Failure> {
-        if &**self.text(index) == NULL {
-            return Ok(None);
-        }
-        self.object(edit, index, class).map(Some)
-    }
-
-    fn handle_invalid(&self) -> Failure {
-        Failure::new("HANDLE_INVALID", [&*self.class.name, self.text(0)])
-    }
-}
-
-/// A result, still in the database.
-#[derive(Debug)]
-enum Answer<'a> {
-    Value(Value),
-    Borrowed(&'a Value),
-    Record(&'static Class, &'a Object),
-    Records(&'static Class, Vec<&'a Object>),
-    Refs(Vec<Text>),
-}
-
-impl Answer<'_> {
-    fn write(&self, out: &mut Output) {
-        match self {
-            Self::Value(value) => out.value(value),
-            Self::Borrowed(value) => out.value(value),
-            Self::Record(class, object) => out.record(class, object),
-            Self::Records(class, objects) => {
-                out.begin_struct();
-                for object in objects {
-                    out.member(object.reference(), |out| out.record(class, object));
-                }
-                out.end();
-            }
-            Self::Refs(refs) => out.strings(refs.iter().map(|r| &**r)),
-        }
-    }
-}
-
-/// The result of a call that has none.
-fn void() -> Value {
-    Value::text("")
-}
-
-impl Output {
-    /// Writes a record.
-    pub(crate) fn record(&mut self, class: &Class, object: &Object) {
-        self.begin_struct();
-        for (field, value) in class.fields.iter().zip(object.fields()) {
-            self.member(&field.name, |out| out.value(value));
-        }
-        self.end();
-    }
-}
 
 /// Answers a call, which may have come to the Unix socket; whether it was not refused.
 pub(crate) async fn answer(state: &Arc<State>, call: Call, is_local: bool) -> (Body, bool) {
@@ -323,44 +211,4 @@ fn check_role(request: &Request) -> Result<(), Failure> {
         None => (permission, known.roles),
     };
     if session.may(roles) { Ok(()) } else { Err(denied(permission, roles)) }
-}
-
-/// What XAPI answers to somebody without a permission.
-fn denied(permission: impl Into<String>, roles: Roles) -> Failure {
-    let names: Vec<_> = roles.names().collect();
-    let text = format!(
-        "No permission in user session. (Roles with this permission: {})",
-        names.join(", ")
-    );
-    Failure::new("RBAC_PERMISSION_DENIED", [permission.into(), text])
-}
-
-/// Calls that the simulator does not carry out say so.
-fn not_implemented(known: &Known) -> Failure {
-    Failure::new("NOT_IMPLEMENTED", [&*known.wire_name])
-}
-
-/// Whether a call of this kind only reads, whatever its name.
-fn only_reads(kind: CallKind) -> bool {
-    use CallKind::{
-        FieldGet, GetAll, GetAllRecords, GetAllRecordsWhere, GetAllWhere, GetByNameLabel,
-        GetByUuid, GetRecord,
-    };
-    matches!(
-        kind,
-        FieldGet
-            | GetAll
-            | GetAllRecords
-            | GetAllRecordsWhere
-            | GetAllWhere
-            | GetByNameLabel
-            | GetByUuid
-            | GetRecord
-    )
-}
-
-/// The object that a call's first argument names.
-fn object<'a>(db: &'a Database, request: &Request) -> Result<&'a Object, Failure> {
-    let table = db.table(request.class.id);
-    table.get(request.text(0)).ok_or_else(|| request.handle_invalid())
 }

@@ -7,7 +7,7 @@ use crate::sim::state::State;
 
 use super::effect::Effect;
 use super::object::{named, record};
-use super::{Request, void};
+use super::request::{Request, void};
 
 /// What a call of the class `network` changes.
 pub(super) fn effect(call: &str) -> Option<Effect> {

@@ -9,7 +9,7 @@ use crate::sim::protocol::Failure;
 use crate::sim::state::State;
 
 use super::effect::Effect;
-use super::{Request, object, void};
+use super::request::{Request, object, void};
 
 /// What makes an object of a parameter list, apart from constructors.
 const MAKERS: [&str; 5] =

@@ -7,7 +7,7 @@ use crate::sim::state::State;
 
 use super::effect::Effect;
 use super::object::{add, record};
-use super::{Request, void};
+use super::request::{Request, void};
 
 /// What a call of the class `subject` changes.
 pub(super) fn subject_effect(call: &str) -> Option<Effect> {

@@ -6,7 +6,8 @@ use crate::sim::protocol::Failure;
 use crate::sim::state::State;
 
 use super::effect::Effect;
-use super::{Request, network, void};
+use super::network;
+use super::request::{Request, void};
 
 /// What a call of this class changes.
 pub(super) fn effect(call: &str) -> Option<Effect> {

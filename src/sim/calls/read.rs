@@ -5,7 +5,7 @@ use crate::sim::database::{Database, Object, Text, Value};
 use crate::sim::protocol::Failure;
 
 use super::filter::Filter;
-use super::{Answer, Request, not_implemented, object};
+use super::request::{Answer, Request, not_implemented, object};
 
 /// Whether the reply holds a record for each object.
 pub(super) fn lists_records(kind: CallKind) -> bool {

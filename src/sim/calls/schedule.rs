@@ -6,7 +6,8 @@ use crate::sim::protocol::Failure;
 use crate::sim::state::State;
 
 use super::effect::{Change, Effect, set_field};
-use super::{Request, object};
+use super::object;
+use super::request::Request;
 
 /// What a call of the class `VMSS` changes.
 pub(super) fn effect(call: &str) -> Option<Effect> {

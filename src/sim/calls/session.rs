@@ -11,7 +11,7 @@ use crate::sim::sessions::User;
 use crate::sim::state::State;
 
 use super::effect::Effect;
-use super::{Request, void};
+use super::request::{Request, void};
 
 /// What a call of this class changes.
 pub(super) fn effect(call: &str) -> Option<Effect> {

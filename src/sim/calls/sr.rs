@@ -8,7 +8,7 @@ use crate::sim::state::State;
 
 use super::effect::Effect;
 use super::object::{check_refs, named, record};
-use super::{Request, void};
+use super::request::{Request, void};
 
 /// How large an SR is whose size nobody gave.
 const SIZE: i64 = 1 << 40;

@@ -8,7 +8,7 @@ use crate::sim::sessions::Session;
 use crate::sim::state::State;
 
 use super::effect::{Effect, plain_field, set_field};
-use super::{Request, denied, object, void};
+use super::request::{Request, denied, not_implemented, object, void};
 
 /// XAPI keeps no more finished tasks than these.
 const KEPT: usize = 200;
@@ -118,7 +118,7 @@ fn set(state: &State, edit: &mut Edit<'_>, request: &Request) -> Result<Value, F
     check_owner(state, edit, request)?;
     match plain_field(request.class, request.known) {
         Some((change, field)) => set_field(edit, request, change, field),
-        None => Err(super::not_implemented(request.known)),
+        None => Err(not_implemented(request.known)),
     }
 }
 

@@ -8,8 +8,8 @@ use crate::sim::state::State;
 
 use super::effect::Effect;
 use super::object::record;
+use super::request::{Request, void};
 use super::vm::{check_halted, device_name};
-use super::{Request, void};
 
 /// How many VBDs a VM may have.
 pub(super) const PLACES: usize = 255;

@@ -8,7 +8,7 @@ use crate::sim::state::State;
 
 use super::effect::{Effect, plain_field, set_field};
 use super::object::{check_refs, named, record};
-use super::{Request, void};
+use super::request::{Request, not_implemented, void};
 
 /// What a new disk takes of its SR before anything is written to it.
 const UNWRITTEN: i64 = 4096;
@@ -330,7 +330,7 @@ fn revert(edit: &mut Edit<'_>, request: &Request) -> Result<Value, Failure> {
 fn set_plain(edit: &mut Edit<'_>, request: &Request) -> Result<Value, Failure> {
     match plain_field(request.class, request.known) {
         Some((change, field)) => set_field(edit, request, change, field),
-        None => Err(super::not_implemented(request.known)),
+        None => Err(not_implemented(request.known)),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::sim::state::State;
 
 use super::effect::Effect;
 use super::object::{check_refs, record};
-use super::{Request, void};
+use super::request::{Request, void};
 
 /// How many VIFs a VM may have.
 pub(super) const PLACES: usize = 16;

@@ -15,7 +15,8 @@ use crate::sim::protocol::Failure;
 use crate::sim::state::State;
 
 use super::effect::{self, Effect, set_field};
-use super::{Request, read, task};
+use super::request::Request;
+use super::{read, task};
 
 /// How often a task tells of its progress.
 const STEPS: u32 = 10;

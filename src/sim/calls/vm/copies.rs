@@ -7,7 +7,8 @@ use crate::sim::protocol::Failure;
 
 use super::super::effect::Effect;
 use super::super::message::tell;
-use super::super::{Request, vdi, void};
+use super::super::request::{Request, void};
+use super::super::vdi;
 use super::{domain, revert};
 
 /// What a call of this group changes.

@@ -7,7 +7,7 @@ use crate::sim::protocol::Failure;
 
 use super::super::effect::Effect;
 use super::super::message::tell;
-use super::super::{Request, void};
+use super::super::request::{Request, void};
 use super::domain;
 
 /// What a call of this group changes.

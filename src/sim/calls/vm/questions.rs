@@ -6,7 +6,8 @@ use crate::sim::operations;
 use crate::sim::protocol::Failure;
 
 use super::super::effect::Effect;
-use super::super::{vbd, vif, void};
+use super::super::request::void;
+use super::super::{vbd, vif};
 use super::domain;
 
 /// What a call of this group answers.

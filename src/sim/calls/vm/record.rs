@@ -8,7 +8,7 @@ use crate::sim::state::State;
 
 use super::super::effect::Effect;
 use super::super::object::{add, record};
-use super::super::{Request, void};
+use super::super::request::{Request, void};
 use super::template;
 
 /// What a VM needs beside its memory.

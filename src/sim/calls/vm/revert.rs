@@ -6,7 +6,8 @@ use crate::sim::operations::{self, Lock};
 use crate::sim::protocol::Failure;
 
 use super::super::message::tell;
-use super::super::{Request, vdi, void};
+use super::super::request::{Request, void};
+use super::super::vdi;
 use super::copies::{OWN, copy_vbd, copy_vif, disks};
 
 /// The snapshot is busy, and so is the VM that it is of.

@@ -7,7 +7,7 @@ use crate::sim::protocol::Failure;
 use crate::sim::state::State;
 
 use super::super::effect::{Effect, plain_field, set_field};
-use super::super::{Request, void};
+use super::super::request::{Request, not_implemented, void};
 use super::check_halted;
 
 /// What a call of this group changes.
@@ -58,7 +58,7 @@ pub(super) fn effect(call: &str) -> Option<Effect> {
 fn store(edit: &mut Edit<'_>, request: &Request) -> Result<Value, Failure> {
     match plain_field(request.class, request.known) {
         Some((change, field)) => set_field(edit, request, change, field),
-        None => Err(super::super::not_implemented(request.known)),
+        None => Err(not_implemented(request.known)),
     }
 }
 

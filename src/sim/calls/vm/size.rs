@@ -5,7 +5,7 @@ use crate::sim::edit::Edit;
 use crate::sim::protocol::Failure;
 
 use super::super::effect::{Carry, Effect};
-use super::super::{Request, void};
+use super::super::request::{Request, void};
 
 /// The four limits, from the lowest.
 const LIMITS: [&str; 4] =

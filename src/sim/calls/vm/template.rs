@@ -8,7 +8,8 @@ use crate::sim::edit::Edit;
 use crate::sim::operations;
 use crate::sim::protocol::Failure;
 
-use super::super::{Request, vdi, void};
+use super::super::request::{Request, void};
+use super::super::vdi;
 
 /// A disk that a template asks for.
 #[derive(Debug, PartialEq, Eq)]
