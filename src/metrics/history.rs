@@ -12,12 +12,12 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::fetch::{Fetch, fetch};
+use super::model::{Cf, Key, Owner};
 use super::read::{Archive, Unreadable, Updates};
 use super::sources::{Kind, of_sr};
 use super::subject::{Subject, combined};
 use super::table::Table;
 use super::trouble::Trouble;
-use super::{Cf, Key, Owner};
 use crate::backend::{Handler, Session};
 use crate::inventory::Mirror;
 

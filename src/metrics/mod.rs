@@ -11,9 +11,11 @@
 mod feed;
 mod fetch;
 mod history;
+mod model;
 mod newest;
 mod polled;
 mod read;
+mod samples;
 mod sources;
 mod subject;
 mod table;
@@ -23,8 +25,10 @@ mod trouble;
 mod tests;
 
 pub use history::{Asked, Bound, STEPS};
+pub use model::{Cf, Key, Owner};
 pub use newest::{HostSamples, Sample};
 pub use read::{Archive, Column, Rra, Source, Unreadable, Updates, invariants};
+pub use samples::{Samples, Standing};
 pub use sources::{Kind, Meaning, Unit, meaning};
 pub use subject::Subject;
 pub use table::Table;
@@ -37,7 +41,6 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -52,98 +55,6 @@ const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(2);
 
 /// More hosts than any gateway follows; beyond it those that nobody is interested in are forgotten.
 const MOST_FEEDS: usize = 4096;
-
-/// How several measurements become one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Cf {
-    /// Their mean.
-    Average,
-    /// The smallest.
-    Min,
-    /// The largest.
-    Max,
-    /// The last.
-    Last,
-}
-
-impl Cf {
-    /// Every one of them.
-    pub const ALL: [Self; 4] = [Self::Average, Self::Min, Self::Max, Self::Last];
-
-    /// As XAPI writes it: `AVERAGE`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Average => "AVERAGE",
-            Self::Min => "MIN",
-            Self::Max => "MAX",
-            Self::Last => "LAST",
-        }
-    }
-
-    /// The one of this name.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|cf| cf.name() == name)
-    }
-}
-
-/// What is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Owner {
-    /// A VM, by its host.
-    Vm,
-    /// A host, by itself.
-    Host,
-    /// An SR, by a host that it is plugged into.
-    Sr,
-}
-
-/// One thing that is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Key {
-    /// What it is.
-    pub owner: Owner,
-    /// Its uuid.
-    pub uuid: Uuid,
-}
-
-/// The newest samples of one object.
-#[derive(Debug, Clone)]
-pub struct Samples {
-    /// Each source's newest; NaN where the newest is not known.
-    pub samples: Arc<[Sample]>,
-    /// The newest measurement of the host, by its clock.
-    pub newest: i64,
-    /// Seconds between two measurements, where they are regular.
-    pub step: Option<i64>,
-    /// How far the host's clock is ahead of the gateway's, in seconds; a few are no sign of anything.
-    /// None where times are the gateway's own.
-    pub clock_offset: Option<i64>,
-    /// Why not all of them are known.
-    pub gap: Option<Trouble>,
-}
-
-/// How things stand with what measures.
-#[derive(Debug, Clone)]
-pub enum Standing {
-    /// A host has measured this.
-    Measured(Arc<HostSamples>),
-    /// A backend that measures nothing by itself was read at this time.
-    Read(Instant),
-    /// Nothing is known.
-    Trouble(Trouble),
-}
-
-impl Standing {
-    /// Whether nothing is new.
-    pub fn is_the_same_as(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Measured(one), Self::Measured(other)) => Arc::ptr_eq(one, other),
-            (Self::Read(one), Self::Read(other)) => one == other,
-            (Self::Trouble(one), Self::Trouble(other)) => one == other,
-            _ => false,
-        }
-    }
-}
 
 /// The samples of every backend, as far as somebody is interested.
 #[derive(Debug)]
@@ -294,39 +205,5 @@ impl Metrics {
         let feed = Arc::new(Feed::new(mirror.clone(), host, self.news.clone()));
         feeds.insert((mirror.name().to_owned(), host), feed.clone());
         feed
-    }
-}
-
-impl Samples {
-    /// What is measured of a subject, by what its hosts have to say, in their order.
-    fn of(
-        subject: &Subject,
-        home: Uuid,
-        hosts: &[Result<Arc<HostSamples>, Trouble>],
-    ) -> Result<Self, Trouble> {
-        let place = subject.hosts.iter().position(|host| *host == home).unwrap_or_default();
-        let at_home = hosts.get(place).ok_or(Trouble::NotMeasured)?;
-        let own = |host: &Arc<HostSamples>| host.objects.get(&subject.key).cloned();
-        if subject.key.owner != Owner::Sr {
-            let host = at_home.as_ref().map_err(Clone::clone)?;
-            return Ok(Self::by(host, own(host).ok_or(Trouble::NotMeasured)?));
-        }
-        // A host counts what it does with an SR as its own; all hosts together are the SR's. Where
-        // one is silent, nobody knows what that is, and the SR's size is known all the same.
-        let gap = hosts.iter().find_map(|host| host.as_ref().err().cloned());
-        let known: Vec<&Arc<HostSamples>> = hosts.iter().flatten().collect();
-        let nothing = || gap.clone().unwrap_or(Trouble::NotMeasured);
-        let frame = at_home.as_ref().ok().or(known.first().copied()).ok_or_else(nothing)?;
-        let own = at_home.as_ref().ok().and_then(own).map(|own| own.to_vec()).unwrap_or_default();
-        let samples = subject::together(subject.key.uuid, own, &known, gap.is_none());
-        if samples.is_empty() {
-            return Err(nothing());
-        }
-        Ok(Self { gap, ..Self::by(frame, samples.into()) })
-    }
-
-    fn by(host: &HostSamples, samples: Arc<[Sample]>) -> Self {
-        let (newest, step) = (host.newest, Some(host.step));
-        Self { samples, newest, step, clock_offset: Some(host.clock_offset), gap: None }
     }
 }

@@ -6,8 +6,8 @@ use std::time::SystemTime;
 use foldhash::HashMap;
 use tokio::time::Instant;
 
+use super::model::{Cf, Key};
 use super::read::Updates;
-use super::{Cf, Key};
 
 /// How many steps the first question looks back, and how many an answer may lag behind for one of
 /// its sources.
@@ -99,7 +99,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::metrics::Owner;
+    use crate::metrics::model::Owner;
 
     fn updates(rows: &[(i64, &[&str])]) -> Updates {
         let uuid = Uuid::from_u128(1);

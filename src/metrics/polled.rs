@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 
 use tokio::time::Instant;
 
+use super::model::Owner;
 use super::newest::{Sample, unix_now};
+use super::samples::Samples;
 use super::subject::Subject;
 use super::trouble::Trouble;
-use super::{Owner, Samples};
 use crate::datamodel::{Class, datamodel};
 use crate::inventory::{Mirror, Object, Reading};
 

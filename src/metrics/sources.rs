@@ -3,7 +3,7 @@
 
 use uuid::Uuid;
 
-use super::Owner;
+use super::model::Owner;
 
 const KIB: f64 = 1024.0;
 const MIB: f64 = 1024.0 * 1024.0;

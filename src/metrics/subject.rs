@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::model::{Key, Owner};
 use super::newest::{HostSamples, Sample};
 use super::sources::{is_additive, of_sr};
 use super::trouble::Trouble;
-use super::{Key, Owner};
 use crate::datamodel::{Class, datamodel};
 use crate::inventory::{Object, Snapshot};
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use super::model::{Cf, Key};
 use super::read::{Archive, Updates};
-use super::{Cf, Key};
 
 /// What one object measured over time: a column for each source, a row for each time.
 #[derive(Debug, Clone, PartialEq)]

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::model::{Cf, Key, Owner};
 use super::read::Updates;
 use super::table::Table;
-use super::{Cf, Key, Owner};
 
 fn key(owner: Owner) -> Key {
     Key { owner, uuid: Uuid::from_u128(1) }

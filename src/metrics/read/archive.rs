@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::{Form, MOST_ARCHIVES, MOST_COLUMNS, MOST_ROWS, Unreadable, form, json, xml};
-use crate::metrics::{Cf, Kind};
+use crate::metrics::model::Cf;
+use crate::metrics::sources::Kind;
 
 /// Every archive of one object.
 #[derive(Debug, Clone, PartialEq, Default)]

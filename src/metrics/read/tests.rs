@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use proptest::prelude::*;
 
 use super::{Archive, Unreadable, Updates, invariants};
-use crate::metrics::{Cf, Key, Kind, Owner, Table};
+use crate::metrics::model::{Cf, Key, Owner};
+use crate::metrics::sources::Kind;
+use crate::metrics::table::Table;
 
 fn recording(name: &str) -> Vec<u8> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));

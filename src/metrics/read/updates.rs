@@ -7,7 +7,7 @@ use foldhash::{HashMap, HashSet};
 use uuid::Uuid;
 
 use super::{Form, MOST_COLUMNS, MOST_ROWS, Unreadable, form, json, xml};
-use crate::metrics::{Cf, Key, Owner};
+use crate::metrics::model::{Cf, Key, Owner};
 
 /// One column: a source of an object, consolidated in one way.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,7 +8,8 @@ use quick_xml::events::Event;
 use super::archive::ArchiveDraft;
 use super::updates::Draft;
 use super::{DEEPEST, Met, Unreadable, number, step, time, whole};
-use crate::metrics::{Cf, Kind};
+use crate::metrics::model::Cf;
+use crate::metrics::sources::Kind;
 
 pub(super) fn updates(body: &[u8], draft: &mut Draft) -> Result<(), Unreadable> {
     let (mut from, mut row) = (0, None);
