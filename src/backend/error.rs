@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use super::Retry;
+use super::call::Retry;
 use crate::wire::reply::Failure;
 use crate::wire::xmlrpc::WriteError;
 use crate::wire::{ReadError, Seen};

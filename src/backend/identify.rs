@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 
+use super::call::{Retry, Value};
 use super::connections::{Endpoint, Use};
 use super::error::{CallError, Phase};
 use super::xapi::{Question, Xapi};
-use super::{Backend, Retry, Value, Way};
+use super::{Backend, Way};
 use crate::config::Kind;
 use crate::wire::Arg;
 use crate::wire::reply::Dialect;

@@ -5,11 +5,14 @@
 //! changes in events and xend has to be asked again, XAPI keeps tasks and xend forgets nothing that
 //! it once was asked to keep. This floor knows nothing of the JSON that clients see.
 
+mod call;
 mod connections;
+mod description;
 mod error;
 mod identify;
 mod legacy;
 mod polled;
+mod records;
 mod rrd;
 mod session;
 mod tally;
@@ -22,29 +25,31 @@ mod testing;
 // Parts of the errors, for floors that do not know `wire`.
 pub use crate::wire::reply::Failure;
 pub use crate::wire::{ReadError, Seen};
+pub use call::{EventFrame, Retry, Value};
 pub use connections::{Certificate, Handshake, LaneUse, Looked, connector as tls_connector, look};
+pub use description::{Capability, Description};
 pub use error::{
     BackendError, BadReply, Busy, CallError, Fault, Misconfigured, NoTls, NotTaken, Phase, Reason,
     Unreachable, Unsendable,
 };
 // For the command line, which asks a gateway in the way that backends are asked.
 pub(crate) use connections::{AskError, Server};
+pub use records::{Found, Pace, Records};
 pub use rrd::{Handler, RrdRequest};
 pub use session::{Access, Heard, Hold, Permissions, Session};
 pub use tally::CallCounts;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use secrecy::SecretString;
-use serde_json::value::RawValue;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::config::{BackendConfig, Kind, PasswordCheck};
 use crate::wire::Arg;
+use call::not_there;
 use connections::Endpoint;
 use identify::Unknown;
 use legacy::Legacy;
@@ -52,7 +57,7 @@ use tally::Tally;
 use xapi::{Trust, Xapi};
 use xend::Xend;
 
-pub use polled::{Found, Nature, Pace, Records};
+pub use polled::Nature;
 
 /// One Xen pool: its addresses, its connections, its coordinator.
 pub struct Backend {
@@ -71,87 +76,6 @@ enum Way {
     Xapi(Arc<Xapi>),
     Xend(Box<Xend>),
     Legacy(Box<Legacy>),
-}
-
-/// Whether a call may be sent again after its connection was lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Retry {
-    /// It changes nothing: once more will do no harm.
-    Read,
-    /// It may have been carried out: only when provably nothing of it was sent.
-    Write,
-}
-
-/// The result of a call, as JSON text. Its `Debug` does not show it.
-pub struct Value(Box<RawValue>);
-
-impl Value {
-    /// The JSON text.
-    pub fn get(&self) -> &str {
-        self.0.get()
-    }
-
-    /// The result of a call that has none.
-    fn void() -> Self {
-        Self(RawValue::from_string("\"\"".to_owned()).expect("an empty string is JSON"))
-    }
-}
-
-impl fmt::Debug for Value {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Value({} bytes)", self.get().len())
-    }
-}
-
-/// What `event.from` returns beside the events.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EventFrame {
-    /// Where the next `event.from` goes on.
-    pub token: String,
-    /// How many objects of each class (in lower case) there are now.
-    pub valid_ref_counts: BTreeMap<String, u64>,
-}
-
-/// What not every kind of backend can do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Capability {
-    /// It tells of changes as they happen.
-    Events,
-    /// It carries calls out in the background, as tasks.
-    Tasks,
-    /// Its users have roles, which say who may do what.
-    Roles,
-}
-
-impl Capability {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Events, Self::Tasks, Self::Roles];
-
-    /// `events`, `tasks`, `roles`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Events => "events",
-            Self::Tasks => "tasks",
-            Self::Roles => "roles",
-        }
-    }
-}
-
-/// What is known about a backend.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Description {
-    /// How it is spoken to: `xapi`, `xend`, `legacy`, or `auto` while that is not known.
-    pub kind: &'static str,
-    /// `XenServer`, `XCP-ng`, …; unknown until someone has logged in.
-    pub product: Option<String>,
-    /// The product's version.
-    pub version: Option<String>,
-    /// The version of its Xen-API: `2.21`.
-    pub api_version: Option<String>,
-    /// The address in use; unknown until someone has logged in.
-    pub address: Option<String>,
-    /// What went wrong last, unless something has gone well since.
-    pub last_error: Option<String>,
 }
 
 impl Backend {
@@ -483,12 +407,6 @@ impl Way {
             Self::Legacy(_) => "legacy",
         }
     }
-}
-
-/// The failure of a call that the backend does not have; nothing was sent.
-fn not_there(call: &str) -> CallError {
-    let code = "MESSAGE_METHOD_UNKNOWN".to_owned();
-    CallError::Failure(Failure { code, params: vec![call.to_owned()] })
 }
 
 impl fmt::Debug for Backend {

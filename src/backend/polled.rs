@@ -5,8 +5,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Backend, CallError, Session, Value, Way};
-use super::{Legacy, Xend, legacy, not_there};
+use super::call::{Value, not_there};
+use super::error::CallError;
+use super::records::{Found, Pace, Records};
+use super::session::Session;
+use super::{Backend, Way};
+use super::{Legacy, Xend, legacy};
 use crate::config::PasswordCheck;
 
 /// How the gateway learns of changes, and how what takes long is done.
@@ -16,37 +20,6 @@ pub enum Nature {
     Eventful,
     /// The backend has to be asked again and again, and every call is waited for.
     Polled,
-}
-
-/// How often a class is worth reading.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pace {
-    /// Changes by itself all the time.
-    Quick,
-    /// Hardly ever changes unless somebody changes it.
-    Slow,
-}
-
-/// An object of a backend that is polled.
-#[derive(Debug)]
-pub struct Found {
-    /// Its class.
-    pub class: &'static str,
-    /// Its ref.
-    pub reference: String,
-    /// Its record as JSON; none when the object has gone.
-    pub record: Option<String>,
-    /// The backend's own form of it, as JSON, where that tells more than the record.
-    pub raw: Option<String>,
-}
-
-/// What one poll found.
-#[derive(Debug, Default)]
-pub struct Records {
-    /// The objects.
-    pub found: Vec<Found>,
-    /// The classes that were read: an object of theirs that was not found is not there.
-    pub classes: Vec<&'static str>,
 }
 
 impl Backend {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use parking_lot::RwLock;
 
-use super::CallError;
+use super::error::CallError;
 use crate::telemetry::{Distribution, Histogram};
 
 /// How many calls are told apart. The Xen-API has more, and no gateway makes all of them.
@@ -122,7 +122,7 @@ impl Drop for Calling {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::{Busy, Phase};
+    use crate::backend::error::{Busy, Phase};
 
     #[test]
     fn every_call_counts_once_by_how_it_ended() {

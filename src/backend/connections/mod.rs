@@ -45,7 +45,7 @@ use get::Asides;
 use lane::Lane;
 use live::{Live, SendError};
 
-use super::Retry;
+use super::call::Retry;
 use super::error::{BackendError, BadReply, CallError, Fault, Phase, Reason, Unreachable};
 use crate::config::BackendConfig;
 

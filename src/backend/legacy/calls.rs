@@ -1,8 +1,8 @@
 //! The calls of the datamodel that can be said in `xend.*`, and how.
 
-use crate::backend::Failure;
 use crate::backend::error::CallError;
 use crate::wire::Arg;
+use crate::wire::reply::Failure;
 use crate::wire::sxp::Sxp;
 
 const MIB: i64 = 1 << 20;

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::project::{found, made_up, record};
-use crate::backend::Found;
+use crate::backend::records::Found;
 use crate::wire::sxp::Sxp;
 
 /// The devices that the Xen-API has classes for.

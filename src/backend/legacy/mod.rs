@@ -19,13 +19,17 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep};
 
+use super::call::{Retry, Value, not_there};
 use super::connections::{Endpoint, LaneUse, Use};
-use super::error::{BackendError, CallError};
+use super::description::Description;
+use super::error::{BackendError, CallError, Phase};
+use super::records::{Found, Pace};
+use super::session::Session;
 use super::tally::Tally;
 use super::xend::taken::{self, Expected};
 use super::xend::{BAD_POWER_STATE, Envelope, Line, one_each, power, proper, unfit};
-use super::{Description, Failure, Found, Pace, Retry, Session, Value};
 use crate::config::BackendConfig;
+use crate::wire::reply::Failure;
 use crate::wire::sxp::Sxp;
 use crate::wire::{self, Arg, Limits};
 use vcpus::Vcpus;
@@ -202,9 +206,7 @@ impl Legacy {
 
     async fn carry_out(&self, of: Use, call: &str, args: &[Arg]) -> Result<Value, CallError> {
         let Some((uuid, rest)) = calls::split(args).filter(|_| calls::has(call)) else {
-            let code = "MESSAGE_METHOD_UNKNOWN".to_owned();
-            let failure = Failure { code, params: vec![call.to_owned()] };
-            return Err(CallError::Failure(failure));
+            return Err(not_there(call));
         };
         let (_, domain) = self.read(of, uuid, 0).await.map_err(CallError::before_the_call)?;
         let state = sxp::power_state(&domain);
@@ -258,7 +260,7 @@ impl Legacy {
         let within = CHECK_WITHIN.min(self.line.call_timeout);
         match self.line.ask(Use::Login, "xend.node.info", &[], Retry::Read, within).await {
             Ok(_) | Err(CallError::Failure(_)) => Ok(()),
-            Err(CallError::Busy(_) | CallError::Timeout(super::Phase::Queue)) => Ok(()),
+            Err(CallError::Busy(_) | CallError::Timeout(Phase::Queue)) => Ok(()),
             Err(error) => Err(error),
         }
     }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::project::{MIB, found, made_up, record};
-use crate::backend::Found;
+use crate::backend::records::Found;
 use crate::wire::sxp::Sxp;
 
 /// What of the information is about software, and what about processors.

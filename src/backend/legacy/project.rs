@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::device;
 use super::sxp;
-use crate::backend::Found;
+use crate::backend::records::Found;
 use crate::wire::sxp::Sxp;
 
 pub(super) const MIB: i64 = 1 << 20;

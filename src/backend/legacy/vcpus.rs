@@ -10,7 +10,8 @@ use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
-use crate::backend::{CallError, Value};
+use crate::backend::call::Value;
+use crate::backend::error::CallError;
 
 /// As many domains are kept.
 const MOST: usize = 4096;

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use super::redact::{ends_session, redact};
 use super::{SESSION_INVALID, Xapi};
+use crate::backend::call::{Retry, Value};
 use crate::backend::connections::{Endpoint, LARGEST_CALL, Post, Use, Within};
 use crate::backend::error::{BadReply, CallError, Fault, Phase, Unsendable};
-use crate::backend::{Retry, Session, Value};
+use crate::backend::session::Session;
 use crate::wire::reply::{Dialect, Failure, Outcome};
 use crate::wire::{Arg, Limits, ReadError, jsonrpc, reply, xmlrpc};
 use bytes::Bytes;

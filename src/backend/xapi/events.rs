@@ -10,9 +10,10 @@ use super::Xapi;
 use super::calls::{
     contradicts_dialect, is_answer, json_cannot_carry, session_invalid, speaks_otherwise,
 };
+use crate::backend::call::EventFrame;
 use crate::backend::connections::{Endpoint, Reply, Use};
 use crate::backend::error::{CallError, Fault};
-use crate::backend::{EventFrame, Session};
+use crate::backend::session::Session;
 use crate::wire::reply::{Dialect, Outcome};
 use crate::wire::split::ArraySplitter;
 use crate::wire::xmlrpc::Transcoder;

@@ -13,9 +13,10 @@ use super::calls::Question;
 use super::guard::{Proof, is_of_passwords};
 use super::redact::redact;
 use super::{Facts, SESSION_INVALID, Xapi};
+use crate::backend::call::{Retry, Value};
 use crate::backend::connections::{Endpoint, Use, Within};
 use crate::backend::error::{BadReply, CallError, Fault, Misconfigured, Reason, Unreachable};
-use crate::backend::{Access, Retry, Value};
+use crate::backend::session::Access;
 use crate::wire::{Arg, integer};
 
 /// The version of the Xen-API we claim to speak. XAPI takes any; it writes it down.

@@ -18,8 +18,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::Description;
 use super::connections::{Connections, Endpoint, LaneUse};
+use super::description::Description;
 use super::error::{BackendError, CallError, Phase};
 use super::session::PermissionSets;
 use crate::config::{BackendConfig, SecretSource};

@@ -9,7 +9,8 @@ use super::Xapi;
 use super::calls::{session_invalid, still_good};
 use crate::backend::connections::{Endpoint, Got};
 use crate::backend::error::{BadReply, CallError, Fault, Reason, Unreachable};
-use crate::backend::{RrdRequest, Session};
+use crate::backend::rrd::RrdRequest;
+use crate::backend::session::Session;
 use crate::config::address;
 
 /// The parameter that holds the session's ref.

@@ -4,9 +4,9 @@
 //! which failure of the Xen-API it is; what is not recognised stays an `INTERNAL_ERROR`.
 
 use super::power::{BAD_POWER_STATE, wanted};
-use crate::backend::Failure;
 use crate::datamodel::without_console_passwords;
 use crate::wire::reply::FAULT;
+use crate::wire::reply::Failure;
 
 /// What xend's fault 3 means: no such domain.
 const NO_DOMAIN: &str = "3";

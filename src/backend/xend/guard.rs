@@ -13,7 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 
 use super::line::Line;
-use crate::backend::Retry;
+use crate::backend::call::Retry;
 use crate::backend::connections::Use;
 use crate::backend::error::{CallError, Misconfigured};
 use crate::wire::Arg;

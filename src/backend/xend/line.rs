@@ -7,9 +7,10 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::value::RawValue;
 
+use crate::backend::call::{Retry, Value};
 use crate::backend::connections::{Connections, Endpoint, LARGEST_CALL, LaneUse, Post, Use};
 use crate::backend::error::{BackendError, BadReply, CallError, Fault, Phase, Unsendable};
-use crate::backend::{Pace, Retry, Value};
+use crate::backend::records::Pace;
 use crate::config::BackendConfig;
 use crate::wire::reply::{self, Dialect, Outcome};
 use crate::wire::{Arg, Limits, ReadError, xmlrpc};

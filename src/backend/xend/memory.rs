@@ -4,9 +4,11 @@ use serde::Deserialize;
 
 use super::taken::Expected;
 use super::{Xend, calls, unfit};
+use crate::backend::call::{Retry, Value};
 use crate::backend::error::CallError;
-use crate::backend::{Failure, Retry, Session, Value};
+use crate::backend::session::Session;
 use crate::wire::Arg;
+use crate::wire::reply::Failure;
 
 /// The amounts, in the order in which none may be above the next.
 const AMOUNTS: [&str; 4] =

@@ -27,12 +27,15 @@ use serde_json::value::RawValue;
 use tokio::sync::Mutex;
 use tokio::time::sleep;
 
+use super::call::{Retry, Value, not_there};
 use super::connections::{Endpoint, LaneUse, Use};
-use super::error::{BackendError, CallError};
+use super::description::Description;
+use super::error::{BackendError, CallError, Phase};
+use super::records::{Found, Pace};
 use super::session::Session;
-use super::{Description, Failure, Found, Pace, Retry, Value};
 use crate::config::{BackendConfig, PasswordCheck, SecretSource};
 use crate::wire::Arg;
+use crate::wire::reply::Failure;
 use guard::Guard;
 use sessions::{Lost, Own, with_session};
 use taken::Expected;
@@ -123,9 +126,7 @@ impl Xend {
         retry: Retry,
     ) -> Result<Value, CallError> {
         if !calls::has(call) {
-            let params = vec![call.to_owned()];
-            let code = "MESSAGE_METHOD_UNKNOWN".to_owned();
-            return Err(CallError::Failure(Failure { code, params }));
+            return Err(not_there(call));
         }
         let args = calls::plain(call, args);
         if memory::is_of_memory(call) {
@@ -254,7 +255,7 @@ impl Xend {
         let within = CHECK_WITHIN.min(self.line.call_timeout);
         match self.line.ask(Use::Login, "host.get_all", &args, Retry::Read, within).await {
             Ok(_) | Err(CallError::Failure(_)) => Ok(()),
-            Err(CallError::Busy(_) | CallError::Timeout(super::Phase::Queue)) => Ok(()),
+            Err(CallError::Busy(_) | CallError::Timeout(Phase::Queue)) => Ok(()),
             Err(error) => Err(error),
         }
     }

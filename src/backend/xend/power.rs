@@ -3,7 +3,7 @@
 //! xend itself refuses some of them in some states, does nothing in others and calls that a success,
 //! and not the same in each dialect.
 
-use crate::backend::Failure;
+use crate::wire::reply::Failure;
 
 /// The failure of a call made in a power state that does not permit it. The last parameter is the
 /// state itself, which xend's texts do not tell.

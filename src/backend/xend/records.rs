@@ -8,7 +8,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::backend::Found;
+use crate::backend::records::Found;
 use crate::datamodel::without_console_passwords;
 
 /// Classes whose metrics have the very uuid of the object they are about: a ref of theirs is told

@@ -7,12 +7,12 @@ use secrecy::SecretString;
 use tokio::time::Instant;
 
 use super::{NOBODY, Xend, guard, unfit};
+use crate::backend::call::{Retry, Value};
 use crate::backend::connections::Use;
 use crate::backend::error::{CallError, Misconfigured, Phase, Unreachable};
 use crate::backend::session::{Access, Session};
 use crate::backend::xapi::redact::{ends_session, redact};
 use crate::backend::xapi::session_invalid;
-use crate::backend::{Retry, Value};
 use crate::config::PasswordCheck;
 use crate::wire::Arg;
 

@@ -4,9 +4,11 @@
 
 use super::taken::Expected;
 use super::{Xend, calls};
+use crate::backend::call::{Retry, Value};
 use crate::backend::error::CallError;
-use crate::backend::{Failure, Retry, Session, Value};
+use crate::backend::session::Session;
 use crate::wire::Arg;
+use crate::wire::reply::Failure;
 
 const LIVE: &str = "VM.set_VCPUs_number_live";
 
