@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use super::places::{Crowded, Place, Places};
 use super::users::Users;
 use crate::backend::{Backend, Session};
+use crate::telemetry::request_span::carried;
 
 /// Logouts at once from a backend.
 const LEAVING: usize = 8;
@@ -80,7 +81,7 @@ impl Doors {
 
     /// Runs `task` to its end, whatever becomes of the request that began it.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
-        self.tasks.spawn_on(task, &self.runtime)
+        self.tasks.spawn_on(carried(task), &self.runtime)
     }
 
     /// Logs a session out, in the background: once nothing is under way in it, within bounds.

@@ -91,7 +91,7 @@ pub(super) struct Terms {
 /// A person's or a program's session with the gateway, that a token names.
 pub struct GatewaySession {
     id: Uuid,
-    username: String,
+    username: Arc<str>,
     originator: String,
     created: Instant,
     created_at: SystemTime,
@@ -123,7 +123,7 @@ impl GatewaySession {
         let created_at = whole_seconds(wall);
         Self {
             id: Uuid::new_v4(),
-            username: username.to_owned(),
+            username: username.into(),
             originator: originator(username),
             created: now,
             created_at,
@@ -147,6 +147,11 @@ impl GatewaySession {
 
     /// Who logged in.
     pub fn username(&self) -> &str {
+        &self.username
+    }
+
+    /// Who logged in, for whoever keeps it.
+    pub fn shared_username(&self) -> &Arc<str> {
         &self.username
     }
 

@@ -3,8 +3,11 @@
 use std::io::{self, IsTerminal};
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::http::shell::log_panics;
+use crate::telemetry::request_span::{self, RequestSpans};
 
 /// How the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -33,21 +36,21 @@ pub(super) fn start(format: LogFormat) {
         Some(Err(error)) => (EnvFilter::new(LEVELS), Some(error)),
         None => (EnvFilter::new(LEVELS), None),
     };
-    let silent = SILENT.iter().filter_map(|directive| directive.parse().ok());
-    let filter = silent.fold(filter, EnvFilter::add_directive);
-    let log = tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_ansi(terminal)
-        .with_env_filter(filter);
+    let spans = format!("{}=error", request_span::TARGET);
+    let always = SILENT.iter().copied().chain([&*spans]);
+    let always = always.filter_map(|directive| directive.parse().ok());
+    let filter = always.fold(filter, EnvFilter::add_directive);
+    let log = tracing_subscriber::registry().with(RequestSpans).with(filter);
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(terminal);
     let json = match format {
         LogFormat::Auto => !terminal,
         LogFormat::Human => false,
         LogFormat::Json => true,
     };
     if json {
-        log.json().flatten_event(true).init();
+        log.with(lines.json().flatten_event(true).with_span_list(false)).init();
     } else {
-        log.init();
+        log.with(lines).init();
     }
     log_panics();
     if let Some(error) = wrong {

@@ -14,7 +14,7 @@ mod tests;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
@@ -42,9 +42,9 @@ use crate::http::reading::Reading;
 use crate::http::request_id::RequestId;
 use crate::http::room::{NoRoom, Room};
 use crate::http::telemetry::{Load, Requests, Telemetry};
+use crate::telemetry::request_span::RequestSpan;
 
 pub use self::activity::{Activity, Eased, UnderWay};
-pub use self::log::Who;
 pub use self::outgoing::{Embedded, Unsent};
 pub use self::panics::log_panics;
 
@@ -66,6 +66,8 @@ pub struct Arrival {
     pub peer: SocketAddr,
     /// The request's id.
     pub request_id: RequestId,
+    /// What the log calls the request.
+    pub span: Arc<RequestSpan>,
     /// The bodies that are being read.
     pub reading: Arc<Reading>,
 }
@@ -177,15 +179,22 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (shared, peer, unsent) = (self.shared.clone(), self.peer, self.unsent.clone());
-        Box::pin(async move { Ok(shared.answer(request, peer, &unsent).await) })
+        let id = RequestId::of(request.headers());
+        let span = RequestSpan::new(id.to_header(), request.method().clone(), request.uri().path());
+        Box::pin(async move {
+            let answer = pin!(shared.answer(request, peer, id, &span, &unsent));
+            Ok(span.clone().scope(answer).await)
+        })
     }
 }
 
 impl Shared {
     async fn answer<B>(
         &self,
-        mut request: Request<B>,
+        request: Request<B>,
         peer: SocketAddr,
+        request_id: RequestId,
+        span: &Arc<RequestSpan>,
         unsent: &Arc<Unsent>,
     ) -> Response
     where
@@ -193,13 +202,12 @@ impl Shared {
         B::Error: std::error::Error + Send + Sync,
     {
         let under_way = unsent.activity.begin();
-        let request_id = RequestId::of(request.headers());
         let requests = &self.telemetry.requests;
         let (route, method) =
             (requests.route(request.uri().path()), Requests::method(request.method()));
         let access = self.access.load(Ordering::Relaxed);
         let client = |request: &Request<B>| self.reading.client(peer.ip(), request.headers());
-        let log = RequestLog::begin(&mut request, &request_id, access, client);
+        let log = RequestLog::begin(&request, span, access, client);
         let begun = std::time::Instant::now();
         let (version, is_head) = (request.version(), request.method() == Method::HEAD);
         let always = is_always(&request);
@@ -207,7 +215,14 @@ impl Shared {
         let (response, user) = match self.admit(&request) {
             Ok(place) => {
                 let run = async {
-                    let response = self.run(request, peer, &request_id, underway.as_ref()).await;
+                    let request_id = request_id.clone();
+                    let arrival = Arrival {
+                        peer,
+                        request_id,
+                        span: span.clone(),
+                        reading: self.reading.clone(),
+                    };
+                    let response = self.run(request, arrival, underway.as_ref()).await;
                     (response, in_flight::user())
                 };
                 place.hold(run).await
@@ -304,8 +319,7 @@ impl Shared {
     async fn run<B>(
         &self,
         request: Request<B>,
-        peer: SocketAddr,
-        id: &RequestId,
+        arrival: Arrival,
         underway: Option<&Arc<Underway>>,
     ) -> Response
     where
@@ -314,8 +328,7 @@ impl Shared {
     {
         let wish = Wish::of(&request);
         let mut request = request.map(|body| self.limited(body));
-        let (request_id, reading) = (id.clone(), self.reading.clone());
-        request.extensions_mut().insert(Arrival { peer, request_id, reading });
+        request.extensions_mut().insert(arrival);
         if let Some(underway) = underway {
             request.extensions_mut().insert(Arc::clone(underway));
         }
@@ -340,7 +353,7 @@ impl Shared {
             }
             Err(panic) => {
                 self.telemetry.panics.inc();
-                tracing::error!(request_id = id.as_str(), %panic, "a request panicked");
+                tracing::error!(%panic, "a request panicked");
                 Problem::new(Code::Internal, "the request ran into a bug of the gateway; its log has more under this request id").into_response()
             }
         }

@@ -3,8 +3,9 @@
 //! Once the first call of a write may have been sent, all of it runs in a task of its own: a client
 //! that leaves, a deadline of its request or a signal cuts nothing in the middle. Each is bounded in
 //! time and joined at shutdown, holds its caller's session open, and is logged with who did what to
-//! which object and what came of it; never with a value. The request has a line of its own: it says
-//! where it came from and what its client was told, which may be earlier.
+//! which object and what came of it; never with a value. What it logs bears its request's id. The
+//! request has a line of its own: it says where it came from and what its client was told, which may
+//! be earlier.
 
 use std::fmt;
 use std::future::Future;
@@ -19,6 +20,7 @@ use uuid::Uuid;
 
 use super::error::OpError;
 use super::reach::{Done, Reach, Settled};
+use crate::telemetry::request_span::carried;
 
 /// How long a write goes on with further calls. Each call has a deadline of its own.
 const LONGEST: Duration = Duration::from_secs(300);
@@ -43,8 +45,6 @@ pub struct Write {
     pub operation: String,
     /// What it is done to, if that is one object.
     pub object: Option<Uuid>,
-    /// The request's name.
-    pub request_id: String,
 }
 
 /// Something that came of a write.
@@ -86,7 +86,7 @@ impl Writes {
         let hold = reach.session.hold();
         let (backend, user) = (reach.mirror.name().to_owned(), reach.session.username().to_owned());
         let (tell, told) = oneshot::channel();
-        let running = self.running.spawn(async move {
+        let running = self.running.spawn(carried(async move {
             let begun = Instant::now();
             let ended = over.run_until_cancelled(bounded(work, &stop, begun + LONGEST)).await;
             drop(hold);
@@ -95,7 +95,7 @@ impl Writes {
             log(&backend, &user, &write, begun, &result);
             // Who asked may be there no longer.
             let _ = tell.send(result);
-        });
+        }));
         match told.await {
             Ok(result) => result,
             Err(_) => match running.await.map_err(JoinError::try_into_panic) {
@@ -150,7 +150,7 @@ fn log<T: Outcome, E: fmt::Display>(
     begun: Instant,
     result: &Result<T, E>,
 ) {
-    let Write { operation, object, request_id } = write;
+    let Write { operation, object } = write;
     let object = object.map(tracing::field::display);
     let millis = begun.elapsed().as_millis();
     match result {
@@ -158,30 +158,11 @@ fn log<T: Outcome, E: fmt::Display>(
             let task = done.task().map(tracing::field::display);
             // How a task ends is told when it has ended.
             let outcome = if task.is_some() { "started" } else { "done" };
-            tracing::info!(
-                backend,
-                user,
-                operation,
-                object,
-                task,
-                outcome,
-                millis,
-                request_id,
-                "carried out"
-            );
+            tracing::info!(backend, user, operation, object, task, outcome, millis, "carried out");
         }
         Err(error) => {
             let outcome = tracing::field::display(error);
-            tracing::info!(
-                backend,
-                user,
-                operation,
-                object,
-                outcome,
-                millis,
-                request_id,
-                "carried out"
-            );
+            tracing::info!(backend, user, operation, object, outcome, millis, "carried out");
         }
     }
 }

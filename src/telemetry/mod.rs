@@ -1,7 +1,9 @@
 //! Counting what the gateway itself does: atomics that anyone may move, at the price of a few
-//! additions. Nothing here knows what is counted, nor how it is shown.
+//! additions. Nothing here knows what is counted, nor how it is shown. And whose request a line of
+//! the log is about.
 
 mod histogram;
+pub mod request_span;
 mod sharded;
 
 pub use histogram::{BOUNDS, Distribution, Histogram};

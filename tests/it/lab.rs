@@ -9,10 +9,13 @@ use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
 use xengate::app::{App, Running};
 use xengate::config::{BackendConfig, Config};
 use xengate::sim::{PASSWORD, Sim, SimConfig, SimHandle};
+use xengate::telemetry::request_span::RequestSpans;
 
 /// The name of the one backend.
 pub(crate) const BACKEND: &str = "lab";
@@ -341,11 +344,12 @@ impl<'a> MakeWriter<'a> for Capture {
 
 fn capture_logs() {
     LOGS.get_or_init(|| {
-        let subscriber = tracing_subscriber::fmt()
-            .with_env_filter("trace,xengate::sim=off,reqwest=off,hyper_util::client=off")
-            .with_writer(|| Capture)
-            .with_ansi(false)
-            .finish();
+        let filter = "trace,xengate::sim=off,reqwest=off,hyper_util::client=off";
+        let lines = tracing_subscriber::fmt::layer().with_writer(|| Capture).with_ansi(false);
+        let subscriber = tracing_subscriber::registry()
+            .with(RequestSpans)
+            .with(EnvFilter::new(filter))
+            .with(lines);
         tracing::subscriber::set_global_default(subscriber).expect("the first");
         Mutex::default()
     });

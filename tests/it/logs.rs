@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use reqwest::Method;
 use serde_json::json;
-use xengate::sim::PASSWORD;
+use xengate::sim::{Failure, Fault, PASSWORD};
 
 use crate::lab::{Lab, logged};
 
@@ -73,6 +73,54 @@ async fn logins_logouts_and_writes_are_logged_with_user_and_client() {
         let found = lines(&["INFO", CLIENT, secret]);
         assert!(found.is_empty(), "{found:?}");
     }
+    lab.end().await;
+}
+
+#[tokio::test]
+async fn each_line_of_a_request_bears_its_id_and_user() {
+    let lab = Lab::new().await;
+    let token = lab.login().await;
+    let list = lab.get("/vms?filter=power_state%20%3D%20Halted&limit=1", &token).await.ok();
+    let vm = list["items"][0]["uuid"].as_str().expect("one is halted").to_owned();
+    let ask = async |id: &str, method: Method, path: &str, body: serde_json::Value| {
+        let request = lab.gate.request(method, path).bearer_auth(&token);
+        let request = request.header("X-Request-Id", id).header("Prefer", "wait=30");
+        lab.gate.send(request.json(&body)).await
+    };
+    // A task that fails, and what was logged until then in other tasks of the gateway.
+    let bad =
+        ask("spans-pause", Method::POST, &format!("/vms/{vm}/actions/pause"), json!({})).await;
+    bad.problem(409, "VM_BAD_POWER_STATE");
+    let of = "request{request_id=\"spans-pause\" operation=\"POST /vms/{uuid}/actions/pause\" \
+              user=\"root\"}";
+    for words in
+        [["task ended", "VM_BAD_POWER_STATE"], ["carried out", "started"], [": write ", "refused"]]
+    {
+        let found = lines(&[&words[..], &[of]].concat());
+        assert_eq!(found.len(), 1, "{words:?}: {found:?}");
+    }
+    // A task that goes on after the answer, and a reading request.
+    ask("spans-start", Method::POST, &format!("/vms/{vm}/actions/start"), json!({})).await.ok();
+    assert_eq!(lines(&["task ended", "request_id=\"spans-start\"", "Async.VM.start"]).len(), 1);
+    ask("spans-read", Method::GET, &format!("/vms/{vm}"), json!({})).await.ok();
+    let of = "request{request_id=\"spans-read\" operation=\"GET /vms/{uuid}\" user=\"root\"}";
+    assert_eq!(lines(&[of, "DEBUG", &*vm]).len(), 1);
+    // Nobody's lines are taken for a request's.
+    assert!(lines(&["xengate::inventory::mirror", "request{"]).is_empty());
+    lab.end().await;
+}
+
+#[tokio::test]
+async fn a_login_that_fails_is_logged_with_its_request() {
+    let lab = Lab::new().await;
+    lab.login().await;
+    let full = Fault::Fail(Failure::new("HOST_STILL_BOOTING", [] as [&str; 0]));
+    lab.sim.fault(Some("session.login_with_password"), full, None);
+    let body = json!({"username": "root", "password": PASSWORD});
+    let request = lab.gate.request(Method::POST, "/sessions").header("X-Request-Id", "spans-login");
+    lab.gate.send(request.json(&body)).await;
+    let of = "request{request_id=\"spans-login\" operation=\"POST /sessions\"}";
+    assert!(!lines(&["WARN", "a login failed", of]).is_empty(), "{:?}", lines(&["spans-login"]));
     lab.end().await;
 }
 

@@ -11,7 +11,7 @@ use crate::auth::{AuthError, Caller, SessionHolder};
 use crate::http::Gateway;
 use crate::http::in_flight;
 use crate::http::problem::{Code, Problem};
-use crate::http::shell::Who;
+use crate::http::shell::Arrival;
 
 impl FromRequestParts<Arc<Gateway>> for Caller {
     type Rejection = Problem;
@@ -23,7 +23,7 @@ impl FromRequestParts<Arc<Gateway>> for Caller {
         let SessionHolder { session } = gateway.authority.identify(bearer(&parts.headers)?)?;
         in_flight::belongs_to(&session)?;
         let caller = gateway.authority.confirm(session).await.map_err(Problem::from)?;
-        told(parts, caller.session.username());
+        told(parts, caller.session.shared_username());
         Ok(caller)
     }
 }
@@ -37,15 +37,15 @@ impl FromRequestParts<Arc<Gateway>> for SessionHolder {
     ) -> Result<Self, Problem> {
         let holder = gateway.authority.identify(bearer(&parts.headers)?)?;
         in_flight::belongs_to(&holder.session)?;
-        told(parts, holder.session.username());
+        told(parts, holder.session.shared_username());
         Ok(holder)
     }
 }
 
-/// Tells the log whose request it is, where it is logged.
-fn told(parts: &Parts, user: &str) {
-    if let Some(who) = parts.extensions.get::<Who>() {
-        who.is(user);
+/// Tells the log whose request it is.
+fn told(parts: &Parts, user: &Arc<str>) {
+    if let Some(arrival) = parts.extensions.get::<Arrival>() {
+        arrival.span.is_from(user);
     }
 }
 

@@ -13,7 +13,6 @@ use uuid::Uuid;
 
 use crate::http::Gateway;
 use crate::http::problem::{Code, Problem};
-use crate::http::shell::Arrival;
 use crate::ops::{OpError, Outcome, Reach, Write};
 
 /// What is known of the change that a request makes; an extension of requests that may make one.
@@ -59,7 +58,6 @@ impl Underway {
 #[derive(Debug, Clone)]
 pub struct Writing {
     underway: Arc<Underway>,
-    request_id: String,
 }
 
 impl<S: Sync> FromRequestParts<S> for Writing {
@@ -67,9 +65,7 @@ impl<S: Sync> FromRequestParts<S> for Writing {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         let underway = parts.extensions.get::<Arc<Underway>>().cloned().unwrap_or_default();
-        let arrival = parts.extensions.get::<Arrival>();
-        let request_id = arrival.map(|arrival| arrival.request_id.as_str().to_owned());
-        Ok(Self { underway, request_id: request_id.unwrap_or_default() })
+        Ok(Self { underway })
     }
 }
 
@@ -93,7 +89,7 @@ impl Writing {
         let begun = Begun { operation: operation.clone(), object, task: None };
         *self.underway.0.lock() = Some(begun);
         let object = object.map(|(_, uuid)| uuid);
-        let write = Write { operation, object, request_id: self.request_id.clone() };
+        let write = Write { operation, object };
         let done = gateway.writes.carry_out(reach, write, work).await;
         if let (Ok(done), Some(begun)) = (&done, &mut *self.underway.0.lock()) {
             begun.task = done.task();

@@ -1,11 +1,11 @@
 //! What is logged of requests: a line for each write, with who made it and what came of it, and
-//! where that is wanted a line for every request.
+//! where that is wanted a line for every request. User, operation and id are the span's.
 //!
 //! Of an address only the path is logged, as a query may hold what is nobody's business, and of a
 //! session only its user.
 
 use std::net::IpAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::response::Response;
@@ -14,25 +14,10 @@ use tracing::Level;
 use uuid::Uuid;
 
 use crate::http::problem::{Code, Problem};
-use crate::http::request_id::RequestId;
+use crate::telemetry::request_span::RequestSpan;
 
 /// What is no write to a pool, and has lines of its own where it matters.
 const OWN: [&str; 2] = ["/sessions", "/events"];
-
-/// Who a request turns out to be from; an extension of those that are logged.
-#[derive(Debug, Clone, Default)]
-pub struct Who(Arc<OnceLock<Box<str>>>);
-
-impl Who {
-    /// It is this user.
-    pub fn is(&self, user: &str) {
-        self.0.get_or_init(|| user.into());
-    }
-
-    fn name(&self) -> Option<&str> {
-        self.0.get().map(|name| &**name)
-    }
-}
 
 /// A request that is to be logged, if it is.
 pub(super) struct RequestLog(Option<Box<Begun>>);
@@ -42,19 +27,17 @@ struct Begun {
     client: IpAddr,
     method: Method,
     path: String,
-    /// `POST /vms/{uuid}/actions/start`, of a write.
-    write: Option<String>,
+    write: bool,
     access: bool,
-    who: Who,
-    request_id: String,
+    span: Arc<RequestSpan>,
 }
 
 impl RequestLog {
     /// Begins it, where there is anything to log. `access` wants a line for each request, `client`
     /// tells whose it is.
     pub(super) fn begin<B>(
-        request: &mut Request<B>,
-        request_id: &RequestId,
+        request: &Request<B>,
+        span: &Arc<RequestSpan>,
         access: bool,
         client: impl FnOnce(&Request<B>) -> IpAddr,
     ) -> Self {
@@ -62,17 +45,14 @@ impl RequestLog {
         if !(write || access || tracing::enabled!(Level::DEBUG)) {
             return Self(None);
         }
-        let who = Who::default();
-        request.extensions_mut().insert(who.clone());
         Self(Some(Box::new(Begun {
             at: Instant::now(),
             client: client(request),
             method: request.method().clone(),
             path: request.uri().path().to_owned(),
-            write: write.then(|| operation(request.method(), request.uri().path())),
+            write,
             access,
-            who,
-            request_id: request_id.as_str().to_owned(),
+            span: span.clone(),
         })))
     }
 
@@ -93,14 +73,19 @@ impl Drop for RequestLog {
 }
 
 impl Begun {
-    /// Writes the lines; without a response the client has gone away before there was one.
+    /// Writes the lines; without a response the client has gone away before there was one, and the
+    /// request is worked on no longer.
     fn end(self, response: Option<&Response>) {
+        self.span.clone().within(|| self.write_lines(response));
+    }
+
+    fn write_lines(self, response: Option<&Response>) {
         let status = response.map(|response| response.status().as_u16());
         let code = response.and_then(|response| response.extensions().get::<Problem>());
         let code = code.map(Problem::code);
-        let (user, client, request_id) = (self.who.name(), self.client, &*self.request_id);
+        let client = self.client;
         // Whoever is nobody has changed nothing.
-        if let (Some(operation), Some(user)) = (&self.write, user) {
+        if self.write && self.span.user().is_some() {
             let made = response.and_then(|response| response.headers().get(header::LOCATION));
             let made = made.and_then(|location| location.to_str().ok());
             let is_task = status == Some(202);
@@ -108,15 +93,13 @@ impl Begun {
             let object = object.split('/').find(|part| Uuid::try_parse(part).is_ok());
             let task = made.filter(|_| is_task).and_then(|task| task.rsplit('/').next());
             let outcome = outcome(status, code);
-            tracing::info!(
-                user, %client, operation, object, outcome, status, code, task, request_id, "write"
-            );
+            tracing::info!(%client, object, outcome, status, code, task, "write");
         }
         let (method, path, micros) = (&self.method, &*self.path, self.at.elapsed().as_micros());
         if self.access {
-            tracing::info!(user, %client, %method, path, status, code, micros, request_id, "request");
+            tracing::info!(%client, %method, path, status, code, micros, "request");
         } else {
-            tracing::debug!(user, %client, %method, path, status, code, micros, request_id, "request");
+            tracing::debug!(%client, %method, path, status, code, micros, "request");
         }
     }
 }
@@ -125,13 +108,6 @@ fn is_write<B>(request: &Request<B>) -> bool {
     let path = request.uri().path();
     let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     !reads && !OWN.iter().any(|own| path.starts_with(own))
-}
-
-/// `POST /vms/{uuid}/actions/start`, of which the object is told apart.
-fn operation(method: &Method, path: &str) -> String {
-    let part = |part| if Uuid::try_parse(part).is_ok() { "{uuid}" } else { part };
-    let parts: Vec<&str> = path.split('/').map(part).collect();
-    format!("{method} {}", parts.join("/"))
 }
 
 fn outcome(status: Option<u16>, code: Option<&str>) -> &'static str {

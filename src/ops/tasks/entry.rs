@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::outcome::{Outcome, Sketch, Status};
 use crate::backend::{Hold, Session};
 use crate::ops::arguments::Named;
+use crate::telemetry::request_span::RequestSpan;
 
 /// A task that the gateway started.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub(super) struct Entry {
     pub(super) work: Work,
     /// How it ended; waiters watch this.
     pub(super) outcome: watch::Sender<Option<Arc<Outcome>>>,
+    /// The request that started it, for what is logged of its end.
+    pub(super) request: Option<Arc<RequestSpan>>,
 }
 
 /// What a task is.

@@ -18,6 +18,7 @@ use crate::ops::arguments::Arguments;
 use crate::ops::error::OpError;
 use crate::ops::reach::Reach;
 use crate::ops::typed::is_ref;
+use crate::telemetry::request_span::{RequestSpan, carried};
 
 /// How long one step of a flow may take: disks are copied in hours, not in days.
 const STEP_WITHIN: Duration = Duration::from_secs(24 * 3600);
@@ -66,6 +67,7 @@ impl Tasks {
             since: Instant::now(),
             work: Work::Flow { cancelled: cancelled.clone(), progress: progress.clone() },
             outcome: watch::Sender::new(None),
+            request: RequestSpan::current(),
         });
         self.registry.lock().add(&entry, entry.since);
         let tasks = self.clone();
@@ -73,11 +75,11 @@ impl Tasks {
         let uuid = entry.uuid;
         let work = work(flow);
         let hold = reach.session.hold();
-        self.running_flows.spawn(async move {
+        self.running_flows.spawn(carried(async move {
             let outcome = outcome(&entry, work.await);
             tasks.end(&entry, outcome);
             drop((turn, hold));
-        });
+        }));
         Ok(uuid)
     }
 }

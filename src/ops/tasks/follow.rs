@@ -20,6 +20,7 @@ use crate::inventory::{Mirror, MirrorState};
 use crate::ops::arguments::Named;
 use crate::ops::error::OpError;
 use crate::ops::reach::{Reach, Started};
+use crate::telemetry::request_span::RequestSpan;
 use crate::wire::Arg;
 
 /// How often the mirror is looked at though nothing has changed.
@@ -57,6 +58,7 @@ impl Tasks {
                 session: parking_lot::Mutex::new(Some((session, hold))),
             },
             outcome: watch::Sender::new(None),
+            request: RequestSpan::current(),
         });
         if started == Started::Gone {
             self.registry.lock().add(&entry, entry.since);
@@ -77,13 +79,9 @@ impl Tasks {
     /// Notes how a task ended, and tells who waits for it.
     pub(super) fn end(&self, entry: &Entry, outcome: Outcome) {
         self.registry.lock().end(entry, Instant::now());
-        let Entry { backend, owner, name, uuid, .. } = entry;
-        let (user, status) = (owner, outcome.status.name());
-        let error = outcome.error.as_deref().map(tracing::field::display);
-        tracing::info!(%backend, user, operation = name, task = %uuid, status, error, "task ended");
-        for left in &outcome.left {
-            let uuid = left.uuid.map(tracing::field::display);
-            tracing::warn!(%backend, task = name, class = left.class, uuid, why = left.why, "left behind");
+        match entry.request.clone() {
+            Some(request) => request.within(|| log_end(entry, &outcome)),
+            None => log_end(entry, &outcome),
         }
         entry.outcome.send_replace(Some(Arc::new(outcome)));
     }
@@ -167,5 +165,16 @@ fn lost(entry: &Entry) -> Outcome {
         record: entry.sketch(Status::Failure, 0.0).record(),
         error: Some(Arc::new(OpError::Lost)),
         left: Vec::new(),
+    }
+}
+
+fn log_end(entry: &Entry, outcome: &Outcome) {
+    let Entry { backend, owner, name, uuid, .. } = entry;
+    let (user, status) = (owner, outcome.status.name());
+    let error = outcome.error.as_deref().map(tracing::field::display);
+    tracing::info!(%backend, user, operation = name, task = %uuid, status, error, "task ended");
+    for left in &outcome.left {
+        let uuid = left.uuid.map(tracing::field::display);
+        tracing::warn!(%backend, task = name, class = left.class, uuid, why = left.why, "left behind");
     }
 }

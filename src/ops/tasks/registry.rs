@@ -158,6 +158,7 @@ mod tests {
             since: at,
             work: Work::Flow { cancelled: Default::default(), progress: Default::default() },
             outcome: tokio::sync::watch::Sender::new(None),
+            request: None,
         })
     }
 
