@@ -3,7 +3,7 @@
 //!
 //! `subscribers ADDRESS TOKEN COUNT CHANGES` opens COUNT event streams, says so once all are
 //! answered, waits until each has been told of CHANGES changes (or 60 s have passed without one) and
-//! prints what it saw. The changes are `examples/pool.rs`'s: a VM's new name is the time at which it
+//! prints what it saw. The changes are `benches/pool.rs`'s: a VM's new name is the time at which it
 //! was given.
 
 use std::error::Error;
