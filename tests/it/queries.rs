@@ -82,6 +82,41 @@ async fn a_filter_chooses_what_it_says() {
 }
 
 #[tokio::test]
+async fn dates_are_rfc_3339_in_filters_and_ranges_alike() {
+    let lab = Lab::new().await;
+    let token = lab.login().await;
+    let vm = &crate::metrics::vms(&lab.sim, "Running", None)[0];
+    let history = crate::metrics::path(vm, "/history");
+    for (date, is_one) in [
+        ("2026-11-22T07:25:54Z", true),
+        ("2026-11-22t07:25:54.5z", true),
+        ("2026-11-22T07:25:54+01:30", true),
+        ("2016-12-31T23:59:60Z", true),
+        ("2026-11-22T07:25:54++1:30", false),
+        ("2026-11-22T07:25:54+1:30", false),
+        ("2026-11-22T07:25:54+01:+3", false),
+        ("2026-11-22T07:25:54+0130", false),
+        ("2026-11-22T07:25:54+24:00", false),
+        ("2026-11-22T07:25:54", false),
+        ("2026-11-22 07:25:54Z", false),
+        ("20261122T07:25:54Z", false),
+        ("2026-02-30T07:25:54Z", false),
+    ] {
+        let filter = format!("metrics.start_time > \"{date}\"");
+        for (path, pair) in [("/vms", ("filter", &*filter)), (&history, ("from", date))] {
+            let answer = lab.get(&asking(path, &[pair]), &token).await;
+            if is_one {
+                answer.ok();
+            } else {
+                let problem = answer.problem(400, "BAD_PARAMETER");
+                assert_eq!(problem["params"], json!([pair.0]), "{problem}");
+            }
+        }
+    }
+    lab.end().await;
+}
+
+#[tokio::test]
 async fn what_is_wrong_with_a_query_is_named_with_its_column() {
     let lab = Lab::new().await;
     let token = lab.login().await;

@@ -4,7 +4,7 @@ use super::error::{Wrong, echo, nearest};
 use super::syntax::Value;
 use super::test::Day;
 use crate::datamodel::Enumeration;
-use crate::inventory::date;
+use crate::inventory::moment::{self, Moment};
 
 /// Units of sizes, as powers of 1024 and of 1000.
 const UNITS: [(&str, u64); 10] = [
@@ -60,9 +60,9 @@ pub(super) fn bool(value: &Value) -> Result<bool, Wrong> {
 
 /// An instant, or a day by UTC.
 pub(super) fn date(value: &Value) -> Result<Day, Wrong> {
-    date::day(&value.text)
+    moment::day(&value.text)
         .map(Day::Whole)
-        .or_else(|| date::Moment::of_rfc3339(&value.text).map(Day::at))
+        .or_else(|| Moment::of_rfc3339(&value.text).map(Day::at))
         .ok_or_else(|| {
             Wrong::new(value.at.0, echo(&value.text))
                 .expected("a date such as 2026-01-31 or 2026-01-31T07:25:54Z (RFC 3339)")

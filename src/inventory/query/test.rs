@@ -67,7 +67,7 @@ pub(super) enum Day {
 impl Day {
     /// An instant.
     pub(super) fn at(moment: Moment) -> Self {
-        Self::Instant(moment.to_nanoseconds().into())
+        Self::Instant(moment.to_string().into())
     }
 
     /// How a date of a record compares with it.

@@ -260,9 +260,5 @@ fn sr(edit: &Edit<'_>, sr: &Text, all: &mut Collector) {
 
 /// The Xen-API's `20261122T07:25:54Z` in seconds since 1970.
 fn unix(text: &str) -> Option<i64> {
-    let (date, time) = text.split_once('T')?;
-    let date = [date.get(..4)?, date.get(4..6)?, date.get(6..8)?].join("-");
-    let time = humantime::parse_rfc3339(&format!("{date}T{time}")).ok()?;
-    let since = time.duration_since(std::time::SystemTime::UNIX_EPOCH).ok()?;
-    i64::try_from(since.as_secs()).ok()
+    text.parse().ok().map(jiff::Timestamp::as_second)
 }

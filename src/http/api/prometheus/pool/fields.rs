@@ -1,10 +1,9 @@
 //! Fields of mirrored objects, as numbers and texts.
 
 use std::collections::BTreeMap;
-use std::time::SystemTime;
 
 use crate::http::harmless;
-use crate::inventory::Object;
+use crate::inventory::{Moment, Object};
 
 fn json<'a>(object: &'a Object, field: &str) -> Option<&'a str> {
     std::str::from_utf8(object.record().field_named(object.class(), field)?).ok()
@@ -59,7 +58,6 @@ pub(super) fn tags(object: &Object) -> Option<String> {
 
 /// A date in seconds since 1970; nothing for the beginning of that, which stands for never.
 pub(super) fn date(object: &Object, field: &str) -> Option<f64> {
-    let time = humantime::parse_rfc3339(object.record().text(object.class(), field)?).ok()?;
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs_f64();
-    Some(since).filter(|since| *since > 0.0)
+    let moment = Moment::of_rfc3339(object.record().text(object.class(), field)?)?;
+    Some(moment.since_1970().as_secs_f64()).filter(|since| *since > 0.0)
 }
