@@ -12,7 +12,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::Gateway;
-use crate::http::compression::Accepted;
+use crate::http::negotiation::Accepted;
 use crate::http::problem::{Code, Problem};
 use crate::inventory::{Object, Reading};
 

@@ -115,6 +115,39 @@ async fn a_table_is_for_eyes() {
 }
 
 #[tokio::test]
+async fn a_weight_that_cannot_be_read_is_a_refusal_everywhere() {
+    let lab = Lab::new().await;
+    let token = lab.login().await;
+    for weight in ["x", "NaN", "", "2", "-1", "1e-1"] {
+        for (path, media) in [
+            ("/vms", "application/json"),
+            ("/metrics", "text/plain"),
+            ("/openapi.json", "application/json"),
+            ("/events", "text/event-stream"),
+        ] {
+            let accept = format!("{media};q={weight}");
+            get(&lab, &token, path, &accept).await.problem(406, "NOT_ACCEPTABLE");
+            if path != "/events" {
+                let accept = format!("{accept}, image/png;q=0.1, {media};q=.2");
+                assert_eq!(get(&lab, &token, path, &accept).await.status, 200, "{path} {accept}");
+            }
+        }
+        for path in ["/vms", "/metrics", "/openapi.json", "/docs/swagger-ui.css"] {
+            let coding = async |accept: String| {
+                let request = lab.gate.request(Method::GET, path).bearer_auth(&token);
+                let answer = lab.gate.send(request.header("accept-encoding", accept)).await;
+                assert_eq!(answer.status, 200, "{path} {weight}");
+                answer.header("content-encoding").map(str::to_owned)
+            };
+            assert_eq!(coding(format!("gzip;q={weight}")).await, None, "{path} {weight}");
+            let other = coding(format!("*, zstd;q={weight}, br;q={weight}")).await;
+            assert_eq!(other.as_deref(), Some("gzip"), "{path} {weight}");
+        }
+    }
+    lab.end().await;
+}
+
+#[tokio::test]
 async fn what_cannot_be_given_is_a_406_and_problems_are_always_json() {
     let lab = Lab::new().await;
     let token = lab.login().await;

@@ -6,7 +6,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::http::bodies;
 use crate::http::bodies::{Bodies, Version};
-use crate::http::compression::{Accepted, Encoding};
+use crate::http::compression::Encoding;
+use crate::http::negotiation::Accepted;
 use crate::http::problem::{Code, Problem};
 use crate::http::shell::outgoing::Embedded;
 use crate::http::validators::encoded;
