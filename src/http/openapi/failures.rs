@@ -20,19 +20,18 @@ pub(crate) struct Failure {
     text: &'static str,
 }
 
-/// A failure with codes of the gateway's own.
-const fn own(status: u16, codes: &'static [Code], text: &'static str) -> Failure {
-    Failure { status, codes, backends: false, text }
+/// A failure with codes of the gateway's own, which have one status.
+const fn own(codes: &'static [Code], text: &'static str) -> Failure {
+    Failure { status: codes[0].status().as_u16(), codes, backends: false, text }
 }
 
 /// A failure that may also be the backend's word.
-const fn of_backend(status: u16, codes: &'static [Code], text: &'static str) -> Failure {
-    Failure { status, codes, backends: true, text }
+const fn of_backend(codes: &'static [Code], text: &'static str) -> Failure {
+    Failure { backends: true, ..own(codes, text) }
 }
 
 /// The request itself is wrong.
 pub(crate) const BAD_REQUEST: Failure = own(
-    400,
     &[
         Code::BadRequest,
         Code::UnknownParameter,
@@ -48,89 +47,78 @@ pub(crate) const BAD_REQUEST: Failure = own(
 );
 /// No token, or one that is no good.
 pub(crate) const UNAUTHORIZED: Failure = own(
-    401,
     &[Code::TokenRequired, Code::InvalidToken],
     "No token, or one that is malformed, forged or expired, or whose session has ended.",
 );
 /// The backends said no.
 pub(crate) const REFUSED: Failure =
-    own(401, &[Code::LoginRefused], "The user name or the password is not good.");
+    own(&[Code::LoginRefused], "The user name or the password is not good.");
 /// The further backends said no.
 pub(crate) const BACKEND_REFUSED: Failure = of_backend(
-    403,
     &[Code::BackendLoginRefused],
     "The user name or the password is not good on the further backends, or with the backend's own \
      code: it is, and its user has no role there. The session is as it was.",
 );
 /// The password is good, and of no use.
-pub(crate) const NO_ROLE: Failure = of_backend(
-    403,
-    &[],
-    "The password is good, and its user has no role in the pool; the code is the pool's.",
-);
+pub(crate) const NO_ROLE: Failure = Failure {
+    status: 403,
+    codes: &[],
+    backends: true,
+    text: "The password is good, and its user has no role in the pool; the code is the pool's.",
+};
 /// Not for this user.
 pub(crate) const FORBIDDEN: Failure = of_backend(
-    403,
     &[Code::Forbidden],
     "Not for this user. With `RBAC_PERMISSION_DENIED` nothing was sent, and `params` names the \
      call and the roles that would do; `FORBIDDEN` is a backend that has refused the session.",
 );
 /// Not for this client.
 pub(crate) const NOT_THE_SCRAPER: Failure = own(
-    403,
     &[Code::Forbidden],
     "The request comes from another machine, and `metrics.scrape_token_file` is not set.",
 );
 /// The configuration does not provide for it.
 pub(crate) const NOT_CONFIGURED: Failure = own(
-    501,
     &[Code::NotConfigured],
     "The configuration does not provide for this; the detail says what is missing.",
 );
 /// Nothing there.
 pub(crate) const NOT_FOUND: Failure = own(
-    404,
     &[Code::NotFound, Code::UnknownBackend],
     "There is no such object on the session's backends, or the session has no such backend.",
 );
 /// No backend of that name.
 pub(crate) const UNKNOWN_BACKEND: Failure = own(
-    404,
     &[Code::UnknownBackend],
     "There is no backend of that name, or the session is not logged in to it.",
 );
 /// What the client accepts is not made here.
 pub(crate) const NOT_ACCEPTABLE: Failure =
-    own(406, &[Code::NotAcceptable], "None of the media types that Accept allows can be given.");
+    own(&[Code::NotAcceptable], "None of the media types that Accept allows can be given.");
 /// One uuid, several objects.
 pub(crate) const AMBIGUOUS: Failure = own(
-    409,
     &[Code::AmbiguousUuid, Code::ForeignRevision],
     "Several backends, which `params` names, have an object of this uuid: say which with \
      `?backend=`. Or `min_revision` is of an earlier run of the gateway: leave it out.",
 );
 /// The rest of the list cannot be had.
 pub(crate) const EXPIRED: Failure = own(
-    410,
     &[Code::CursorExpired],
     "The order that the cursor goes on in is not kept any more: start from the first page.",
 );
 /// A revision that means nothing here.
 pub(crate) const ANOTHER_BOOT: Failure = own(
-    409,
     &[Code::ForeignRevision],
     "`min_revision` is of an earlier run of the gateway: read again without it.",
 );
 /// Not that version.
 pub(crate) const PRECONDITION_FAILED: Failure = own(
-    412,
     &[Code::PreconditionFailed],
     "The object is not the version that `If-Match` names, as far as the gateway knows it; nothing \
      was sent.",
 );
 /// Not as things are.
 pub(crate) const CONFLICT: Failure = of_backend(
-    409,
     &[Code::AmbiguousUuid, Code::ForeignRevision, Code::Conflict],
     "Not possible as things are: an object is in another state than it takes, something is in \
      use or under way, or a task was cancelled. For `AMBIGUOUS_UUID` say which backend is meant; \
@@ -138,81 +126,68 @@ pub(crate) const CONFLICT: Failure = of_backend(
 );
 /// The body is too long.
 pub(crate) const TOO_LARGE: Failure =
-    own(413, &[Code::BodyTooLarge], "The body is longer than the gateway takes.");
+    own(&[Code::BodyTooLarge], "The body is longer than the gateway takes.");
 /// The body is not JSON by its own account.
 pub(crate) const UNSUPPORTED: Failure =
-    own(415, &[Code::UnsupportedMediaType], "The body must be `application/json`.");
+    own(&[Code::UnsupportedMediaType], "The body must be `application/json`.");
 /// The body is JSON, of a wrong shape.
 pub(crate) const UNPROCESSABLE: Failure = own(
-    422,
     &[Code::WrongShape],
     "The body is JSON, but a member is missing, unknown or not of its type; `pointer` says where.",
 );
 /// An argument is wrong, or missing.
 pub(crate) const BAD_ARGUMENT: Failure = of_backend(
-    422,
     &[Code::WrongShape, Code::BackendRequired],
     "A value is missing, unknown or not one that the call takes; `pointer` says which, if it is \
      in the body. With `WRONG_SHAPE` nothing was sent. `BACKEND_REQUIRED` wants a `?backend=`.",
 );
 /// Too many tries.
 pub(crate) const TOO_MANY: Failure = own(
-    429,
     &[Code::TooManyAttempts, Code::TooMuchAtOnce],
     "Too many logins have failed for this address or this user name, or there are too many \
      sessions.",
 );
 /// Too many streams.
 pub(crate) const TOO_MANY_STREAMS: Failure = own(
-    429,
     &[Code::TooManyOwnStreams, Code::TooManyTickets, Code::TooMuchAtOnce],
     "The session or its user has as many event streams, unused tickets or requests as one may have.",
 );
 /// The backend has enough of these.
 pub(crate) const TOO_MANY_CALLS: Failure = of_backend(
-    429,
     &[Code::TooMuchAtOnce],
     "The session or its user does as much at once as one may, or the backend has as many of these \
      under way as it takes.",
 );
 /// Too much at once.
 pub(crate) const TOO_MUCH_AT_ONCE: Failure = own(
-    429,
     &[Code::TooMuchAtOnce],
     "The session or its user has as many requests that are worked on or wait, costly queries, or \
      answers that are not taken, as one may have; the detail says which.",
 );
 /// The headers are too long.
-pub(crate) const HEADER_TOO_LARGE: Failure = own(
-    431,
-    &[Code::HeaderTooLarge],
-    "The request line and headers are longer than the gateway takes.",
-);
+pub(crate) const HEADER_TOO_LARGE: Failure =
+    own(&[Code::HeaderTooLarge], "The request line and headers are longer than the gateway takes.");
 /// A bug.
 pub(crate) const INTERNAL: Failure =
-    own(500, &[Code::Internal], "A bug of the gateway; its log has more under the request id.");
+    own(&[Code::Internal], "A bug of the gateway; its log has more under the request id.");
 /// The backend cannot do that.
 pub(crate) const NOT_SUPPORTED: Failure = of_backend(
-    501,
     &[Code::NotSupported],
     "The backend's version, or what it runs on, does not have that.",
 );
 /// The backend's reply made no sense.
 pub(crate) const BAD_GATEWAY: Failure = own(
-    502,
     &[Code::BadReply],
     "A backend answered with something that is no Xen-API reply; the detail says what was seen.",
 );
 /// The backend was asked, and failed.
 pub(crate) const LOGIN_FAILED: Failure = of_backend(
-    502,
     &[Code::BadReply],
     "The backend was asked and failed, with its own code, or answered with something that is no \
      Xen-API reply.",
 );
 /// The backend tried, and failed.
 pub(crate) const CALL_FAILED: Failure = of_backend(
-    502,
     &[Code::BadReply, Code::OutcomeUnknown, Code::TaskFailed, Code::WriteNotTaken],
     "The backend tried and failed, or answered with something that is no Xen-API reply, or \
      (`OUTCOME_UNKNOWN`) it may have carried out what it was asked for and did not say so, or \
@@ -220,13 +195,11 @@ pub(crate) const CALL_FAILED: Failure = of_backend(
 );
 /// No room for the answer.
 pub(crate) const OVERLOADED: Failure = own(
-    503,
     &[Code::Overloaded],
     "The gateway has no room for the answer now: try again after Retry-After seconds.",
 );
 /// Not now.
 pub(crate) const UNAVAILABLE: Failure = own(
-    503,
     &[
         Code::Overloaded,
         Code::TooManySessions,
@@ -241,7 +214,6 @@ pub(crate) const UNAVAILABLE: Failure = own(
 );
 /// Too late.
 pub(crate) const GATEWAY_TIMEOUT: Failure = own(
-    504,
     &[Code::BackendTimeout, Code::RevisionNotReached, Code::RequestTimeout],
     "A backend, the revision that is waited for, or the request as a whole took too long.",
 );
