@@ -1,5 +1,7 @@
 //! What a backend is and can do.
 
+use crate::config::Kind;
+
 /// What not every kind of backend can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Capability {
@@ -28,8 +30,8 @@ impl Capability {
 /// What is known about a backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
-    /// How it is spoken to: `xapi`, `xend`, `legacy`, or `auto` while that is not known.
-    pub kind: &'static str,
+    /// How it is spoken to; [`Kind::Auto`] while that is not known.
+    pub kind: Kind,
     /// `XenServer`, `XCP-ng`, …; unknown until someone has logged in.
     pub product: Option<String>,
     /// The product's version.

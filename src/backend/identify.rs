@@ -92,7 +92,11 @@ impl Backend {
                     .map_err(|_| CallError::Timeout(Phase::Queue))?
             }
         };
-        tracing::info!(backend = self.name, kind = way.kind(), "it is known what listens there");
+        tracing::info!(
+            backend = self.name,
+            kind = way.kind().name(),
+            "it is known what listens there"
+        );
         Ok(self.way.get_or_init(|| way))
     }
 }

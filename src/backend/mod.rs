@@ -15,6 +15,7 @@ mod polled;
 mod records;
 mod rrd;
 mod session;
+mod software;
 mod tally;
 mod xapi;
 mod xend;
@@ -37,6 +38,7 @@ pub(crate) use connections::{AskError, Server};
 pub use records::{Found, Pace, Records};
 pub use rrd::{Handler, RrdRequest};
 pub use session::{Access, Heard, Hold, Permissions, Session};
+pub use software::HostSoftware;
 pub use tally::CallCounts;
 
 use std::fmt;
@@ -366,7 +368,7 @@ impl Backend {
             Some(Way::Xend(xend)) => xend.description(),
             Some(Way::Legacy(legacy)) => legacy.description(),
             None => Description {
-                kind: "auto",
+                kind: Kind::Auto,
                 product: None,
                 version: None,
                 api_version: None,
@@ -400,11 +402,11 @@ impl Way {
         })
     }
 
-    fn kind(&self) -> &'static str {
+    fn kind(&self) -> Kind {
         match self {
-            Self::Xapi(_) => "xapi",
-            Self::Xend(_) => "xend",
-            Self::Legacy(_) => "legacy",
+            Self::Xapi(_) => Kind::Xapi,
+            Self::Xend(_) => Kind::Xend,
+            Self::Legacy(_) => Kind::Legacy,
         }
     }
 }

@@ -62,7 +62,7 @@ pub(super) async fn run(check: CheckBackend) -> Result<(), Failed> {
     }
     let backend = Backend::new("backend", &settings)?;
     backend.probe().await.map_err(|error| check.bad(&error))?;
-    say(format_args!("kind:        {}", backend.description().kind));
+    say(format_args!("kind:        {}", backend.description().kind.name()));
     if let Some(dialect) = backend.dialect() {
         say(format_args!("dialect:     {dialect}"));
     }

@@ -57,6 +57,21 @@ pub enum Kind {
     Legacy,
 }
 
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Xapi, Self::Xend, Self::Legacy, Self::Auto];
+
+    /// Its name in the configuration and in answers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Xapi => "xapi",
+            Self::Xend => "xend",
+            Self::Legacy => "legacy",
+        }
+    }
+}
+
 /// Who checks a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -1,7 +1,8 @@
 use std::path::Path;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Visitor, value::Error};
+use serde::de::value::{Error, StrDeserializer};
+use serde::de::{Deserializer, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
 use super::backends::{RawBackend, RawTls};
@@ -23,6 +24,14 @@ fn wrong(text: &str) -> String {
 }
 
 const POOL: &str = "[backends.pool]\nuri = \"https://pool\"\n";
+
+#[test]
+fn kinds_are_configured_by_their_names() {
+    for kind in Kind::ALL {
+        let name: StrDeserializer<'_, Error> = kind.name().into_deserializer();
+        assert_eq!(Kind::deserialize(name), Ok(kind));
+    }
+}
 
 #[test]
 fn little_is_needed() {

@@ -4,9 +4,8 @@
 //! XAPI's own version since. A backend says its API version and often XAPI's version. Where the two
 //! cannot be compared, nothing is claimed, and the backend is asked.
 
-use serde_json::{Map, Value};
-
 use super::unimplemented;
+use crate::backend::HostSoftware;
 use crate::datamodel::{Call, Class, Field, Lifecycle, State, datamodel};
 use crate::inventory::Snapshot;
 
@@ -51,18 +50,14 @@ impl Version {
             let (pool, host) = (datamodel().class("pool")?, datamodel().class("host")?);
             let master = snapshot.class(pool.id).iter().next()?.record().uuid(pool, "master")?;
             let record = snapshot.object(host.id, &master)?.record();
-            serde_json::from_slice::<Map<String, Value>>(record.json()).ok()
+            Some(HostSoftware::of_record(record.json()))
         };
-        host().map(|record| Self::of_host(&record)).unwrap_or_default()
+        host().map(|software| Self::of_host(&software)).unwrap_or_default()
     }
 
-    fn of_host(record: &Map<String, Value>) -> Self {
-        let number = |name: &str| record.get(name).and_then(Value::as_u64);
-        let software = |name: &str| record.get("software_version")?.get(name)?.as_str();
-        Self {
-            api: number("API_version_major").zip(number("API_version_minor")),
-            xapi: software("xapi_build").or_else(|| software("xapi")).and_then(dotted),
-        }
+    fn of_host(software: &HostSoftware) -> Self {
+        let xapi = software.xapi.as_deref().and_then(dotted);
+        Self { api: software.api_version, xapi }
     }
 
     /// Why the backend cannot have a thing with this life cycle, if it cannot.
@@ -180,7 +175,6 @@ fn pair(text: &str) -> Option<(u64, u64)> {
 mod tests {
     use super::*;
     use crate::datamodel::State;
-    use serde_json::json;
 
     fn version(api: (u64, u64), xapi: Option<&str>) -> Version {
         Version { api: Some(api), xapi: xapi.and_then(dotted) }
@@ -197,16 +191,12 @@ mod tests {
 
     #[test]
     fn a_host_tells_its_version() {
-        let record = json!({
-            "API_version_major": 2,
-            "API_version_minor": 21,
-            "software_version": {"product_version": "8.4.0", "xapi": "25.6", "xapi_build": "25.6.1-3"},
-        });
-        let record = record.as_object().expect("an object");
-        assert_eq!(Version::of_host(record), version((2, 21), Some("25.6.1")));
-        let bare = json!({"API_version_major": null, "software_version": {"xapi": "next"}});
-        let bare = bare.as_object().expect("an object");
-        assert_eq!(Version::of_host(bare), Version::default());
+        let of = |api_version, xapi: &str| {
+            let xapi = Some(xapi.to_owned());
+            Version::of_host(&HostSoftware { api_version, xapi, ..HostSoftware::default() })
+        };
+        assert_eq!(of(Some((2, 21)), "25.6.1-3"), version((2, 21), Some("25.6.1")));
+        assert_eq!(of(None, "next"), Version::default());
     }
 
     #[test]

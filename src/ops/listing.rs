@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::error::OpError;
 use super::reach::Reach;
+use crate::config::Kind;
 use crate::datamodel::{Class, datamodel};
 use crate::inventory::{Object, Snapshot, View};
 use crate::wire::Limits;
@@ -49,7 +50,7 @@ fn host_cpus(reach: &Reach) -> Option<i64> {
 pub async fn with_vcpus(reach: &Reach, domains: Vec<Domain>) -> Result<Vec<Domain>, OpError> {
     let backend = reach.mirror.backend();
     let mut host_cpus = host_cpus(reach);
-    if backend.description().kind != "legacy" {
+    if backend.description().kind != Kind::Legacy {
         return Ok(domains.into_iter().map(|domain| Domain { host_cpus, ..domain }).collect());
     }
     if host_cpus.is_none() {

@@ -3,6 +3,7 @@
 
 use reqwest::Method;
 use serde_json::{Value as Json, json};
+use xengate::config::BackendConfig;
 use xengate::http::problem::status_of_failure;
 use xengate::sim::{Failure, Fault, Value};
 
@@ -198,6 +199,30 @@ async fn a_failure_that_nobody_has_heard_of_is_no_fault_of_the_gateway() {
             lab.sim.clear_faults();
         }
     }
+    lab.end().await;
+}
+
+#[tokio::test]
+async fn a_backend_that_nobody_has_met_is_of_a_kind_the_document_knows() {
+    let lab = Lab::with(
+        |_| {},
+        |config, _| {
+            // Nobody listens on this port.
+            let gone = BackendConfig::new(vec!["http://127.0.0.1:1".to_owned()]);
+            config.backends.insert("gone".to_owned(), gone);
+            config.auth.default_backends = vec![crate::lab::BACKEND.to_owned()];
+        },
+    )
+    .await;
+    let token = lab.login().await;
+    let list = lab.get("/backends", &token).await.ok();
+    let kinds: Vec<&Json> =
+        list["items"].as_array().expect("a list").iter().map(|item| &item["kind"]).collect();
+    assert_eq!(kinds, [&json!("auto"), &json!("xapi")], "{list}");
+    let document = lab.get("/openapi.json", "").await.ok();
+    let known = document["components"]["schemas"]["BackendKind"]["x-extensible-enum"].clone();
+    let known = known.as_array().expect("the kinds");
+    assert!(kinds.iter().all(|kind| known.contains(kind)), "{known:?}");
     lab.end().await;
 }
 

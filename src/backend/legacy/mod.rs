@@ -28,7 +28,7 @@ use super::session::Session;
 use super::tally::Tally;
 use super::xend::taken::{self, Expected};
 use super::xend::{BAD_POWER_STATE, Envelope, Line, one_each, power, proper, unfit};
-use crate::config::BackendConfig;
+use crate::config::{BackendConfig, Kind};
 use crate::wire::reply::Failure;
 use crate::wire::sxp::Sxp;
 use crate::wire::{self, Arg, Limits};
@@ -271,7 +271,7 @@ impl Legacy {
 
     pub(super) fn description(&self) -> Description {
         Description {
-            kind: "legacy",
+            kind: Kind::Legacy,
             product: None,
             version: None,
             api_version: None,

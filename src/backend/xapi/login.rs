@@ -17,7 +17,8 @@ use crate::backend::call::{Retry, Value};
 use crate::backend::connections::{Endpoint, Use, Within};
 use crate::backend::error::{BadReply, CallError, Fault, Misconfigured, Reason, Unreachable};
 use crate::backend::session::Access;
-use crate::wire::{Arg, integer};
+use crate::backend::software::HostSoftware;
+use crate::wire::Arg;
 
 /// The version of the Xen-API we claim to speak. XAPI takes any; it writes it down.
 const API_VERSION: &str = "2.21";
@@ -298,20 +299,8 @@ impl Xapi {
     ) -> Option<Facts> {
         let args = [Arg::Secret(session.clone()), Arg::String(this_host)];
         let value = self.read(host, "host.get_record", &args).await.ok()?;
-        // One fact that cannot be read costs none of the others.
-        let record: HashMap<String, &RawValue> = serde_json::from_str(value.get()).ok()?;
-        let software: HashMap<String, &RawValue> = field(&record, "software_version");
-        let text = |name: &str| serde_json::from_str::<String>(software.get(name)?.get()).ok();
-        let said = |name: &str| text(name).filter(|text| !text.is_empty());
-        // XML-RPC's ints have no type and come as strings.
-        let int = |name: &str| integer(record.get(name)?.get().trim_matches('"'));
-        let api = int("API_version_major").zip(int("API_version_minor"));
-        Some(Facts {
-            product: said("product_brand"),
-            version: said("product_version").or_else(|| text("xapi")),
-            api_version: api.map(|(major, minor)| format!("{major}.{minor}")),
-            read: Some(Instant::now()),
-        })
+        let software = HostSoftware::of_record(value.get().as_bytes());
+        Some(Facts { software, read: Some(Instant::now()) })
     }
 
     async fn read(

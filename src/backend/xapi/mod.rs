@@ -22,7 +22,8 @@ use super::connections::{Connections, Endpoint, LaneUse};
 use super::description::Description;
 use super::error::{BackendError, CallError, Phase};
 use super::session::PermissionSets;
-use crate::config::{BackendConfig, SecretSource};
+use super::software::HostSoftware;
+use crate::config::{BackendConfig, Kind, SecretSource};
 use crate::wire::reply::Dialect;
 pub(super) use calls::{Question, session_invalid};
 use guard::Guard;
@@ -51,11 +52,9 @@ pub(super) struct Xapi {
 }
 
 /// What a pool says about itself.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default)]
 struct Facts {
-    product: Option<String>,
-    version: Option<String>,
-    api_version: Option<String>,
+    software: HostSoftware,
     read: Option<Instant>,
 }
 
@@ -88,12 +87,12 @@ impl Xapi {
     }
 
     pub(super) fn description(&self) -> Description {
-        let facts = self.facts.lock().clone();
+        let software = self.facts.lock().software.clone();
         Description {
-            kind: "xapi",
-            product: facts.product,
-            version: facts.version,
-            api_version: facts.api_version,
+            kind: Kind::Xapi,
+            api_version: software.api_version(),
+            product: software.product,
+            version: software.version,
             address: self.hosts.current().map(|host| host.to_string()),
             last_error: self.last_error.lock().clone(),
         }

@@ -33,7 +33,7 @@ use super::description::Description;
 use super::error::{BackendError, CallError, Phase};
 use super::records::{Found, Pace};
 use super::session::Session;
-use crate::config::{BackendConfig, PasswordCheck, SecretSource};
+use crate::config::{BackendConfig, Kind, PasswordCheck, SecretSource};
 use crate::wire::Arg;
 use crate::wire::reply::Failure;
 use guard::Guard;
@@ -334,7 +334,7 @@ impl Xend {
 
     pub(super) fn description(&self) -> Description {
         Description {
-            kind: "xend",
+            kind: Kind::Xend,
             product: None,
             version: None,
             api_version: None,

@@ -8,7 +8,7 @@ use axum::response::Response;
 use serde::Serialize;
 
 use crate::auth::Caller;
-use crate::backend::Pace;
+use crate::backend::{HostSoftware, Pace};
 use crate::datamodel::{Class, datamodel};
 use crate::http::Gateway;
 use crate::http::extract::{AcceptsJson, NoQuery};
@@ -32,7 +32,7 @@ pub struct BackendList {
 pub struct BackendView {
     /// The name it is configured under.
     pub name: String,
-    /// `xapi`, `xend`, `legacy`, or `auto` while that is not known.
+    /// What it speaks; `auto` while that is not known.
     pub kind: &'static str,
     /// `waiting`, `syncing`, `live`, `stale` or `down`.
     pub state: &'static str,
@@ -83,48 +83,25 @@ impl BackendView {
             mirror.note(&[host.id]);
         }
         let snapshot = reading.as_ref().map(|reading| &*reading.snapshot);
-        let facts = snapshot.and_then(coordinator).map(|host| Facts::of(host));
-        let facts = facts.unwrap_or_default();
+        let software = snapshot
+            .and_then(coordinator)
+            .map(|host| HostSoftware::of_record(host.record().json()))
+            .unwrap_or_default();
         let capabilities = mirror.backend().capabilities().iter();
         Self {
             name: mirror.name().to_owned(),
-            kind: mirror.backend().description().kind,
+            kind: mirror.backend().description().kind.name(),
             state: status.state.name(),
             reachable: status.reachable,
             reason: status.reason,
             logged_in,
-            product: facts.product,
-            version: facts.version,
-            api_version: facts.api_version,
+            api_version: software.api_version(),
+            product: software.product,
+            version: software.version,
             pool: snapshot.and_then(pool).map(|pool| pool.uuid().to_string()),
             capabilities: capabilities.map(|capability| capability.name()).collect(),
             lacks: snapshot.map(|snapshot| lacking(mirror, snapshot)),
             objects: snapshot.map(counts),
-        }
-    }
-}
-
-/// What a host says of its software.
-#[derive(Default)]
-struct Facts {
-    product: Option<String>,
-    version: Option<String>,
-    api_version: Option<String>,
-}
-
-impl Facts {
-    fn of(host: &Object) -> Self {
-        let field = |name| host.record().field_named(host.class(), name);
-        let number = |name| std::str::from_utf8(field(name)?).ok()?.parse::<u32>().ok();
-        let software: BTreeMap<String, String> = field("software_version")
-            .and_then(|json| serde_json::from_slice(json).ok())
-            .unwrap_or_default();
-        let said = |names: [&str; 2]| names.iter().find_map(|name| software.get(*name).cloned());
-        let api_version = number("API_version_major").zip(number("API_version_minor"));
-        Self {
-            product: said(["product_brand", "platform_name"]),
-            version: said(["product_version", "platform_version"]),
-            api_version: api_version.map(|(major, minor)| format!("{major}.{minor}")),
         }
     }
 }

@@ -4,6 +4,7 @@ use serde_json::json;
 use utoipa::openapi::path::HttpMethod;
 
 use crate::backend::Capability;
+use crate::config::Kind;
 use crate::http::openapi::answers;
 use crate::http::openapi::answers::answer;
 use crate::http::openapi::failures;
@@ -72,7 +73,9 @@ fn backends(parts: &mut Parts) -> Operation {
 fn backend(parts: &mut Parts) -> Shape {
     let state = mirror_state(parts);
     let kind = parts.schema("BackendKind", |_| {
-        open_enum(&["xapi", "xend", "legacy"], "What a backend speaks.")
+        let text = "What a backend speaks: XAPI's Xen-API, xend's, or xend's own interface; `auto` \
+                    while that is not known.";
+        open_enum(&Kind::ALL.map(Kind::name), text)
     });
     let example = json!({
         "name": "london",

@@ -44,7 +44,7 @@ fn mirrors_of(backends: &[Backend<'_>], families: &mut Families<'_>) -> fmt::Res
             let about = one.mirror.backend().description();
             series.info(&[
                 ("backend", one.name),
-                ("kind", about.kind),
+                ("kind", about.kind.name()),
                 ("product", about.product.as_deref().unwrap_or_default()),
                 ("version", about.version.as_deref().unwrap_or_default()),
                 ("api_version", about.api_version.as_deref().unwrap_or_default()),

@@ -109,7 +109,7 @@ impl Followed {
         };
         Self {
             name: mirror.name().to_owned(),
-            kind: mirror.backend().description().kind,
+            kind: mirror.backend().description().kind.name(),
             state: mirror.status().state,
             has_account,
             reading,
