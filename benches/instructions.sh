@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 
 command -v valgrind >/dev/null || { echo "benches/instructions.sh needs: valgrind" >&2; exit 1; }
 
-bench=$(cargo build --release --locked --bench instructions --message-format=json-render-diagnostics |
+bench=$(cargo build --profile dist --locked --bench instructions --message-format=json-render-diagnostics |
     sed -n 's/.*"executable":"\([^"]*instructions-[^"]*\)".*/\1/p' | tail -1)
 [ -x "$bench" ] || { echo "the benchmark was not built" >&2; exit 1; }
 out=$(mktemp)

@@ -29,8 +29,8 @@ fi
 command -v valgrind >/dev/null ||
     echo "no valgrind: benches/instructions.sh, which counts instructions, would need it" >&2
 
-cargo build --release --locked --bin xengate --example bare --example pool --example subscribers
-target=${CARGO_TARGET_DIR:-target}/release
+cargo build --profile dist --locked --bin xengate --example bare --example pool --example subscribers
+target=${CARGO_TARGET_DIR:-target}/dist
 work=$(mktemp -d)
 children=()
 finish() {

@@ -6,8 +6,8 @@
 #
 #   docker/check.sh [BINARY]
 #
-# Without a binary it links one: the debug build's parts, as docker/Dockerfile does with the release
-# build's. Where this user may not change the root directory, it says so and leaves it at that; with
+# Without a binary it links one: the debug build's parts, as docker/Dockerfile does with those of
+# `--profile dist`. Where this user may not change the root directory, it says so and leaves it at that; with
 # MUST_RUN=1 in the environment it fails.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -12,17 +12,17 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::auth::{self, Authority};
-use crate::backend::{Backend, BackendError};
-use crate::config::{Config, SecretError};
-use crate::http::Gateway;
-use crate::http::router::routes;
-use crate::http::server::Server;
-use crate::http::shell::Shell;
-use crate::http::telemetry::Telemetry;
-use crate::http::tls;
-use crate::http::tls::{Certificate, TlsError};
-use crate::inventory::{Bounds, Inventory};
+use xenapi_client::{Backend, BackendError};
+use xenapi_mirror::inventory::{Bounds, Inventory};
+use xengate_config::{Config, SecretError};
+use xengate_core::auth::{self, Authority};
+use xengate_http::Gateway;
+use xengate_http::router::routes;
+use xengate_http::server::Server;
+use xengate_http::shell::Shell;
+use xengate_http::telemetry::Telemetry;
+use xengate_http::tls;
+use xengate_http::tls::{Certificate, TlsError};
 
 /// Why a gateway cannot be started.
 #[derive(Debug, thiserror::Error)]

@@ -22,10 +22,10 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::app::StartError;
-use crate::auth::HashError;
-use crate::backend::BackendError;
-use crate::config::{ConfigError, listen_address};
-use crate::http::openapi;
+use xenapi_client::BackendError;
+use xengate_config::{ConfigError, listen_address};
+use xengate_core::auth::HashError;
+use xengate_http::openapi;
 
 pub use logging::LogFormat;
 

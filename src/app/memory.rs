@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::Limits;
+use xengate_config::Limits;
 
 /// What the program takes by itself: its code, its threads, connections, sessions.
 const PROGRAM: u64 = 32 << 20;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::config::{
+use xengate_config::{
     BackendConfig, BackendTls, Config, Kind, PasswordCheck, SecretSource, is_readable_by_others,
 };
 

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use super::{Failed, tell};
 use crate::app::warnings;
-use crate::auth::{Users, check_key_file};
-use crate::backend::Backend;
-use crate::config::Config;
-use crate::http::server::possible_connections;
-use crate::http::tls;
+use xenapi_client::Backend;
+use xengate_config::Config;
+use xengate_core::auth::{Users, check_key_file};
+use xengate_http::server::possible_connections;
+use xengate_http::tls;
 
 /// Everything that can be found out without connecting to anything: the file, and the files it
 /// names. All mistakes are told at once, with the warnings that `serve` would give.

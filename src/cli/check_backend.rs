@@ -8,9 +8,9 @@ use clap::Args;
 use secrecy::SecretString;
 
 use super::{Failed, hash_password, say};
-use crate::auth::roles;
-use crate::backend::{Backend, CallError, Handshake, Misconfigured, look};
-use crate::config::{BackendConfig, BackendTls, Config, SecretSource, fingerprint};
+use xenapi_client::{Backend, CallError, Handshake, Misconfigured, look};
+use xengate_config::{BackendConfig, BackendTls, Config, SecretSource, fingerprint};
+use xengate_core::auth::roles;
 
 /// How long connecting and shaking hands may take.
 const LOOK_WITHIN: Duration = Duration::from_secs(15);

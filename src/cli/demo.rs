@@ -9,11 +9,11 @@ use secrecy::SecretString;
 use super::serve::Signals;
 use super::{Failed, Simulated, say};
 use crate::app::{App, Running, StartError};
-use crate::auth;
-use crate::config::{BackendConfig, Config, Kind, User};
-use crate::datamodel::datamodel;
-use crate::sim::xend::{Power, Xend, XendConfig};
-use crate::sim::{PASSWORD, Sim, SimConfig, SimHandle, Value};
+use xenapi_model::datamodel;
+use xenapi_sim::xend::{Power, Xend, XendConfig};
+use xenapi_sim::{PASSWORD, Sim, SimConfig, SimHandle, Value};
+use xengate_config::{BackendConfig, Config, Kind, User};
+use xengate_core::auth;
 
 /// The backend's name.
 const NAME: &str = "demo";

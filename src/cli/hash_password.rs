@@ -5,7 +5,7 @@ use std::io::{self, BufRead, IsTerminal};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{Failed, say};
-use crate::auth;
+use xengate_core::auth;
 
 /// More than the longest password that a login takes, and the end of its line.
 const LONGEST_LINE: u64 = 4096;

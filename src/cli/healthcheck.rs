@@ -14,8 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::{Failed, Healthcheck};
-use crate::backend::tls_connector;
-use crate::config::{BackendTls, Config};
+use xenapi_client::tls_connector;
+use xengate_config::{BackendTls, Config};
 
 /// How long the gateway may take.
 const WITHIN: Duration = Duration::from_secs(5);

@@ -15,8 +15,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{Failed, hash_password, on_runtime};
-use crate::backend::{AskError, BackendError, Server};
-use crate::config::BackendTls;
+use xenapi_client::{AskError, BackendError, Server};
+use xengate_config::BackendTls;
 
 /// Where a token is looked for. It is no argument: those are there for everybody to read.
 const TOKEN: &str = "XENGATE_TOKEN";
@@ -87,7 +87,7 @@ pub(super) enum ListError {
     Url { url: String, why: String },
     /// The gateway cannot be asked.
     #[error("Unable to connect to the gateway: {0}. Is it running?")]
-    Unreachable(#[from] crate::backend::Unreachable),
+    Unreachable(#[from] xenapi_client::Unreachable),
     /// It was asked in vain.
     #[error("the gateway: {0}")]
     NoAnswer(AskError),

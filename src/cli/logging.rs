@@ -6,8 +6,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::http::shell::log_panics;
-use crate::telemetry::request_span::{self, RequestSpans};
+use xengate_http::shell::log_panics;
+use xengate_telemetry::request_span::{self, RequestSpans};
 
 /// How the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -22,7 +22,7 @@ pub enum LogFormat {
 }
 
 /// What is logged unless `RUST_LOG` says otherwise.
-const LEVELS: &str = "warn,xengate=info";
+const LEVELS: &str = "warn,xengate=info,xenapi=info";
 
 /// What is never logged: below this, the WebSocket library logs every message with all it holds.
 const SILENT: [&str; 2] = ["tungstenite=info", "tokio_tungstenite=info"];

@@ -4,7 +4,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Failed, Serve, say};
 use crate::app::{App, Running};
-use crate::config::Config;
+use xengate_config::Config;
 
 pub(super) async fn run(serve: Serve) -> Result<(), Failed> {
     let source = &serve.source;

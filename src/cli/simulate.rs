@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::serve::Signals;
 use super::{Failed, Simulated, say};
-use crate::sim::xend::{Xend, XendConfig};
-use crate::sim::{PASSWORD, Sim, SimConfig};
+use xenapi_sim::xend::{Xend, XendConfig};
+use xenapi_sim::{PASSWORD, Sim, SimConfig};
 
 /// Beside the gateway's own default.
 const PORT: u16 = 8081;

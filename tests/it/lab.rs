@@ -344,7 +344,7 @@ impl<'a> MakeWriter<'a> for Capture {
 
 fn capture_logs() {
     LOGS.get_or_init(|| {
-        let filter = "trace,xengate::sim=off,reqwest=off,hyper_util::client=off";
+        let filter = "trace,xenapi_sim=off,reqwest=off,hyper_util::client=off";
         let lines = tracing_subscriber::fmt::layer().with_writer(|| Capture).with_ansi(false);
         let subscriber = tracing_subscriber::registry()
             .with(RequestSpans)
