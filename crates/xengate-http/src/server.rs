@@ -12,6 +12,7 @@ mod passing;
 mod patience;
 mod places;
 mod spoken;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod unreadable;
@@ -44,6 +45,7 @@ use self::half_closed::HalfClosed;
 use self::passing::{Passing, Turns};
 use self::patience::Patience;
 use self::places::{Place, Places};
+use self::stream::Governed;
 use self::unreadable::{Explained, answer};
 use crate::problem::{Code, Problem};
 use crate::request_id::RequestId;
@@ -225,7 +227,9 @@ impl Protocols {
     ) {
         // Answers are written whole; waiting for more to send only delays them.
         let _ = stream.set_nodelay(true);
-        let patient = |stream| Patience::new(stream, self.write_timeout, place.activity.clone());
+        let patient = |stream| {
+            Governed::new(stream, Patience::new(self.write_timeout, place.activity.clone()))
+        };
         let Some(tls) = &self.tls else {
             return self.talk(patient(stream), peer, service, place).await;
         };
@@ -244,7 +248,9 @@ impl Protocols {
             () = place.wanted() => return,
         };
         match secured {
-            Ok(Ok(stream)) => self.talk(HalfClosed(stream), peer, service, place).await,
+            Ok(Ok(stream)) => {
+                self.talk(Governed::new(stream, HalfClosed), peer, service, place).await
+            }
             Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS"),
             Err(_) => tracing::debug!(%peer, "no TLS in time"),
         }
@@ -279,11 +285,10 @@ impl Protocols {
                 }
             })
         };
-        let stream = Passing::new(stream, &self.turns);
-        let mut connection = pin!(
-            self.builder
-                .serve_connection_with_upgrades(TokioIo::new(Explained::new(stream)), service)
-        );
+        let stream = Governed::new(stream, Passing::new(&self.turns));
+        let stream = Governed::new(stream, Explained::default());
+        let mut connection =
+            pin!(self.builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
         let mut stopped = pin!(self.stop.cancelled());
         // hyper waits for as long as it takes to learn which HTTP it is, and where that is HTTP/2
         // for the next request.

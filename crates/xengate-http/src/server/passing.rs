@@ -7,16 +7,17 @@
 //! half megabyte. While there are none, large answers go as fast as they can.
 
 use std::io::{self, IoSlice};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::PollSemaphore;
+
+use crate::server::stream::{Policy, write};
 
 /// A write as short as this never waits.
 const SMALL: usize = 64 << 10;
@@ -80,9 +81,8 @@ impl Turns {
     }
 }
 
-/// A stream whose large writes let small ones of other streams pass.
-pub(super) struct Passing<S> {
-    stream: S,
+/// Large writes of a stream let small ones of other streams pass.
+pub(super) struct Passing {
     turns: Turns,
     turn: PollSemaphore,
     /// Whether a turn is waited for. One that comes when none is needed any more is given back.
@@ -91,96 +91,53 @@ pub(super) struct Passing<S> {
     large: bool,
 }
 
-impl<S> Passing<S> {
-    pub(super) fn new(stream: S, turns: &Turns) -> Self {
+impl Passing {
+    pub(super) fn new(turns: &Turns) -> Self {
         let turn = PollSemaphore::new(turns.0.free.clone());
-        Self { stream, turns: turns.clone(), turn, waits: false, large: false }
+        Self { turns: turns.clone(), turn, waits: false, large: false }
     }
-}
 
-impl<S: AsyncWrite + Unpin> Passing<S> {
     /// Leaves the queue. What the queue has given already would else be held for ever.
     fn wait_no_more(&mut self) {
         if std::mem::take(&mut self.waits) {
             self.turn = PollSemaphore::new(self.turns.0.free.clone());
         }
     }
+}
 
-    /// Writes `size` bytes by `write`, which is told how many it may write now.
-    fn pass(
+impl<S: AsyncRead + AsyncWrite + Unpin> Policy<S> for Passing {
+    fn write(
         &mut self,
+        stream: &mut S,
         cx: &mut Context<'_>,
-        size: usize,
-        write: impl FnOnce(Pin<&mut S>, &mut Context<'_>, usize) -> Poll<io::Result<usize>>,
+        pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let size = pieces.iter().map(|piece| piece.len()).sum();
         if size <= SMALL {
             if !std::mem::take(&mut self.large) {
                 self.turns.small();
             }
             self.wait_no_more();
-            return write(Pin::new(&mut self.stream), cx, size);
+            return write(stream, cx, pieces);
         }
         self.large = true;
         if !self.turns.needed() {
             self.wait_no_more();
-            return write(Pin::new(&mut self.stream), cx, size);
+            return write(stream, cx, pieces);
         }
         self.waits = true;
         let turn = ready!(self.turn.poll_acquire(cx)).expect("nobody closes this semaphore");
         self.waits = false;
-        let result = write(Pin::new(&mut self.stream), cx, size.min(TURN));
+        let result = match size {
+            ..=TURN => write(stream, cx, pieces),
+            _ => write(stream, cx, &first(pieces, TURN)),
+        };
         let written = match &result {
             Poll::Ready(Ok(written)) => *written,
             _ => 0,
         };
         self.turns.end(turn, written);
         result
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Passing<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Passing<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.pass(cx, bytes.len(), |stream, cx, now| stream.poll_write(cx, &bytes[..now]))
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let size = bytes.iter().map(|slice| slice.len()).sum();
-        self.pass(cx, size, |stream, cx, now| {
-            if now == size {
-                return stream.poll_write_vectored(cx, bytes);
-            }
-            stream.poll_write_vectored(cx, &first(bytes, now))
-        })
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
@@ -203,14 +160,15 @@ mod tests {
     use futures_util::poll;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
+    use super::super::stream::Governed;
     use super::*;
 
     const LARGE: usize = 3 * TURN;
 
     /// A stream, and what comes out of it; it takes as much as there is.
-    fn stream(turns: &Turns) -> (Passing<DuplexStream>, DuplexStream) {
+    fn stream(turns: &Turns) -> (Governed<DuplexStream, Passing>, DuplexStream) {
         let (ours, theirs) = tokio::io::duplex(4 * LARGE);
-        (Passing::new(ours, turns), theirs)
+        (Governed::new(ours, Passing::new(turns)), theirs)
     }
 
     #[tokio::test(start_paused = true)]

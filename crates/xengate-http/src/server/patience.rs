@@ -6,24 +6,24 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Sleep;
 
+use crate::server::stream::{Policy, write};
 use crate::shell::{Activity, UnderWay};
 
-/// A stream that fails once it has taken nothing for a while although there was something to
-/// write. Reading may take as long as it likes.
-pub(super) struct Patience<S> {
-    stream: S,
+/// A stream fails once it has taken nothing for a while although there was something to write.
+/// Reading may take as long as it likes.
+pub(super) struct Patience {
     patience: Duration,
     /// Runs while the stream takes nothing. Meanwhile something is under way.
     stalled: Option<(Pin<Box<Sleep>>, UnderWay)>,
     activity: Arc<Activity>,
 }
 
-impl<S> Patience<S> {
-    pub(super) fn new(stream: S, patience: Duration, activity: Arc<Activity>) -> Self {
-        Self { stream, patience, stalled: None, activity }
+impl Patience {
+    pub(super) fn new(patience: Duration, activity: Arc<Activity>) -> Self {
+        Self { patience, stalled: None, activity }
     }
 
     fn judge<T>(
@@ -43,46 +43,24 @@ impl<S> Patience<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Patience<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
+impl<S: AsyncRead + AsyncWrite + Unpin> Policy<S> for Patience {
+    fn write(
+        &mut self,
+        stream: &mut S,
         cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patience<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
+        pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        let written = write(stream, cx, pieces);
         self.judge(cx, written)
     }
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
-        self.judge(cx, written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+    fn flush(&mut self, stream: &mut S, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(stream).poll_flush(cx);
         self.judge(cx, flushed)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
+    fn shutdown(&mut self, stream: &mut S, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let shut = Pin::new(stream).poll_shutdown(cx);
         self.judge(cx, shut)
     }
 }
@@ -92,6 +70,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::time::Instant;
 
+    use super::super::stream::Governed;
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(30);
@@ -100,7 +79,7 @@ mod tests {
     async fn who_does_not_read_is_given_up() {
         let (ours, _theirs) = tokio::io::duplex(10);
         let activity = Arc::<Activity>::default();
-        let mut ours = Patience::new(ours, PATIENCE, activity.clone());
+        let mut ours = Governed::new(ours, Patience::new(PATIENCE, activity.clone()));
         let before = Instant::now();
         let error = ours.write_all(&[0; 11]).await.expect_err("nobody reads");
         assert_eq!((error.kind(), before.elapsed()), (io::ErrorKind::TimedOut, PATIENCE));
@@ -111,7 +90,7 @@ mod tests {
     async fn who_reads_slowly_is_not() {
         let (ours, mut theirs) = tokio::io::duplex(10);
         let activity = Arc::<Activity>::default();
-        let mut ours = Patience::new(ours, PATIENCE, activity.clone());
+        let mut ours = Governed::new(ours, Patience::new(PATIENCE, activity.clone()));
         let reader = async {
             let mut read = [0; 10];
             for _ in 0..10 {

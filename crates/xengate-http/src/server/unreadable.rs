@@ -17,6 +17,7 @@ use crate::problem::{Code, Problem};
 use crate::request_id;
 use crate::request_id::RequestId;
 use crate::server::spoken::{BEGINNING, instead_of_http};
+use crate::server::stream::{Policy, write};
 
 /// hyper's own answers are shorter.
 const LONGEST: usize = 256;
@@ -29,9 +30,9 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(1);
 const UNREADABLE: &str = "the request cannot be read; in its path and query a space, a quote or another character that is \
      not allowed there has to be percent-encoded: %20, %22";
 
-/// A client's stream, on which hyper's own answers are told in words.
-pub(super) struct Explained<S> {
-    stream: S,
+/// hyper's own answers on a client's stream are told in words.
+#[derive(Default)]
+pub(super) struct Explained {
     /// Something came since something was last written: only then an answer begins.
     asked: bool,
     /// How that begins.
@@ -42,21 +43,20 @@ pub(super) struct Explained<S> {
     told: Option<(usize, Pin<Box<Sleep>>)>,
 }
 
-impl<S> Explained<S> {
-    pub(super) fn new(stream: S) -> Self {
-        Self { stream, asked: false, begins: Vec::new(), instead: None, told: None }
-    }
-}
-
-impl<S: AsyncWrite + Unpin> Explained<S> {
+impl Explained {
     /// Writes something else than these bytes, if they are hyper's own answer; none if not.
-    fn explain(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<Option<usize>>> {
+    fn explain<S: AsyncWrite + Unpin>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<Option<usize>>> {
         if self.instead.is_none() && self.asked {
             self.instead = in_words(bytes, &self.begins).map(|answer| (answer, 0));
         }
         let Some((answer, written)) = &mut self.instead else { return Poll::Ready(Ok(None)) };
         while *written < answer.len() {
-            match ready!(Pin::new(&mut self.stream).poll_write(cx, &answer[*written..]))? {
+            match ready!(Pin::new(&mut *stream).poll_write(cx, &answer[*written..]))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 more => *written += more,
             }
@@ -108,14 +108,15 @@ pub(super) fn answer(problem: &Problem) -> Vec<u8> {
     [head.into_bytes(), document].concat()
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Explained<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
+impl<S: AsyncRead + AsyncWrite + Unpin> Policy<S> for Explained {
+    fn read(
+        &mut self,
+        stream: &mut S,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        let read = Pin::new(stream).poll_read(cx, buffer);
         let filled = &buffer.filled()[before..];
         if !filled.is_empty() {
             if !std::mem::replace(&mut self.asked, true) {
@@ -126,52 +127,28 @@ impl<S: AsyncRead + Unpin> AsyncRead for Explained<S> {
         }
         read
     }
-}
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Explained<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
+    fn write(
+        &mut self,
+        stream: &mut S,
         cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        if let Some(written) = ready!(self.explain(cx, bytes))? {
-            return Poll::Ready(Ok(written));
-        }
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.asked &= written.is_pending();
-        written
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[IoSlice<'_>],
+        pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         // hyper's own answer has no body: it is one piece.
-        let mut pieces = bytes.iter().filter(|piece| !piece.is_empty());
-        if let (Some(only), None) = (pieces.next(), pieces.next())
-            && let Some(written) = ready!(self.explain(cx, only))?
+        let mut filled = pieces.iter().filter(|piece| !piece.is_empty());
+        if let (Some(only), None) = (filled.next(), filled.next())
+            && let Some(written) = ready!(self.explain(stream, cx, only))?
         {
             return Poll::Ready(Ok(written));
         }
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
+        let written = write(stream, cx, pieces);
         self.asked &= written.is_pending();
         written
     }
 
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
-        let Self { stream, told: Some((unread, until)), .. } = &mut *self else {
-            return Poll::Ready(Ok(()));
-        };
+    fn shutdown(&mut self, stream: &mut S, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
+        let Some((unread, until)) = &mut self.told else { return Poll::Ready(Ok(())) };
         let mut scratch = [0; 4096];
         while *unread > 0 && until.as_mut().poll(cx).is_pending() {
             let mut buffer = ReadBuf::new(&mut scratch);
