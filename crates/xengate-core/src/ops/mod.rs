@@ -33,4 +33,4 @@ pub use listing::{domains, with_vcpus};
 pub use lookup::{Known, Lookup};
 pub use reach::{Done, Reach, Settled, Touched};
 pub use tasks::{Left, Status, TaskVersion, TaskView, Tasks};
-pub use writes::{Outcome, Write, Writes};
+pub use writes::{Outcome, Work, Write, WriteError, Writes};

@@ -48,11 +48,24 @@ pub struct Write {
 }
 
 /// Something that came of a write.
-pub trait Outcome {
+pub trait Outcome: Send + 'static {
     /// The task that was started.
     fn task(&self) -> Option<Uuid> {
         None
     }
+}
+
+/// Something that a write fails with; to be logged, and the gateway's own errors among it.
+pub trait WriteError: From<OpError> + fmt::Display + Send + 'static {}
+
+impl<E: From<OpError> + fmt::Display + Send + 'static> WriteError for E {}
+
+/// The work of a write.
+pub trait Work<T: Outcome, E: WriteError>: Future<Output = Result<T, E>> + Send + 'static {}
+
+impl<T: Outcome, E: WriteError, F: Future<Output = Result<T, E>> + Send + 'static> Work<T, E>
+    for F
+{
 }
 
 impl Outcome for () {}
@@ -70,17 +83,12 @@ impl Outcome for Uuid {
 impl Writes {
     /// Carries `work` out to its end, whatever becomes of who waits for it. `work` is given a token
     /// that says when no further calls may be begun.
-    pub async fn carry_out<T, E, F>(
+    pub async fn carry_out<T: Outcome, E: WriteError, F: Work<T, E>>(
         &self,
         reach: &Reach,
         write: Write,
         work: impl FnOnce(CancellationToken) -> F,
-    ) -> Result<T, E>
-    where
-        F: Future<Output = Result<T, E>> + Send + 'static,
-        T: Outcome + Send + 'static,
-        E: From<OpError> + fmt::Display + Send + 'static,
-    {
+    ) -> Result<T, E> {
         let (stop, over) = (self.stop.child_token(), self.over.clone());
         let work = work(stop.clone());
         let hold = reach.session.hold();

@@ -1,8 +1,6 @@
 //! A request that changes something, and what is known of the change while it is answered.
 
 use std::convert::Infallible;
-use std::fmt;
-use std::future::Future;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
@@ -13,7 +11,7 @@ use uuid::Uuid;
 
 use crate::Gateway;
 use crate::problem::{Code, Problem};
-use xengate_core::ops::{OpError, Outcome, Reach, Write};
+use xengate_core::ops::{Outcome, Reach, Work, Write, WriteError};
 
 /// What is known of the change that a request makes; an extension of requests that may make one.
 /// Whoever breaks off the answer says what is known.
@@ -73,18 +71,13 @@ impl Writing {
     /// Carries `work` out to its end, whatever becomes of the request: see [`Writes`].
     ///
     /// [`Writes`]: xengate_core::ops::Writes
-    pub async fn carry_out<T, E, F>(
+    pub async fn carry_out<T: Outcome, E: WriteError, F: Work<T, E>>(
         &self,
         gateway: &Gateway,
         reach: &Reach,
         (operation, object): (&str, Option<(&'static str, Uuid)>),
         work: impl FnOnce(CancellationToken) -> F,
-    ) -> Result<T, E>
-    where
-        F: Future<Output = Result<T, E>> + Send + 'static,
-        T: Outcome + Send + 'static,
-        E: From<OpError> + fmt::Display + Send + 'static,
-    {
+    ) -> Result<T, E> {
         let operation = operation.to_owned();
         let begun = Begun { operation: operation.clone(), object, task: None };
         *self.underway.0.lock() = Some(begun);
