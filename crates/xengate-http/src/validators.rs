@@ -1,4 +1,8 @@
 //! What clients know already, and what they want to be sure of: `If-None-Match` and `If-Match`.
+//!
+//! The tags are read here, because the types of the `headers` crate say only whether one of a list is
+//! the same as another. A version has a tag for each coding; a 304 has the one that the client has,
+//! and a write asks for the version whatever its coding.
 
 mod etag;
 

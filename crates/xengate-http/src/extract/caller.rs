@@ -63,7 +63,8 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     bearer_or(headers, how)
 }
 
-/// The token of `Authorization: Bearer …`; without one, `how` to get it.
+/// The token of `Authorization: Bearer …`; without one, `how` to get it. Of two headers, which the
+/// `headers` crate takes the first of, nobody knows which is meant.
 pub(super) fn bearer_or<'a>(headers: &'a HeaderMap, how: &str) -> Result<&'a str, Problem> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let Some(value) = values.next() else {

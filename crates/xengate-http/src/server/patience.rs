@@ -1,4 +1,7 @@
 //! Writing to clients that do not read.
+//!
+//! `tokio-io-timeout` has such a timeout, and tells nobody when it begins to run: that has to be known,
+//! since a connection on which something is stuck is not idle.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
