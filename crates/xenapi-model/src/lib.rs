@@ -1,6 +1,6 @@
 //! The Xen-API as facts: classes, fields, calls, roles, failures.
 //!
-//! [`datamodel()`] parses `facts.json` once; everything that is typed in xengate (records, routes,
+//! `facts.json` is made by `examples/facts.rs`; [`datamodel()`] parses it once; everything that is typed in xengate (records, routes,
 //! the OpenAPI document, the simulator's defaults) comes from here, so a class is never written
 //! out by hand. This floor knows nothing of connections, records or HTTP.
 
