@@ -13,6 +13,7 @@ mod conformance;
 mod connections;
 mod coverage;
 mod docs;
+mod documentation;
 mod events;
 mod examples;
 mod exposition;
