@@ -25,7 +25,7 @@ use crate::app::StartError;
 use xenapi_client::BackendError;
 use xengate_config::{ConfigError, listen_address};
 use xengate_core::auth::HashError;
-use xengate_http::openapi;
+use xengate_http::api;
 
 pub use logging::LogFormat;
 
@@ -209,7 +209,7 @@ pub fn run() -> ExitCode {
         Command::CheckBackend(check) => on_runtime(check_backend::run(check)),
         Command::HashPassword => hash_password::run(),
         Command::Openapi => {
-            say(openapi::pretty().trim_end());
+            say(api::document().pretty().trim_end());
             Ok(())
         }
     };

@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use serde_json::json;
-use xengate::http::openapi;
+use xengate::http::api;
 use xengate::sim::PASSWORD;
 
 use crate::lab::Lab;
@@ -172,7 +172,7 @@ async fn a_body_where_none_is_taken_is_refused_before_anything_is_done() {
     let vm = vms.as_array().expect("items").iter().find(|vm| vm["power_state"] == "Halted");
     let vm = vm.expect("one is halted")["uuid"].as_str().expect("a uuid");
     let mut refused = 0;
-    let without_body = openapi::operations().iter().filter(|operation| !operation.has_body());
+    let without_body = api::endpoints().iter().filter(|operation| !operation.has_body());
     for operation in without_body {
         let method: Method = operation.method_name().parse().expect("a method");
         let path = operation.path.replace("{uuid}", vm);

@@ -7,8 +7,8 @@ use std::collections::{BTreeSet, HashMap};
 use jsonschema::Validator;
 use reqwest::Method;
 use serde_json::{Value, json};
-use xengate::http::openapi;
-use xengate::http::openapi::{Access, Operation};
+use xengate::http::api;
+use xengate::http::openapi::{Access, Endpoint};
 use xengate::sim::PASSWORD;
 
 use crate::lab::{Answer, Lab};
@@ -23,7 +23,7 @@ struct Contract {
 
 impl Contract {
     fn new() -> Self {
-        let document = serde_json::from_str(openapi::json()).expect("the document is JSON");
+        let document = serde_json::from_str(api::document().json()).expect("the document is JSON");
         Self { document, validators: RefCell::default(), seen: RefCell::default() }
     }
 
@@ -35,7 +35,7 @@ impl Contract {
     }
 
     /// Asserts that the answer is one that the operation may give.
-    fn check(&self, operation: &Operation, answer: &Answer) {
+    fn check(&self, operation: &Endpoint, answer: &Answer) {
         let method = operation.method_name().to_lowercase();
         let status = answer.status.as_str();
         let at = format!("{} {} {status}", operation.method_name(), operation.path);
@@ -84,13 +84,13 @@ impl Contract {
     }
 }
 
-fn operation(id: &str) -> &'static Operation {
-    openapi::operations().iter().find(|operation| operation.id == id).expect("an operation")
+fn operation(id: &str) -> &'static Endpoint {
+    api::endpoints().iter().find(|operation| operation.id == id).expect("an operation")
 }
 
 /// The operations that read, each with the path of its list where it has one.
-fn reads() -> impl Iterator<Item = (&'static Operation, Option<&'static str>)> {
-    openapi::operations()
+fn reads() -> impl Iterator<Item = (&'static Endpoint, Option<&'static str>)> {
+    api::endpoints()
         .iter()
         .filter(|one| one.method_name() == "GET" && one.access != Access::FleetScraper)
         .map(|operation| (operation, operation.path.split_once("/{uuid}").map(|(list, _)| list)))
@@ -104,8 +104,8 @@ async fn every_read_answers_what_the_document_says() {
         let mut paths = vec![operation.path.clone()];
         if let Some(list) = list {
             // The Xen-API does not list users.
-            let is_listed = |one: &Operation| one.method_name() == "GET" && one.path == list;
-            if !openapi::operations().iter().any(is_listed) {
+            let is_listed = |one: &Endpoint| one.method_name() == "GET" && one.path == list;
+            if !api::endpoints().iter().any(is_listed) {
                 continue;
             }
             let listed = lab.get(list, &token).await;
@@ -145,7 +145,7 @@ async fn every_read_answers_what_the_document_says() {
 async fn what_needs_a_token_is_closed_without_one() {
     let (lab, contract) = (Lab::new().await, Contract::new());
     let mut closed = 0;
-    for operation in openapi::operations() {
+    for operation in api::endpoints() {
         let method: Method = operation.method_name().parse().expect("a method");
         let path = operation.path.replace("{uuid}", "6a5f2d0e-8c3b-4f4e-9d7a-2b1c0e9f8d76");
         let request = || lab.gate.request(method.clone(), &path).json(&json!({}));

@@ -7,8 +7,8 @@ use std::collections::{BTreeSet, HashMap};
 use reqwest::Method;
 use serde_json::{Value as Json, json};
 use xengate::datamodel::{Roles, datamodel};
-use xengate::http::openapi;
-use xengate::http::openapi::{Access, Operation};
+use xengate::http::api;
+use xengate::http::openapi::{Access, Endpoint};
 use xengate::sim::PASSWORD;
 
 use crate::lab::{Answer, Lab};
@@ -69,7 +69,7 @@ impl Life {
     }
 
     /// Sends the operation's request as the user of this role, waiting for what comes of it.
-    async fn ask(&self, operation: &Operation, role: &str, uuid: &str, body: &Json) -> Answer {
+    async fn ask(&self, operation: &Endpoint, role: &str, uuid: &str, body: &Json) -> Answer {
         let method = Method::from_bytes(operation.method_name().as_bytes()).expect("a method");
         let path = operation.path.replace("{uuid}", uuid);
         let path = if operation.id == "destroyVm" { path + "?disks=delete" } else { path };
@@ -301,8 +301,8 @@ impl Life {
     }
 }
 
-fn operation(id: &str) -> &'static Operation {
-    let found = openapi::operations().iter().find(|operation| operation.id == id);
+fn operation(id: &str) -> &'static Endpoint {
+    let found = api::endpoints().iter().find(|operation| operation.id == id);
     found.unwrap_or_else(|| panic!("{id} is no operation"))
 }
 
@@ -315,7 +315,7 @@ async fn lives_are_lived_by_whom_the_datamodel_lets_live_them() {
     life.nics().await;
     life.tasks().await;
     let lived = life.end().await;
-    let changes = openapi::operations()
+    let changes = api::endpoints()
         .iter()
         .filter(|operation| operation.method_name() != "GET" && CLASSES.contains(&&*operation.tag));
     let left: BTreeSet<&str> =

@@ -1,14 +1,15 @@
 //! The forms the document is had in: OpenAPI 3.0, a part of it, what people read.
 
 use serde_json::{Value, json};
-use xengate::http::openapi::{self, Choice, Version};
+use xengate::http::api;
+use xengate::http::openapi::{Choice, Version};
 
 use super::reading::{document, hangs_together, operations, walk};
 
 /// A part of the document.
 fn part(version: Version, tags: &[&str], brief: bool) -> Value {
     let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
-    let text = openapi::part(version, &Choice { tags, brief });
+    let text = api::document().part(version, &Choice { tags, brief });
     serde_json::from_str(&text).expect("the document is JSON")
 }
 
@@ -47,7 +48,7 @@ fn the_older_form_is_the_same_document_in_the_words_of_3_0() {
 
 #[test]
 fn a_part_has_the_operations_of_its_tags_and_what_they_name() {
-    let whole = openapi::json().len();
+    let whole = api::document().json().len();
     for version in [Version::Newest, Version::Older] {
         let slim = part(version, &["VM", "task"], false);
         hangs_together(&slim);

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use xengate::http::openapi;
+use xengate::http::api;
 
 const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
 
 pub(crate) fn document() -> Value {
-    serde_json::from_str(openapi::json()).expect("the document is JSON")
+    serde_json::from_str(api::document().json()).expect("the document is JSON")
 }
 
 /// Every operation with its method and path.

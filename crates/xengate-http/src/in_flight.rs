@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use crate::problem::{Code, Problem};
+use crate::route::Route;
 use xengate_config::Limits;
 use xengate_core::auth::{GatewaySession, Held, Shares};
 
@@ -43,6 +44,8 @@ pub(super) struct Place {
     /// Whether it counts among those of its user that are worked on.
     works_for_user: Cell<bool>,
     waits: Cell<bool>,
+    /// The route that answers the request, once one does.
+    route: Cell<Option<Route>>,
 }
 
 /// There is no place.
@@ -121,6 +124,7 @@ impl InFlight {
             works: Cell::new(false),
             works_for_user: Cell::new(false),
             waits: Cell::new(false),
+            route: Cell::new(None),
         }
     }
 }
@@ -193,6 +197,16 @@ pub(super) fn belongs_to(session: &Arc<GatewaySession>) -> Result<(), NoPlace> {
 pub(super) fn user() -> Option<Arc<Shares>> {
     let user = |place: &Place| Some(place.session.get()?.shares().clone());
     PLACE.try_with(user).ok().flatten()
+}
+
+/// Notes the route that answers the request this task works on.
+pub(super) fn answered_by(route: Route) {
+    let _ = PLACE.try_with(|place| place.route.set(Some(route)));
+}
+
+/// The route that answers the request this task works on, if one does.
+pub(super) fn route() -> Option<Route> {
+    PLACE.try_with(|place| place.route.get()).ok().flatten()
 }
 
 /// Waits for something. What is there at once is not waited for; else the request counts among those

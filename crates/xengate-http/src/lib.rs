@@ -1,6 +1,6 @@
 //! Requests and representations.
 //!
-//! `router.rs` is the table of contents: every route in one list. A route takes what it needs as
+//! `api/table.rs` is the table of contents: every endpoint in one list. A handler takes what it needs as
 //! arguments (`extract`), so that it cannot be written without its checks, and answers a
 //! representation or a [`problem::Problem`]. `shell.rs` is what happens to every request,
 //! `server.rs` where requests come from.
@@ -26,6 +26,7 @@ pub mod representation;
 pub mod request_id;
 pub mod revision;
 pub mod room;
+pub mod route;
 pub mod router;
 pub mod scope;
 pub mod server;

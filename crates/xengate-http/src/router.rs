@@ -1,46 +1,48 @@
-//! The table of contents: every route.
+//! The router: every endpoint of the table at its route.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use axum::routing::{MethodRouter, get, post};
-use axum::{Extension, Router};
+use axum::Router;
+use axum::routing::MethodRouter;
 
 use super::Gateway;
-use crate::api::catalog::collections;
-use crate::api::catalog::collections::{Source, View};
-use crate::api::catalog::relations::relations;
-use crate::api::gateway::{backends, docs, health};
-use crate::api::objects::{read, read_through, related, write, xm_list};
-use crate::api::samples::vm;
-use crate::api::sessions::permissions;
-use crate::api::{actions, events, prometheus, samples, sessions, tasks};
-use crate::shell::{method_not_allowed, not_found};
-use xenapi_model::datamodel;
-use xengate_core::ops::actions::On;
-use xengate_core::ops::actions::actions as actions_of;
-use xengate_core::ops::{create, patch};
+use super::api;
+use super::openapi::endpoint::Endpoint;
+use super::route::Route;
+use super::shell::{method_not_allowed, not_found};
 
 /// Routes, and the paths they are at.
 #[derive(Debug, Default)]
 pub struct Routes {
     router: Router<Arc<Gateway>>,
     paths: Vec<String>,
+    places: HashMap<String, usize>,
+    taken: HashSet<(usize, &'static str)>,
 }
 
 impl Routes {
-    /// The same with one more path.
-    #[must_use]
-    pub fn route(mut self, path: &str, methods: MethodRouter<Arc<Gateway>>) -> Self {
-        self.paths.push(path.to_owned());
-        self.router = self.router.route(path, methods);
+    /// The same with one more endpoint; those that share a route and a method are answered alike.
+    fn endpoint(mut self, endpoint: &Endpoint) -> Self {
+        let place = self.place(endpoint.route());
+        if self.taken.insert((place, endpoint.method_name())) {
+            let methods = endpoint.answered_at(Route::at(place));
+            self.router = self.router.route(endpoint.route(), methods);
+        }
         self
     }
 
-    /// The same with others.
-    #[must_use]
-    pub fn merge(mut self, others: Self) -> Self {
-        self.paths.extend(others.paths);
-        self.router = self.router.merge(others.router);
+    fn place(&mut self, path: &str) -> usize {
+        *self.places.entry(path.to_owned()).or_insert_with(|| {
+            self.paths.push(path.to_owned());
+            self.paths.len() - 1
+        })
+    }
+
+    /// The same with one more path.
+    fn route(mut self, path: &str, methods: MethodRouter<Arc<Gateway>>) -> Self {
+        self.place(path);
+        self.router = self.router.route(path, methods);
         self
     }
 
@@ -60,100 +62,23 @@ impl Routes {
 
 /// Every route of the gateway. What happens to all of them alike is the shell's.
 pub fn routes() -> Routes {
-    Routes::default()
-        .route("/livez", get(health::livez))
-        .route("/readyz", get(health::readyz))
-        .merge(docs::routes())
-        .route("/metrics", get(prometheus::own))
-        .route("/metrics/xen", get(prometheus::fleet))
-        .route("/sessions", post(sessions::create))
-        .route("/sessions/current", get(sessions::current).delete(sessions::end))
-        .route("/sessions/current/backends", post(sessions::add_backends))
-        .route("/backends", get(backends::list))
-        .route("/events", get(events::stream))
-        .route("/events/tickets", post(events::ticket))
-        .merge(collections())
-        .merge(calls_only())
-        .route("/tasks/{uuid}/actions/cancel", post(tasks::cancel))
-        .route("/sessions/current/permissions", get(permissions::list))
-        .merge(related())
-        .merge(measured())
+    let documented = api::endpoints().iter().fold(Routes::default(), Routes::endpoint);
+    let others = api::undocumented();
+    others.into_iter().fold(documented, |routes, (path, methods)| routes.route(&path, methods))
 }
 
-/// The collections: every class that has objects, with what the datamodel lets clients do to them.
-fn collections() -> Routes {
-    collections::collections().iter().fold(Routes::default(), |router, collection| {
-        let class = datamodel().class(collection.class).expect("collections name known classes");
-        let path = |rest: &str| format!("/{}{rest}", collection.path);
-        let all = match (collection.class, collection.source) {
-            ("task", _) => get(tasks::list),
-            // The Xen-API does not list users.
-            _ if !class.get_all && !class.gen_events => MethodRouter::new(),
-            _ if collection.view == View::Machines => get(xm_list::list),
-            (_, Source::Mirror) => get(read::list),
-            (_, Source::ReadThrough) => get(read_through::list),
-        };
-        let one = match (collection.class, collection.source) {
-            ("task", _) => get(tasks::get).delete(tasks::destroy),
-            (_, Source::Mirror) => get(read::get),
-            (_, Source::ReadThrough) => get(read_through::get),
-        };
-        let makes = collection.view != View::Templates
-            && collection.view != View::Snapshots
-            && collection.class != "task"
-            && create::constructor(class).is_some();
-        let all = if makes { all.post(write::create) } else { all };
-        let one =
-            if patch::writable(class).next().is_some() { one.patch(write::change) } else { one };
-        let one = match collection.class {
-            "VM" => one.delete(write::destroy_machine),
-            "task" => one,
-            _ if create::destructor(class).is_some() => one.delete(write::destroy),
-            _ => one,
-        };
-        let on = |on| actions_of(class).any(|action| action.on == on);
-        let this = Extension(collection);
-        let mut router =
-            router.route(&path(""), all.layer(this)).route(&path("/{uuid}"), one.layer(this));
-        if on(On::Object) && collection.class != "task" {
-            let action = post(actions::of_object).layer(this);
-            router = router.route(&path("/{uuid}/actions/{call}"), action);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::Requests;
+
+    #[test]
+    fn a_route_counts_under_the_number_that_its_path_has() {
+        let routes = routes();
+        let requests = Requests::new(routes.paths());
+        for (place, path) in routes.paths().enumerate() {
+            assert_eq!(requests.route(path), Route::at(place), "{path}");
         }
-        if on(On::Collection) {
-            let action = post(actions::of_collection).layer(this);
-            router = router.route(&path("/actions/{call}"), action);
-        }
-        router
-    })
-}
-
-/// What is measured: samples, sources and histories.
-fn measured() -> Routes {
-    ["vms", "hosts", "srs"].iter().fold(Routes::default(), |router, path| {
-        let collection = collections::collections().iter().find(|one| one.path == *path);
-        let collection = collection.expect("VMs, hosts and SRs have collections");
-        let this = Extension(collection);
-        let live = if *path == "vms" { get(vm::metrics) } else { get(samples::live) };
-        let path = |rest: &str| format!("/{path}/{{uuid}}/metrics{rest}");
-        router
-            .route(&path(""), live.layer(this))
-            .route(&path("/sources"), get(samples::sources).layer(this))
-            .route(&path("/history"), get(samples::history).layer(this))
-    })
-}
-
-/// The calls of classes that have nothing else.
-fn calls_only() -> Routes {
-    collections::calls_only().iter().fold(Routes::default(), |router, collection| {
-        let action = post(actions::of_collection).layer(Extension(collection));
-        router.route(&format!("/{}/actions/{{call}}", collection.path), action)
-    })
-}
-
-/// `/{collection}/{uuid}/{relation}`, for each relation of the datamodel.
-fn related() -> Routes {
-    relations().iter().fold(Routes::default(), |router, relation| {
-        let path = format!("/{}/{{uuid}}/{}", relation.parent.path, relation.path);
-        router.route(&path, get(related::list).layer(Extension(relation)))
-    })
+        assert_eq!(requests.route("/nowhere"), Route::default());
+    }
 }

@@ -201,9 +201,7 @@ impl Shared {
         B::Error: std::error::Error + Send + Sync,
     {
         let under_way = unsent.activity.begin();
-        let requests = &self.telemetry.requests;
-        let (route, method) =
-            (requests.route(request.uri().path()), Requests::method(request.method()));
+        let (method, uri) = (Requests::method(request.method()), request.uri().clone());
         let access = self.access.load(Ordering::Relaxed);
         let client = |request: &Request<B>| self.reading.client(peer.ip(), request.headers());
         let log = RequestLog::begin(&request, span, access, client);
@@ -211,7 +209,7 @@ impl Shared {
         let (version, is_head) = (request.version(), request.method() == Method::HEAD);
         let always = is_always(&request);
         let underway = (!request.method().is_safe()).then(Arc::<Underway>::default);
-        let (response, user) = match self.admit(&request) {
+        let (response, user, route) = match self.admit(&request) {
             Ok(place) => {
                 let run = async {
                     let request_id = request_id.clone();
@@ -222,11 +220,11 @@ impl Shared {
                         reading: self.reading.clone(),
                     };
                     let response = self.run(request, arrival, underway.as_ref()).await;
-                    (response, in_flight::user())
+                    (response, in_flight::user(), in_flight::route())
                 };
                 place.hold(run).await
             }
-            Err(problem) => (problem.into_response(), None),
+            Err(problem) => (problem.into_response(), None, None),
         };
         let (mut response, share) = match self.make_room(&response, version, always, user) {
             Ok(share) => (response, share),
@@ -235,6 +233,8 @@ impl Shared {
                 false => (problem.into_response(), None),
             },
         };
+        let requests = &self.telemetry.requests;
+        let route = route.unwrap_or_else(|| requests.route(uri.path()));
         requests.count(route, method, response.status(), begun.elapsed());
         log.end(&response);
         Problem::render(&mut response, request_id.as_str(), is_head);

@@ -1,5 +1,5 @@
 //! What clients ask for, a folder per resource: how a request is answered, and beside it (`doc`) what
-//! the document says of it.
+//! the document says of it. [`endpoints()`] is all of it, in one list.
 
 pub mod actions;
 pub mod catalog;
@@ -9,4 +9,8 @@ pub mod objects;
 pub mod prometheus;
 pub mod samples;
 pub mod sessions;
+mod table;
 pub mod tasks;
+
+pub(crate) use self::table::undocumented;
+pub use self::table::{document, endpoints};

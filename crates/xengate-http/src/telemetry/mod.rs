@@ -2,7 +2,7 @@
 
 mod requests;
 
-pub use self::requests::{Answered, Requests, Route};
+pub use self::requests::{Answered, Requests};
 
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;

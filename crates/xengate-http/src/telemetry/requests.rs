@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
+use crate::route::Route;
 use xengate_telemetry::{Distribution, Histogram, Sharded};
 
 /// What a path, a method or a status is called that has no name of its own.
@@ -27,13 +28,9 @@ const STATUSES: &[u16] = &[
 
 /// Counts requests.
 pub struct Requests {
-    paths: matchit::Router<u16>,
+    paths: matchit::Router<Route>,
     routes: Box<[RouteCounts]>,
 }
-
-/// Which of the routes a path belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Route(u16);
 
 /// The counts of one route, by method.
 struct RouteCounts {
@@ -64,19 +61,18 @@ impl Requests {
     /// Counts requests to these paths, written as the router takes them.
     pub fn new<'a>(paths: impl IntoIterator<Item = &'a str>) -> Self {
         let (mut table, mut routes) = (matchit::Router::new(), vec![RouteCounts::new(OTHER)]);
-        for path in paths {
-            let Ok(place) = u16::try_from(routes.len()) else { break };
-            // The router has taken the same paths; what it would not take has no route to count.
-            if table.insert(path, place).is_ok() {
-                routes.push(RouteCounts::new(path));
-            }
+        for (place, path) in paths.into_iter().enumerate() {
+            // The router takes the same paths, and none that this table would not.
+            let _ = table.insert(path, Route::at(place));
+            routes.push(RouteCounts::new(path));
         }
         Self { paths: table, routes: routes.into() }
     }
 
-    /// The route that a path belongs to.
+    /// The route that a path belongs to, for requests that did not come so far as to be answered by
+    /// one.
     pub fn route(&self, path: &str) -> Route {
-        Route(self.paths.at(path).map_or(0, |found| *found.value))
+        self.paths.at(path).map_or(Route::default(), |found| *found.value)
     }
 
     /// Counts an answer.

@@ -1,19 +1,24 @@
 //! Operations that make one call of the Xen-API by its name.
 
+use std::sync::Arc;
+
+use axum::routing::{MethodRouter, post};
 use utoipa::openapi::content::ContentBuilder;
-use utoipa::openapi::path::HttpMethod;
 use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
 use utoipa::openapi::{RefOr, Required, Response};
 
 use super::{naming, results};
+use crate::Gateway;
 use crate::api::catalog::collections::{Collection, collection_of};
+use crate::api::objects::read::class_of;
 use crate::api::objects::{inputs_doc, records_doc};
 use crate::api::tasks;
 use crate::openapi::answers;
 use crate::openapi::answers::answer;
+use crate::openapi::description::Description;
+use crate::openapi::endpoint::{Endpoint, With};
 use crate::openapi::failures;
 use crate::openapi::failures::Failure;
-use crate::openapi::operation::{Operation, access};
 use crate::openapi::parameters;
 use crate::openapi::parts::Parts;
 use crate::openapi::shapes::Shape;
@@ -24,25 +29,70 @@ use xengate_core::ops::patch::writable;
 use xengate_core::ops::unimplemented;
 
 /// The actions of a class, at its own collection. `taken` tells the names of other operations.
-pub(crate) fn operations(
-    parts: &mut Parts,
-    collection: &Collection,
-    class: &'static Class,
+pub(crate) fn endpoints(
+    collection: &'static Collection,
     taken: &dyn Fn(&str) -> bool,
-) -> Vec<Operation> {
+) -> Vec<Endpoint> {
+    let class = class_of(collection);
     // What is done to a task stands with the tasks: not all of those are the backend's.
     let of_tasks = |action: &Action| class.name == "task" && action.on == On::Object;
     let actions = actions(class).filter(|action| !of_tasks(action));
-    actions.map(|action| operation(parts, collection, action, taken)).collect()
+    actions.map(|action| endpoint(collection, action, taken)).collect()
 }
 
-fn operation(
+fn endpoint(
+    collection: &'static Collection,
+    action: Action,
+    taken: &dyn Fn(&str) -> bool,
+) -> Endpoint {
+    let Action { class, call, on } = action;
+    let id = naming::action(collection, call, taken);
+    let route = route(collection, on);
+    let path = route.replace("{call}", &call.name);
+    let describe = {
+        let id = id.clone();
+        move |parts: &mut Parts| describe_action(parts, collection, action, &id)
+    };
+    let endpoint = match on {
+        On::Object => {
+            let handler = With(collection, super::of_object);
+            Endpoint::post(&path, &id, tag(class), handler, describe)
+        }
+        On::Collection => {
+            let handler = With(collection, super::of_collection);
+            Endpoint::post(&path, &id, tag(class), handler, describe)
+        }
+    };
+    endpoint.makes([&*call.wire_name]).routed_at(route)
+}
+
+/// Where all actions of a collection are, or all those of its objects.
+pub(crate) fn route(collection: &Collection, on: On) -> String {
+    match on {
+        On::Object => format!("/{}/{{uuid}}/actions/{{call}}", collection.path),
+        On::Collection => format!("/{}/actions/{{call}}", collection.path),
+    }
+}
+
+/// The same actions at a collection that shows a part of the class.
+pub(crate) fn of_view(
+    collection: &'static Collection,
+) -> Vec<(String, MethodRouter<Arc<Gateway>>)> {
+    let class = class_of(collection);
+    let has = |on| actions(class).any(|action| action.on == on);
+    let of_object = || post(With(collection, super::of_object));
+    let of_collection = || post(With(collection, super::of_collection));
+    let object = has(On::Object).then(|| (route(collection, On::Object), of_object()));
+    let whole = has(On::Collection).then(|| (route(collection, On::Collection), of_collection()));
+    object.into_iter().chain(whole).collect()
+}
+
+fn describe_action(
     parts: &mut Parts,
     collection: &Collection,
     Action { class, call, on }: Action,
-    taken: &dyn Fn(&str) -> bool,
-) -> Operation {
-    let id = naming::action(collection, call, taken);
+    id: &str,
+) -> Description {
     let mut parameters = match on {
         On::Object => {
             let mut parameters = parameters::of_object(parts);
@@ -55,7 +105,7 @@ fn operation(
         parameters.push(parameters::prefer(parts));
     }
     let body = inputs_doc::of_call(class, call, on == On::Object).map(|(schema, required)| {
-        let name = format!("{}Parameters", naming::capital(&id));
+        let name = format!("{}Parameters", naming::capital(id));
         json_body(parts.schema(&name, |_| schema.into()), required)
     });
     let more: &[Failure] = if body.is_some() { &failures::OF_BODY } else { &[] };
@@ -66,22 +116,15 @@ fn operation(
     let failures = [&failures::OF_CALL, version, more].concat();
     let mut responses = successes(parts, call);
     responses.extend(failures.into_iter().map(|failure| failure.response(parts)));
-    let path = match on {
-        On::Object => format!("/{}/{{uuid}}/actions/{}", collection.path, call.name),
-        On::Collection => format!("/{}/actions/{}", collection.path, call.name),
-    };
     let (summary, description) = words(class, call);
     let description = with_warning(description, call);
-    Operation {
-        access: access(&call.wire_name),
-        calls: vec![call.wire_name.clone()],
+    Description {
         description,
         deprecated: call.lifecycle.state == State::Deprecated || records_doc::is_deprecated(class),
         second_to: first_way(collection, class, call),
         parameters,
         body,
-        responses,
-        ..Operation::own(HttpMethod::Post, &path, &id, tag(class), &summary)
+        ..Description::of(summary, responses)
     }
 }
 

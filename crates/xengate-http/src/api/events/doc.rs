@@ -1,7 +1,7 @@
 //! Operations on streams of events.
 
 use serde_json::json;
-use utoipa::openapi::path::{HttpMethod, Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, OneOfBuilder};
 use utoipa::openapi::{Ref, Required, Type};
 
@@ -9,9 +9,10 @@ use super::streams::MEDIA_TYPE;
 use crate::api::{gateway, samples};
 use crate::openapi::answers;
 use crate::openapi::answers::{answer, with_media};
+use crate::openapi::description::Description;
+use crate::openapi::endpoint::Endpoint;
 use crate::openapi::failures;
 use crate::openapi::failures::Failure;
-use crate::openapi::operation::Operation;
 use crate::openapi::parameters;
 use crate::openapi::parts::Parts;
 use crate::openapi::shapes::{
@@ -37,12 +38,15 @@ const STREAM_FAILURES: [Failure; 11] = [
     failures::GATEWAY_TIMEOUT,
 ];
 
-/// All of them.
-pub(crate) fn operations(parts: &mut Parts) -> Vec<Operation> {
-    vec![stream(parts), ticket(parts)]
+/// What is here.
+pub(crate) fn endpoints() -> Vec<Endpoint> {
+    vec![
+        Endpoint::get("/events", "streamEvents", "Events", super::stream, stream),
+        Endpoint::post("/events/tickets", "createEventTicket", "Events", super::ticket, ticket),
+    ]
 }
 
-fn stream(parts: &mut Parts) -> Operation {
+fn stream(parts: &mut Parts) -> Description {
     let event = event(parts);
     let text = "The stream. The schema is that of one event: over a WebSocket each is a message \
                 of this form; as Server-Sent Events its members are the lines `event:`, `id:` and \
@@ -51,17 +55,10 @@ fn stream(parts: &mut Parts) -> Operation {
     let upgraded = answer(parts, "The stream goes on as a WebSocket.", None).build();
     let mut responses = answers::with(parts, (200, begun), &STREAM_FAILURES);
     responses.insert(0, (101, upgraded.into()));
-    Operation {
+    Description {
         description: Some(include_str!("doc.md").trim_end().to_owned()),
         parameters: stream_parameters(parts),
-        responses,
-        ..Operation::own(
-            HttpMethod::Get,
-            "/events",
-            "streamEvents",
-            "Events",
-            "Be told what happens",
-        )
+        ..Description::of("Be told what happens", responses)
     }
 }
 
@@ -255,7 +252,7 @@ fn end(parts: &mut Parts) -> Shape {
     })
 }
 
-fn ticket(parts: &mut Parts) -> Operation {
+fn ticket(parts: &mut Parts) -> Description {
     let body = parts.schema("EventTicket", |_| {
         object(
             [
@@ -276,19 +273,11 @@ fn ticket(parts: &mut Parts) -> Operation {
     });
     let made = answer(parts, "A ticket, good once and for 30 seconds.", Some(body)).build();
     let failures = [&failures::OF_SESSION[..], &[failures::TOO_MANY_STREAMS]].concat();
-    Operation {
+    Description {
         description: Some(
             "For browsers, whose EventSource and WebSocket cannot send a token. A ticket opens one \
              stream of events for the caller's session, and nothing else."
                 .into(),
         ),
-        responses: answers::with(parts, (201, made), &failures),
-        ..Operation::own(
-            HttpMethod::Post,
-            "/events/tickets",
-            "createEventTicket",
-            "Events",
-            "Make a ticket for a stream of events",
-        )
-    }
+        ..Description::of("Make a ticket for a stream of events", answers::with(parts, (201, made), &failures))}
 }

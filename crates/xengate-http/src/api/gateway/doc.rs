@@ -1,13 +1,15 @@
 //! Operations of the gateway itself: backends, health, this document.
 
 use serde_json::json;
-use utoipa::openapi::path::HttpMethod;
 
+use super::{backends, docs, health};
+use crate::openapi::Document;
 use crate::openapi::answers;
 use crate::openapi::answers::answer;
+use crate::openapi::description::Description;
+use crate::openapi::endpoint::{Access, Endpoint, With};
 use crate::openapi::failures;
 use crate::openapi::failures::Failure;
-use crate::openapi::operation::{Access, Operation};
 use crate::openapi::parameters;
 use crate::openapi::parts::Parts;
 use crate::openapi::shapes::{
@@ -35,10 +37,31 @@ pub(crate) const PUBLIC_FAILURES: [Failure; 5] = [
     failures::GATEWAY_TIMEOUT,
 ];
 
-/// All of them.
-pub(crate) fn operations(parts: &mut Parts) -> Vec<Operation> {
-    let own = [backends(parts), livez(parts), readyz(parts)];
-    own.into_iter().chain(documents(parts)).collect()
+/// What is here; `whole` is the document.
+pub(crate) fn endpoints(whole: fn() -> &'static Document) -> Vec<Endpoint> {
+    vec![
+        Endpoint::get("/backends", "listBackends", "Backends", backends::list, backends),
+        Endpoint::get("/livez", "getLiveness", "Health", health::livez, livez)
+            .open_to(Access::Public),
+        Endpoint::get("/readyz", "getReadiness", "Health", health::readyz, readyz)
+            .open_to(Access::Public),
+        Endpoint::get(
+            "/openapi.json",
+            "getOpenApi",
+            "Document",
+            With(whole, docs::newest),
+            |parts| document(parts, "Read this document"),
+        )
+        .open_to(Access::Public),
+        Endpoint::get(
+            "/openapi-3.0.json",
+            "getOpenApi30",
+            "Document",
+            With(whole, docs::older),
+            |parts| document(parts, "Read this document in OpenAPI 3.0.3"),
+        )
+        .open_to(Access::Public),
+    ]
 }
 
 pub(crate) fn mirror_state(parts: &mut Parts) -> Shape {
@@ -50,7 +73,7 @@ pub(crate) fn mirror_state(parts: &mut Parts) -> Shape {
     })
 }
 
-fn backends(parts: &mut Parts) -> Operation {
+fn backends(parts: &mut Parts) -> Description {
     let item = parts.schema("Backend", backend);
     let list = parts.schema("BackendList", |_| {
         object(
@@ -64,10 +87,7 @@ fn backends(parts: &mut Parts) -> Operation {
     });
     let text = "Every configured backend, those that the session is not logged in to included.";
     let found = answer(parts, text, Some(list)).build();
-    Operation {
-        responses: answers::with(parts, (200, found), &failures::OF_SESSION),
-        ..Operation::own(HttpMethod::Get, "/backends", "listBackends", "Backends", "List backends")
-    }
+    Description::of("List backends", answers::with(parts, (200, found), &failures::OF_SESSION))
 }
 
 fn backend(parts: &mut Parts) -> Shape {
@@ -136,27 +156,20 @@ fn backend(parts: &mut Parts) -> Shape {
         .into()
 }
 
-fn livez(parts: &mut Parts) -> Operation {
+fn livez(parts: &mut Parts) -> Description {
     let body = parts.schema("Liveness", |_| {
         object([("status", string(), "Always `live`.")], &["status"])
             .examples([json!({"status": "live"})])
             .into()
     });
     let live = answer(parts, "The process answers.", Some(body)).build();
-    Operation {
-        access: Access::Public,
-        responses: answers::with(parts, (200, live), &PUBLIC_FAILURES),
-        ..Operation::own(
-            HttpMethod::Get,
-            "/livez",
-            "getLiveness",
-            "Health",
-            "Tell whether the process lives",
-        )
-    }
+    Description::of(
+        "Tell whether the process lives",
+        answers::with(parts, (200, live), &PUBLIC_FAILURES),
+    )
 }
 
-fn readyz(parts: &mut Parts) -> Operation {
+fn readyz(parts: &mut Parts) -> Description {
     let body = parts.schema("Readiness", |parts| {
         let state = mirror_state(parts);
         let backend = parts.schema("BackendReadiness", |_| {
@@ -198,21 +211,11 @@ fn readyz(parts: &mut Parts) -> Operation {
         .build();
     let mut responses = answers::with(parts, (200, ready), &PUBLIC_FAILURES);
     responses.push((503, unready.into()));
-    Operation {
-        access: Access::Public,
-        responses,
-        ..Operation::own(
-            HttpMethod::Get,
-            "/readyz",
-            "getReadiness",
-            "Health",
-            "Tell whether logins can be taken",
-        )
-    }
+    Description::of("Tell whether logins can be taken", responses)
 }
 
 /// This document, and the same in an older version of OpenAPI.
-fn documents(parts: &mut Parts) -> [Operation; 2] {
+fn document(parts: &mut Parts, summary: &str) -> Description {
     let body = parts.schema("OpenApiDocument", |_| {
         object([("openapi", string(), "The version of OpenAPI.")], &["openapi"])
             .description(Some("An OpenAPI document."))
@@ -231,14 +234,5 @@ fn documents(parts: &mut Parts) -> [Operation; 2] {
     responses.push((304, same.into()));
     let mut parameters = parameters::of_document(parts);
     parameters.push(parameters::if_none_match(parts));
-    let one = |path, id, summary| Operation {
-        access: Access::Public,
-        parameters: parameters.clone(),
-        responses: responses.clone(),
-        ..Operation::own(HttpMethod::Get, path, id, "Document", summary)
-    };
-    [
-        one("/openapi.json", "getOpenApi", "Read this document"),
-        one("/openapi-3.0.json", "getOpenApi30", "Read this document in OpenAPI 3.0.3"),
-    ]
+    Description { parameters, ..Description::of(summary, responses) }
 }

@@ -21,10 +21,8 @@ use tokio::sync::Mutex;
 use utoipa_swagger_ui::{Config, SwaggerFile};
 
 use crate::extract::{AcceptsJson, Query, echo};
-use crate::openapi;
-use crate::openapi::{Choice, Version};
+use crate::openapi::{Choice, Document, Version};
 use crate::problem::{Code, Problem};
-use crate::router::Routes;
 use crate::shell::{Embedded, not_found};
 use crate::validators::{ETag, Validators};
 
@@ -42,9 +40,12 @@ const OWN: [(&str, &str, &str); 4] = [
     ("page.css", "text/css; charset=utf-8", include_str!("docs/page.css")),
 ];
 
+/// Where the document is.
+type Whole = fn() -> &'static Document;
+
 /// What of the document is asked for.
 #[derive(Debug, Deserialize)]
-struct DocumentQuery {
+pub(super) struct DocumentQuery {
     /// Only operations with these tags, with commas between them.
     tags: Option<String>,
     /// As people read it.
@@ -59,34 +60,47 @@ struct Kept {
     etag: ETag,
 }
 
-/// The routes of this file.
-pub fn routes() -> Routes {
-    all().into_iter().fold(Routes::default(), |routes, (path, method)| routes.route(path, method))
-}
-
-fn all<S: Clone + Send + Sync + 'static>() -> [(&'static str, MethodRouter<S>); 5] {
+/// Pages, which are no operations: the document says nothing of them.
+pub(crate) fn pages<S: Clone + Send + Sync + 'static>() -> [(&'static str, MethodRouter<S>); 3] {
     let moved = || async { (StatusCode::PERMANENT_REDIRECT, [(LOCATION, "docs/")]) };
-    let newest = |validators, accepts, query| document(Version::Newest, validators, accepts, query);
-    let older = |validators, accepts, query| document(Version::Older, validators, accepts, query);
     [
-        ("/openapi.json", get(newest)),
-        ("/openapi-3.0.json", get(older)),
         ("/docs", get(moved)),
         ("/docs/", get(|| page(Path(String::new())))),
         ("/docs/{*file}", get(page)),
     ]
 }
 
+/// The document.
+pub(super) async fn newest(
+    Extension(whole): Extension<Whole>,
+    validators: Validators,
+    accepts: AcceptsJson,
+    query: Query<DocumentQuery>,
+) -> Result<Response, Problem> {
+    document(whole(), Version::Newest, validators, accepts, query).await
+}
+
+/// The document, in an older version of OpenAPI.
+pub(super) async fn older(
+    Extension(whole): Extension<Whole>,
+    validators: Validators,
+    accepts: AcceptsJson,
+    query: Query<DocumentQuery>,
+) -> Result<Response, Problem> {
+    document(whole(), Version::Older, validators, accepts, query).await
+}
+
 async fn document(
+    whole: &'static Document,
     version: Version,
     validators: Validators,
     _: AcceptsJson,
     Query(query): Query<DocumentQuery>,
 ) -> Result<Response, Problem> {
-    let choice = Choice { tags: tags(query.tags.as_deref())?, brief: query.brief };
+    let choice = Choice { tags: tags(whole, query.tags.as_deref())?, brief: query.brief };
     let place = place(version, &choice);
     let is_kept = place.is_some();
-    let Kept { body, etag } = text(place, version, choice).await?;
+    let Kept { body, etag } = text(whole, place, version, choice).await?;
     let mut response = validators.answer(&etag, || {
         let mut response = ([(CONTENT_TYPE, "application/json")], body).into_response();
         if is_kept {
@@ -99,11 +113,11 @@ async fn document(
 }
 
 /// The tags that are asked for. One that the document does not have is an error.
-fn tags(asked: Option<&str>) -> Result<BTreeSet<String>, Problem> {
+fn tags(whole: &Document, asked: Option<&str>) -> Result<BTreeSet<String>, Problem> {
     let Some(asked) = asked else { return Ok(BTreeSet::new()) };
     let mut tags = BTreeSet::new();
     for tag in asked.split(',').map(str::trim) {
-        if !openapi::has_tag(tag) {
+        if !whole.has_tag(tag) {
             let detail = format!(
                 "tags: the document has no tag {:?}; its `tags` lists those it has",
                 echo(tag)
@@ -131,6 +145,7 @@ fn place(version: Version, choice: &Choice) -> Option<&'static OnceLock<Kept>> {
 /// The document that is asked for. Anybody may ask, and making one takes a while: one is made at a
 /// time, and not where requests are answered.
 async fn text(
+    whole: &'static Document,
     place: Option<&'static OnceLock<Kept>>,
     version: Version,
     choice: Choice,
@@ -141,7 +156,7 @@ async fn text(
     }
     let turn = ONE_AT_A_TIME.lock().await;
     let make = move || {
-        let make = || made(openapi::part(version, &choice));
+        let make = || made(whole.part(version, &choice));
         let kept = match place {
             Some(place) => place.get_or_init(make).clone(),
             None => make(),
@@ -201,13 +216,19 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
+    use crate::api;
+    use crate::openapi::endpoint::With;
 
     async fn get(path: &str, known: &[&str]) -> (StatusCode, HeaderMap, Bytes) {
         let request =
             known.iter().fold(Request::get(path), |r, etag| r.header(IF_NONE_MATCH, *etag));
         let request = request.body(Body::empty()).expect("a request");
-        let routes = all().into_iter();
-        let routes = routes.fold(Router::new(), |routes, (path, one)| routes.route(path, one));
+        let whole: Whole = api::document;
+        let documents = Router::new()
+            .route("/openapi.json", axum::routing::get(With(whole, newest)))
+            .route("/openapi-3.0.json", axum::routing::get(With(whole, older)));
+        let pages = pages().into_iter();
+        let routes = pages.fold(documents, |routes, (path, one)| routes.route(path, one));
         let response = routes.oneshot(request).await.expect("infallible");
         let (head, body) = response.into_parts();
         let body = body.collect().await.expect("a whole body").to_bytes();
@@ -219,7 +240,7 @@ mod tests {
         let (status, headers, body) = get("/openapi.json", &[]).await;
         assert_eq!(status, StatusCode::OK);
         assert_eq!(headers[CONTENT_TYPE], "application/json");
-        assert_eq!(body, openapi::json().as_bytes());
+        assert_eq!(body, api::document().json().as_bytes());
         let etag = headers[ETAG].to_str().expect("ASCII");
 
         let weak = format!("W/{etag}");
@@ -233,7 +254,7 @@ mod tests {
         let (status, ..) = get("/openapi.json", &["\"other\"", etag]).await;
         assert_eq!(status, StatusCode::NOT_MODIFIED, "the second header counts too");
         let (status, _, body) = get("/openapi.json", &["\"other\""]).await;
-        assert_eq!((status, body.len()), (StatusCode::OK, openapi::json().len()));
+        assert_eq!((status, body.len()), (StatusCode::OK, api::document().json().len()));
     }
 
     #[tokio::test]

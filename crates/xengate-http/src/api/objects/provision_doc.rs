@@ -7,7 +7,8 @@ use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder};
 use super::{inputs_doc, write_doc};
 use crate::api::actions::doc::json_body;
 use crate::api::tasks;
-use crate::openapi::operation::{Access, Operation, access_to_all};
+use crate::openapi::description::Description;
+use crate::openapi::endpoint::{Access, Endpoint, access_to_all};
 use crate::openapi::parameters;
 use crate::openapi::parts::Parts;
 use crate::openapi::shapes::{Shape, array, boolean, described, or_null_shape, string, whole_ref};
@@ -23,11 +24,20 @@ const PROVISIONING: [&str; 2] = ["VM.clone", "VM.provision"];
 const OPTIONAL: [&str; 5] = ["VM.copy", "VDI.create", "VBD.create", "VIF.create", "VM.start"];
 
 /// `POST /vms`: from a template, or from nothing.
+pub(crate) fn provisions(from_nothing: Endpoint) -> Endpoint {
+    let provisioning = PROVISIONING.map(str::to_owned);
+    let access = either(from_nothing.access, access_to_all(&provisioning));
+    let calls =
+        [from_nothing.calls.clone(), provisioning.into(), OPTIONAL.map(str::to_owned).into()];
+    from_nothing.calls(calls.concat()).open_to(access)
+}
+
+/// What the document says of it.
 pub(crate) fn provision(
     parts: &mut Parts,
-    from_nothing: Operation,
+    from_nothing: Description,
     fields: ObjectBuilder,
-) -> Operation {
+) -> Description {
     let scratch = parts.schema("VmFromScratch", |_| {
         fields.description(Some("A VM without disks or NICs, as `VM.create` makes it.")).into()
     });
@@ -36,17 +46,11 @@ pub(crate) fn provision(
         let either = OneOfBuilder::new().item(template).item(scratch);
         either.description(Some("From a template, or from nothing.")).into()
     });
-    let Operation { mut responses, mut calls, access: scratch_access, .. } = from_nothing.clone();
+    let (mut responses, mut parameters) =
+        (from_nothing.responses.clone(), from_nothing.parameters.clone());
     responses.push(tasks::doc::started(parts));
-    let provisioning = PROVISIONING.map(str::to_owned);
-    let access = either(scratch_access, access_to_all(&provisioning));
-    calls.extend(provisioning);
-    calls.extend(OPTIONAL.map(str::to_owned));
-    let mut parameters = from_nothing.parameters.clone();
     parameters.push(parameters::prefer(parts));
-    Operation {
-        access,
-        calls,
+    Description {
         parameters,
         responses,
         body: Some(json_body(body, true)),
@@ -140,22 +144,26 @@ fn new_disk(parts: &mut Parts) -> Shape {
 }
 
 /// `DELETE /vms/{uuid}`: with its disks, or without.
-pub(crate) fn destroy(parts: &mut Parts, operation: Operation) -> Operation {
-    let Operation { mut parameters, mut responses, mut calls, .. } = operation.clone();
+pub(crate) fn destroys(endpoint: Endpoint) -> Endpoint {
+    endpoint.makes(["VM.destroy"]).calls(["VM.destroy", "VDI.destroy"])
+}
+
+/// What the document says of it.
+pub(crate) fn destroy(parts: &mut Parts, description: Description) -> Description {
+    let (mut parameters, mut responses) =
+        (description.parameters.clone(), description.responses.clone());
     parameters.extend([parameters::disks(parts), parameters::prefer(parts)]);
     responses.push(tasks::doc::started(parts));
-    calls.push("VDI.destroy".into());
-    Operation {
+    Description {
         parameters,
         responses,
-        calls,
         description: Some(
             "A task does it: 204 when it was waited for and has succeeded. Disks stay unless they \
              are to be deleted, which takes the right to `VDI.destroy` too; the task's `result` \
              then lists the uuids of those `deleted` and those `kept` because other VMs have them."
                 .into(),
         ),
-        ..operation
+        ..description
     }
 }
 

@@ -1,33 +1,44 @@
 //! Operations that read collections: lists, single objects and their sub-resources.
 
-use utoipa::openapi::path::HttpMethod;
+use std::sync::Arc;
+
+use axum::handler::Handler;
 use utoipa::openapi::{Ref, RefOr, Response, ResponseBuilder};
 
+use super::read::class_of;
 use super::records_doc;
+use crate::Gateway;
 use crate::api::actions::naming;
 use crate::api::catalog::collections::{Collection, Source, View};
 use crate::openapi::answers;
+use crate::openapi::description::Description;
+use crate::openapi::endpoint::{Endpoint, With};
 use crate::openapi::failures;
 use crate::openapi::failures::Failure;
-use crate::openapi::operation::{Operation, access_to_all};
 use crate::openapi::parameters;
 use crate::openapi::parts::Parts;
 use xenapi_model::Class;
 
-/// The operations that read a collection: its list and its objects.
-pub(crate) fn operations(
-    parts: &mut Parts,
-    collection: &Collection,
-    class: &'static Class,
-) -> Vec<Operation> {
-    // The Xen-API does not list users.
-    let listed = class.get_all || class.gen_events;
-    let list = listed.then(|| list(parts, collection, class));
-    let object = object(parts, collection, class);
-    list.into_iter().chain([object]).collect()
+/// `GET /{collection}`.
+pub(crate) fn list<H, T>(collection: &'static Collection, handler: H) -> Endpoint
+where
+    H: Handler<T, Arc<Gateway>>,
+    T: 'static,
+{
+    let class = class_of(collection);
+    // A class without that call is listed from its events all the same.
+    let call = class.call("get_all_records").or_else(|| class.call("get_record"));
+    Endpoint::get(
+        &format!("/{}", collection.path),
+        &naming::list(collection),
+        &class.name,
+        With(collection, handler),
+        move |parts| describe_list(parts, collection, class),
+    )
+    .makes(call.map(|call| call.wire_name.clone()))
 }
 
-fn list(parts: &mut Parts, collection: &Collection, class: &Class) -> Operation {
+fn describe_list(parts: &mut Parts, collection: &Collection, class: &Class) -> Description {
     let (_, many) = nouns(collection);
     let body = records_doc::list(parts, class);
     let page = format!("A page of {many}.");
@@ -44,9 +55,6 @@ fn list(parts: &mut Parts, collection: &Collection, class: &Class) -> Operation 
         ),
         (View::All, _) => None,
     };
-    // A class without that call is listed from its events all the same.
-    let call = class.call("get_all_records").or_else(|| class.call("get_record"));
-    let calls: Vec<_> = call.map(|call| call.wire_name.clone()).into_iter().collect();
     let expands = collection.source == Source::Mirror;
     let mut parameters = parameters::of_list(parts, expands);
     parameters.extend(versions(parts, collection));
@@ -54,29 +62,36 @@ fn list(parts: &mut Parts, collection: &Collection, class: &Class) -> Operation 
     if printed {
         parameters.extend(parameters::of_xm(parts));
     }
-    Operation {
-        access: access_to_all(&calls),
-        calls,
+    let found = answers::page(parts, &page, body);
+    let found = if printed { answers::printed(found) } else { found };
+    let failures = if printed { &PRINTED_FAILURES } else { &LIST_FAILURES };
+    let responses = responses(parts, collection, found, failures);
+    Description {
         description: description.map(str::to_owned),
         deprecated: records_doc::is_deprecated(class),
         parameters,
-        responses: {
-            let found = answers::page(parts, &page, body);
-            let found = if printed { answers::printed(found) } else { found };
-            let failures = if printed { &PRINTED_FAILURES } else { &LIST_FAILURES };
-            responses(parts, collection, found, failures)
-        },
-        ..Operation::own(
-            HttpMethod::Get,
-            &format!("/{}", collection.path),
-            &naming::list(collection),
-            &class.name,
-            &format!("List {many}"),
-        )
+        ..Description::of(format!("List {many}"), responses)
     }
 }
 
-fn object(parts: &mut Parts, collection: &Collection, class: &Class) -> Operation {
+/// `GET /{collection}/{uuid}`.
+pub(crate) fn object<H, T>(collection: &'static Collection, handler: H) -> Endpoint
+where
+    H: Handler<T, Arc<Gateway>>,
+    T: 'static,
+{
+    let class = class_of(collection);
+    Endpoint::get(
+        &format!("/{}/{{uuid}}", collection.path),
+        &naming::of_one("get", collection),
+        &class.name,
+        With(collection, handler),
+        move |parts| describe_object(parts, collection, class),
+    )
+    .makes([format!("{}.get_record", class.name)])
+}
+
+fn describe_object(parts: &mut Parts, collection: &Collection, class: &Class) -> Description {
     let (one, _) = nouns(collection);
     let body = records_doc::record(parts, class);
     let (view, name) = (collection.view, collection.class);
@@ -95,24 +110,13 @@ fn object(parts: &mut Parts, collection: &Collection, class: &Class) -> Operatio
     }
     parameters.extend(parameters::of_record(parts, collection.source == Source::Mirror));
     parameters.extend(versions(parts, collection));
-    let calls = vec![format!("{}.get_record", class.name)];
-    Operation {
-        access: access_to_all(&calls),
-        calls,
+    let found = answers::answer(parts, "The record.", Some(body));
+    let responses = responses(parts, collection, found, &OBJECT_FAILURES);
+    Description {
         description: description.map(str::to_owned),
         deprecated: records_doc::is_deprecated(class),
         parameters,
-        responses: {
-            let found = answers::answer(parts, "The record.", Some(body));
-            responses(parts, collection, found, &OBJECT_FAILURES)
-        },
-        ..Operation::own(
-            HttpMethod::Get,
-            &format!("/{}/{{uuid}}", collection.path),
-            &naming::of_one("get", collection),
-            &class.name,
-            &format!("Read one {one}"),
-        )
+        ..Description::of(format!("Read one {one}"), responses)
     }
 }
 

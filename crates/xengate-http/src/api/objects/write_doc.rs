@@ -2,52 +2,52 @@
 
 use serde_json::json;
 use utoipa::openapi::content::ContentBuilder;
-use utoipa::openapi::path::HttpMethod;
 use utoipa::openapi::request_body::RequestBody;
 use utoipa::openapi::schema::OneOfBuilder;
 use utoipa::openapi::{RefOr, Response};
 
+use super::read::class_of;
+use super::write;
 use super::{inputs_doc, provision_doc, records_doc};
 use crate::api::actions::doc::{done, json_body};
 use crate::api::actions::naming;
-use crate::api::catalog::collections::{Collection, View};
+use crate::api::catalog::collections::Collection;
 use crate::api::objects::read_doc::nouns;
 use crate::api::tasks;
 use crate::openapi::answers;
 use crate::openapi::answers::answer;
+use crate::openapi::description::Description;
+use crate::openapi::endpoint::{Access, Endpoint, With, access_to_all, access_to_any};
 use crate::openapi::failures;
-use crate::openapi::operation::{Access, Operation, access, access_to_all, access_to_any};
 use crate::openapi::parameters;
 use crate::openapi::parts::Parts;
 use crate::openapi::shapes::{
     Shape, array, deprecated, described, extended, object, or_null_shape, string,
 };
 use xenapi_model::{Call, CallKind, Class, Field, Type};
-use xengate_core::ops::create::{constructor, destructor, runs_as_task};
+use xengate_core::ops::create::runs_as_task;
 use xengate_core::ops::patch::{Writing, writable};
 
-/// Those of a collection, as far as the class has them.
-pub(crate) fn operations(
-    parts: &mut Parts,
-    collection: &Collection,
-    class: &'static Class,
-) -> Vec<Operation> {
-    let is_view = matches!(collection.view, View::Templates | View::Snapshots);
-    let create = constructor(class).filter(|_| !is_view && class.name != "task");
-    let create = create.map(|call| create_one(parts, collection, class, call));
-    let change = writable(class).next().map(|_| change_one(parts, collection, class));
-    // A task is more than the backend's object.
-    let destroy = destructor(class).filter(|_| class.name != "task");
-    let destroy = destroy.map(|call| destroy_one(parts, collection, class, call));
-    [create, change, destroy].into_iter().flatten().collect()
+/// `POST /{collection}`.
+pub(crate) fn create(collection: &'static Collection, call: &'static Call) -> Endpoint {
+    let class = class_of(collection);
+    let endpoint = Endpoint::post(
+        &format!("/{}", collection.path),
+        &naming::of_one("create", collection),
+        &class.name,
+        With(collection, write::create),
+        move |parts| describe_create(parts, collection, class, call),
+    );
+    let endpoint = endpoint.makes([&*call.wire_name]);
+    if class.name == "VM" { provision_doc::provisions(endpoint) } else { endpoint }
 }
 
-fn create_one(
+fn describe_create(
     parts: &mut Parts,
     collection: &Collection,
     class: &'static Class,
     call: &'static Call,
-) -> Operation {
+) -> Description {
     let (one, _) = nouns(collection);
     let (schema, required) = match call.kind {
         CallKind::Create => inputs_doc::of_record(class, call),
@@ -56,37 +56,46 @@ fn create_one(
     };
     let slow = runs_as_task(call);
     let created = created(parts, class, slow || class.name == "VM");
-    let mut operation = Operation {
-        access: access(&call.wire_name),
-        calls: vec![call.wire_name.clone()],
+    let mut description = Description {
         deprecated: records_doc::is_deprecated(class),
         parameters: vec![parameters::of_backend(parts)],
-        responses: all(parts, created, &failures::OF_BODY),
-        ..Operation::own(
-            HttpMethod::Post,
-            &format!("/{}", collection.path),
-            &naming::of_one("create", collection),
-            &class.name,
-            &format!("Create one {one}"),
-        )
+        ..Description::of(format!("Create one {one}"), all(parts, created, &failures::OF_BODY))
     };
     if slow {
-        as_task(parts, &mut operation, "is answered with the new object");
+        as_task(parts, &mut description, "is answered with the new object");
     }
     if class.name == "VM" {
-        return provision_doc::provision(parts, operation, schema);
+        return provision_doc::provision(parts, description, schema);
     }
     let shape = parts.schema(&format!("{}Create", collection.one), |_| schema.into());
-    Operation { body: Some(json_body(shape, required)), ..operation }
+    Description { body: Some(json_body(shape, required)), ..description }
 }
 
-fn change_one(parts: &mut Parts, collection: &Collection, class: &'static Class) -> Operation {
-    let (one, _) = nouns(collection);
+/// `PATCH /{collection}/{uuid}`.
+pub(crate) fn change(collection: &'static Collection) -> Endpoint {
+    let class = class_of(collection);
     let mut calls: Vec<String> = Vec::new();
     for (field, writing) in writable(class) {
         let new = writing.calls(field).into_iter().filter(|call| !calls.iter().any(|c| c == call));
         calls.extend(new.map(str::to_owned).collect::<Vec<_>>());
     }
+    Endpoint::patch(
+        &format!("/{}/{{uuid}}", collection.path),
+        &naming::of_one("patch", collection),
+        &class.name,
+        With(collection, write::change),
+        move |parts| describe_change(parts, collection, class),
+    )
+    .open_to(access_to_any(&calls))
+    .calls(calls)
+}
+
+fn describe_change(
+    parts: &mut Parts,
+    collection: &Collection,
+    class: &'static Class,
+) -> Description {
+    let (one, _) = nouns(collection);
     let name = format!("{}Changes", records_doc::component_name(&class.name));
     let shape = parts.schema(&name, |_| {
         let members = writable(class)
@@ -100,9 +109,7 @@ fn change_one(parts: &mut Parts, collection: &Collection, class: &'static Class)
     let changed = answers::ignored(parts, changed).build();
     let mut parameters = parameters::of_object(parts);
     parameters.extend([parameters::dry_run(parts), parameters::if_match(parts)]);
-    Operation {
-        access: access_to_any(&calls),
-        calls,
+    Description {
         description: Some(
             "A JSON merge patch (RFC 7396) of the fields that can be changed: what is not named \
              stays as it is, null removes a map's key or empties a map or a set. It is checked \
@@ -114,13 +121,9 @@ fn change_one(parts: &mut Parts, collection: &Collection, class: &'static Class)
         deprecated: records_doc::is_deprecated(class),
         parameters,
         body: Some(merge_patch(shape)),
-        responses: all(parts, (200, changed.into()), &of_body_and_version()),
-        ..Operation::own(
-            HttpMethod::Patch,
-            &format!("/{}/{{uuid}}", collection.path),
-            &naming::of_one("patch", collection),
-            &class.name,
-            &format!("Change one {one}"),
+        ..Description::of(
+            format!("Change one {one}"),
+            all(parts, (200, changed.into()), &of_body_and_version()),
         )
     }
 }
@@ -171,41 +174,53 @@ fn merge_patch(shape: Shape) -> RequestBody {
     body
 }
 
-fn destroy_one(
+/// `DELETE /{collection}/{uuid}`.
+pub(crate) fn destroy(collection: &'static Collection, call: &'static Call) -> Endpoint {
+    let class = class_of(collection);
+    let (path, id) =
+        (format!("/{}/{{uuid}}", collection.path), naming::of_one("destroy", collection));
+    let describe = move |parts: &mut Parts| describe_destroy(parts, collection, class, call);
+    match class.name.as_str() {
+        "VM" => {
+            let handler = With(collection, write::destroy_machine);
+            provision_doc::destroys(Endpoint::delete(&path, &id, &class.name, handler, describe))
+        }
+        _ => {
+            let handler = With(collection, write::destroy);
+            Endpoint::delete(&path, &id, &class.name, handler, describe).makes([&*call.wire_name])
+        }
+    }
+}
+
+fn describe_destroy(
     parts: &mut Parts,
     collection: &Collection,
     class: &'static Class,
     call: &'static Call,
-) -> Operation {
+) -> Description {
     let (one, _) = nouns(collection);
     let done = done(parts);
     let mut parameters = parameters::of_object(parts);
     parameters.push(parameters::if_match(parts));
-    let mut operation = Operation {
-        access: access(&call.wire_name),
-        calls: vec![call.wire_name.clone()],
+    let mut description = Description {
         deprecated: records_doc::is_deprecated(class),
         parameters,
-        responses: all(parts, done, &[failures::PRECONDITION_FAILED]),
-        ..Operation::own(
-            HttpMethod::Delete,
-            &format!("/{}/{{uuid}}", collection.path),
-            &naming::of_one("destroy", collection),
-            &class.name,
-            &format!("Destroy one {one}"),
+        ..Description::of(
+            format!("Destroy one {one}"),
+            all(parts, done, &[failures::PRECONDITION_FAILED]),
         )
     };
     if runs_as_task(call) {
-        as_task(parts, &mut operation, "is a 204");
+        as_task(parts, &mut description, "is a 204");
     }
-    if class.name == "VM" { provision_doc::destroy(parts, operation) } else { operation }
+    if class.name == "VM" { provision_doc::destroy(parts, description) } else { description }
 }
 
 /// A call that may take long: a 202, unless the client waits for its end.
-fn as_task(parts: &mut Parts, operation: &mut Operation, end: &str) {
-    operation.parameters.push(parameters::prefer(parts));
-    operation.responses.push(tasks::doc::started(parts));
-    operation.description = Some(format!(
+fn as_task(parts: &mut Parts, description: &mut Description, end: &str) {
+    description.parameters.push(parameters::prefer(parts));
+    description.responses.push(tasks::doc::started(parts));
+    description.description = Some(format!(
         "A task does it, as it may take long: 202 with the task, unless it was waited for \
          (`Prefer: wait=N`) and has succeeded, which {end}. One that fails within the wait is its \
          problem."

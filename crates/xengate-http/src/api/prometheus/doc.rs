@@ -1,28 +1,24 @@
 //! Operations for monitoring systems.
 
 use utoipa::openapi::content::ContentBuilder;
-use utoipa::openapi::path::HttpMethod;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
 use crate::api::gateway::doc::PUBLIC_FAILURES;
 use crate::openapi::answers;
 use crate::openapi::answers::with_media;
+use crate::openapi::description::Description;
+use crate::openapi::endpoint::{Access, Endpoint};
 use crate::openapi::failures;
-use crate::openapi::operation::{Access, Operation};
 use crate::openapi::parts::Parts;
 use crate::openapi::shapes::string;
 
-/// All of them.
-pub(crate) fn operations(parts: &mut Parts) -> Vec<Operation> {
-    vec![own(parts), fleet(parts)]
-}
-
-/// How those prove themselves who scrape.
-pub(crate) fn security() -> SecurityScheme {
-    let text = "The token in the file of `metrics.scrape_token_file`, or for `/metrics/xen` of \
-                `metrics.xen_token_file`.";
-    let http = HttpBuilder::new().scheme(HttpAuthScheme::Bearer);
-    SecurityScheme::Http(http.description(Some(text)).build())
+/// What is here.
+pub(crate) fn endpoints() -> Vec<Endpoint> {
+    vec![
+        Endpoint::get("/metrics", "getMetrics", "Metrics", super::own, own)
+            .open_to(Access::Scraper),
+        Endpoint::get("/metrics/xen", "getXenMetrics", "Metrics", super::fleet, fleet)
+            .open_to(Access::FleetScraper),
+    ]
 }
 
 /// The two formats that metrics come in.
@@ -32,7 +28,7 @@ fn metrics(parts: &mut Parts, text: &str) -> utoipa::openapi::ResponseBuilder {
         .content("application/openmetrics-text", open)
 }
 
-fn own(parts: &mut Parts) -> Operation {
+fn own(parts: &mut Parts) -> Description {
     let text =
         "The metrics: Prometheus' text format 0.0.4, or OpenMetrics 1.0 if that is accepted.";
     let found = metrics(parts, text).build();
@@ -44,34 +40,25 @@ fn own(parts: &mut Parts) -> Operation {
     ];
     let mut responses = answers::with(parts, (200, found), &PUBLIC_FAILURES);
     responses.extend(refused.iter().map(|failure| failure.response(parts)));
-    Operation {
-        access: Access::Scraper,
+    Description {
         description: Some(
             "Requests by route, status and duration, calls to backends by outcome and duration, \
              connections, queues, mirrors, sessions, event streams, and what the process takes. \
              Open to requests from the gateway's own machine that came through no proxy."
                 .to_owned(),
         ),
-        responses,
-        ..Operation::own(
-            HttpMethod::Get,
-            "/metrics",
-            "getMetrics",
-            "Metrics",
-            "Read the gateway's own metrics",
-        )
+        ..Description::of("Read the gateway's own metrics", responses)
     }
 }
 
-fn fleet(parts: &mut Parts) -> Operation {
+fn fleet(parts: &mut Parts) -> Description {
     let text =
         "The metrics: Prometheus' text format 0.0.4, or OpenMetrics 1.0 if that is accepted.";
     let found = metrics(parts, text).build();
     let refused = [failures::UNAUTHORIZED, failures::NOT_CONFIGURED, failures::OVERLOADED];
     let mut responses = answers::with(parts, (200, found), &PUBLIC_FAILURES);
     responses.extend(refused.iter().map(|failure| failure.response(parts)));
-    Operation {
-        access: Access::FleetScraper,
+    Description {
         description: Some(
             "VMs, hosts, SRs and pools of every backend that has a service account, or needs none: \
              `xen_vm_*`, `xen_host_*`, `xen_sr_*`, `xen_pool_*`, in base units, with the labels `uuid`, `name`, \
@@ -79,13 +66,5 @@ fn fleet(parts: &mut Parts) -> Operation {
              backends are there. What hosts measure costs one question to each host and no login."
                 .to_owned(),
         ),
-        responses,
-        ..Operation::own(
-            HttpMethod::Get,
-            "/metrics/xen",
-            "getXenMetrics",
-            "Metrics",
-            "Read the pools' metrics",
-        )
-    }
+        ..Description::of("Read the pools' metrics", responses)}
 }

@@ -2,20 +2,22 @@
 
 use serde_json::{Value, json};
 use utoipa::openapi::content::ContentBuilder;
-use utoipa::openapi::path::HttpMethod;
 use utoipa::openapi::schema::ObjectBuilder;
 use utoipa::openapi::{Ref, Type};
 
+use super::vm;
 use crate::api::catalog::collections::{Collection, View};
+use crate::api::objects::read::class_of;
 use crate::api::objects::read_doc::mirrored;
 use crate::api::objects::records_doc;
 use crate::api::objects::records_doc::component_name;
 use crate::api::samples::media::Media;
 use crate::openapi::answers;
+use crate::openapi::description::Description;
+use crate::openapi::endpoint::{Endpoint, With};
 use crate::openapi::examples;
 use crate::openapi::failures;
 use crate::openapi::failures::Failure;
-use crate::openapi::operation::{Operation, access_to_all};
 use crate::openapi::parameters;
 use crate::openapi::parts::Parts;
 use crate::openapi::shapes::{
@@ -31,11 +33,8 @@ const TIME: &str = "2026-11-22T07:25:50Z";
 const OF_HOST: [Failure; 3] = [failures::NOT_FOUND, failures::AMBIGUOUS, failures::NOT_SUPPORTED];
 
 /// Samples, sources and history, where the collection's objects are measured.
-pub(crate) fn operations(
-    parts: &mut Parts,
-    collection: &Collection,
-    class: &'static Class,
-) -> Vec<Operation> {
+pub(crate) fn endpoints(collection: &'static Collection) -> Vec<Endpoint> {
+    let class = class_of(collection);
     let measured = matches!(
         (collection.class, collection.view),
         ("VM", View::Machines) | ("host" | "SR", View::All)
@@ -43,10 +42,36 @@ pub(crate) fn operations(
     if !measured {
         return Vec::new();
     }
+    let path = |rest: &str| format!("/{}/{{uuid}}/metrics{rest}", collection.path);
+    let (noun, tag) = (noun(class), &*class.name);
+    let (at, id) = (path(""), format!("get{noun}Metrics"));
+    let describe = move |parts: &mut Parts| live(parts, class);
+    let live = match tag {
+        "VM" => Endpoint::get(&at, &id, tag, With(collection, vm::metrics), describe),
+        _ => Endpoint::get(&at, &id, tag, With(collection, super::live), describe),
+    };
     vec![
-        live(parts, collection, class),
-        sources(parts, collection, class),
-        history(parts, collection, class),
+        live.makes(match tag {
+            "VM" => vec!["VM_metrics.get_record", "VM_guest_metrics.get_record"],
+            "host" => vec!["host_metrics.get_record"],
+            _ => vec!["SR.get_record"],
+        }),
+        Endpoint::get(
+            &path("/sources"),
+            &format!("list{noun}MetricsSources"),
+            tag,
+            With(collection, super::sources),
+            move |parts| sources(parts, class),
+        )
+        .makes([format!("{tag}.get_data_sources")]),
+        Endpoint::get(
+            &path("/history"),
+            &format!("get{noun}MetricsHistory"),
+            tag,
+            With(collection, super::history),
+            move |parts| history(parts, class),
+        )
+        .makes([format!("{tag}.query_data_source")]),
     ]
 }
 
@@ -62,44 +87,34 @@ fn noun(class: &Class) -> String {
     component_name(&class.name)
 }
 
-fn live(parts: &mut Parts, collection: &Collection, class: &Class) -> Operation {
-    let (body, calls, text): (Shape, &[&str], &str) = match class.name.as_str() {
+fn live(parts: &mut Parts, class: &Class) -> Description {
+    let (body, text): (Shape, &str) = match class.name.as_str() {
         "VM" => (
             of_vm(parts),
-            &["VM_metrics.get_record", "VM_guest_metrics.get_record"],
             "The VM's VM_metrics record, under `guest` its VM_guest_metrics record, and under \
              `samples` the newest of what its host measures. Of a VM without a metrics record, \
              `uuid` is null and the record's fields are absent.",
         ),
         "host" => (
             of_host(parts),
-            &["host_metrics.get_record"],
             "The host's host_metrics record, and under `samples` the newest of what it measures.",
         ),
         _ => (
             of_sr(parts),
-            &["SR.get_record"],
             "The newest of what is measured of the SR, by all hosts that it is plugged into.",
         ),
     };
-    let calls: Vec<String> = calls.iter().map(|call| (*call).to_owned()).collect();
     let found = answers::answer(parts, "The metrics.", Some(body));
-    Operation {
-        access: access_to_all(&calls),
-        calls,
+    Description {
         description: Some(format!(
             "{text} Samples are fetched from each host once for all clients, as long as somebody \
              asks; the first to ask waits for them, a few seconds at most. What is not known is \
              null, and `sampling.reason` says why."
         )),
         parameters: of_object(parts),
-        responses: mirrored(parts, found, &[failures::NOT_FOUND, failures::AMBIGUOUS]),
-        ..Operation::own(
-            HttpMethod::Get,
-            &format!("/{}/{{uuid}}/metrics", collection.path),
-            &format!("get{}Metrics", noun(class)),
-            &class.name,
-            &format!("Read the metrics of a {}", class.name),
+        ..Description::of(
+            format!("Read the metrics of a {}", class.name),
+            mirrored(parts, found, &[failures::NOT_FOUND, failures::AMBIGUOUS]),
         )
     }
 }
@@ -260,7 +275,7 @@ fn members(parts: &mut Parts) -> [(&'static str, Shape, &'static str, Value); 2]
 const UNITS: &str = "`fraction`, `bytes`, `bytes/s`, `requests/s`, `errors/s`, `s`, `requests` or \
                      `count`; null when it is not known.";
 
-fn sources(parts: &mut Parts, collection: &Collection, class: &Class) -> Operation {
+fn sources(parts: &mut Parts, class: &Class) -> Description {
     let item = parts.schema("MetricsSource", |_| {
         let kind = "What the RRD takes its readings for: `GAUGE` as they are, `DERIVE` and \
                     `ABSOLUTE` as counters; null when it is not known.";
@@ -282,23 +297,16 @@ fn sources(parts: &mut Parts, collection: &Collection, class: &Class) -> Operati
         object(members, &["items", "total"]).into()
     });
     let found = answers::answer(parts, "The sources.", Some(list));
-    let calls = vec![format!("{}.get_data_sources", class.name)];
-    Operation {
-        access: access_to_all(&calls),
-        calls,
+    Description {
         parameters: of_object(parts),
-        responses: mirrored(parts, found, &OF_HOST),
-        ..Operation::own(
-            HttpMethod::Get,
-            &format!("/{}/{{uuid}}/metrics/sources", collection.path),
-            &format!("list{}MetricsSources", noun(class)),
-            &class.name,
-            &format!("List what is measured of a {}", class.name),
+        ..Description::of(
+            format!("List what is measured of a {}", class.name),
+            mirrored(parts, found, &OF_HOST),
         )
     }
 }
 
-fn history(parts: &mut Parts, collection: &Collection, class: &Class) -> Operation {
+fn history(parts: &mut Parts, class: &Class) -> Description {
     let body = parts.schema("MetricsHistory", history_schema);
     let mut found = answers::answer(parts, "What was measured.", Some(body));
     for media in Media::ALL.into_iter().skip(1) {
@@ -307,10 +315,7 @@ fn history(parts: &mut Parts, collection: &Collection, class: &Class) -> Operati
     }
     let mut all = of_object(parts);
     all.extend(parameters_of_history(parts));
-    let calls = vec![format!("{}.query_data_source", class.name)];
-    Operation {
-        access: access_to_all(&calls),
-        calls,
+    Description {
         description: Some(
             "XAPI keeps 10 minutes of every 5 seconds, 2 hours of minutes, a week of hours and a \
              year of days; the finest of these that covers the range is taken, unless `step` says \
@@ -320,13 +325,9 @@ fn history(parts: &mut Parts, collection: &Collection, class: &Class) -> Operati
                 .into(),
         ),
         parameters: all,
-        responses: mirrored(parts, found, &OF_HOST),
-        ..Operation::own(
-            HttpMethod::Get,
-            &format!("/{}/{{uuid}}/metrics/history", collection.path),
-            &format!("get{}MetricsHistory", noun(class)),
-            &class.name,
-            &format!("Read or plot what was measured of a {}", class.name),
+        ..Description::of(
+            format!("Read or plot what was measured of a {}", class.name),
+            mirrored(parts, found, &OF_HOST),
         )
     }
 }

@@ -3,17 +3,21 @@
 use serde_json::{Value, json};
 use utoipa::openapi::Required;
 use utoipa::openapi::content::ContentBuilder;
-use utoipa::openapi::path::HttpMethod;
 use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
 use utoipa::openapi::schema::{AdditionalProperties, AnyOfBuilder};
 
+use super::{permissions, permissions_doc};
 use crate::openapi::answers;
 use crate::openapi::answers::answer;
+use crate::openapi::description::Description;
+use crate::openapi::endpoint::{Access, Endpoint};
 use crate::openapi::failures;
 use crate::openapi::failures::Failure;
-use crate::openapi::operation::{Access, Operation};
 use crate::openapi::parts::Parts;
 use crate::openapi::shapes::{Shape, array, formatted, object, open_enum, string, uuid};
+
+/// Where the document has them.
+const TAG: &str = "Sessions";
 
 /// Failures of an operation that takes a user name and a password, beside a refusal.
 const LOGIN_FAILURES: [Failure; 11] = [
@@ -30,12 +34,35 @@ const LOGIN_FAILURES: [Failure; 11] = [
     failures::GATEWAY_TIMEOUT,
 ];
 
-/// All of them.
-pub(crate) fn operations(parts: &mut Parts) -> Vec<Operation> {
-    vec![login(parts), session(parts), logout(parts), login_to_backends(parts)]
+/// What is here.
+pub(crate) fn endpoints() -> Vec<Endpoint> {
+    vec![
+        Endpoint::post("/sessions", "login", TAG, super::create, login)
+            .open_to(Access::Public)
+            .calls(["session.login_with_password"]),
+        Endpoint::get("/sessions/current", "getCurrentSession", TAG, super::current, session),
+        Endpoint::delete("/sessions/current", "logout", TAG, super::end, logout)
+            .calls(["session.logout"]),
+        Endpoint::post(
+            "/sessions/current/backends",
+            "loginToBackends",
+            TAG,
+            super::add_backends,
+            login_to_backends,
+        )
+        .calls(["session.login_with_password"]),
+        Endpoint::get(
+            "/sessions/current/permissions",
+            "getCurrentPermissions",
+            TAG,
+            permissions::list,
+            permissions_doc::list,
+        )
+        .calls(["session.get_rbac_permissions"]),
+    ]
 }
 
-fn login(parts: &mut Parts) -> Operation {
+fn login(parts: &mut Parts) -> Description {
     let body = parts.schema("Login", |parts| {
         let example = json!({
             "token": "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJyb290In0.c2lnbmF0dXJl",
@@ -64,9 +91,7 @@ fn login(parts: &mut Parts) -> Operation {
         .header_ref("Location", answers::location(parts))
         .build();
     let failures = [&[failures::REFUSED, failures::NO_ROLE], &LOGIN_FAILURES[..]].concat();
-    Operation {
-        access: Access::Public,
-        calls: vec!["session.login_with_password".into()],
+    Description {
         description: Some(
             "Logs in to the backend that is named, to those that are configured as the default, or \
              to the only one there is: a password is never tried on a backend that nobody named. \
@@ -75,53 +100,36 @@ fn login(parts: &mut Parts) -> Operation {
                 .into(),
         ),
         body: Some(credentials(parts, false)),
-        responses: answers::with(parts, (201, made), &failures),
-        ..Operation::own(HttpMethod::Post, "/sessions", "login", "Sessions", "Log in")
-    }
+        ..Description::of("Log in", answers::with(parts, (201, made), &failures))}
 }
 
-fn session(parts: &mut Parts) -> Operation {
+fn session(parts: &mut Parts) -> Description {
     let body = session_schema(parts);
     let found = answer(parts, "The session.", Some(body)).build();
-    Operation {
-        responses: answers::with(parts, (200, found), &failures::OF_SESSION),
-        ..Operation::own(
-            HttpMethod::Get,
-            "/sessions/current",
-            "getCurrentSession",
-            "Sessions",
-            "Read the session of the token",
-        )
-    }
+    Description::of(
+        "Read the session of the token",
+        answers::with(parts, (200, found), &failures::OF_SESSION),
+    )
 }
 
-fn logout(parts: &mut Parts) -> Operation {
+fn logout(parts: &mut Parts) -> Description {
     let done = answer(parts, "Logged out, here and on the backends.", None).build();
-    Operation {
-        calls: vec!["session.logout".into()],
-        responses: answers::with(parts, (204, done), &failures::OF_SESSION),
-        ..Operation::own(HttpMethod::Delete, "/sessions/current", "logout", "Sessions", "Log out")
-    }
+    Description::of("Log out", answers::with(parts, (204, done), &failures::OF_SESSION))
 }
 
-fn login_to_backends(parts: &mut Parts) -> Operation {
+fn login_to_backends(parts: &mut Parts) -> Description {
     let body = session_schema(parts);
     let done = answer(parts, "The session, with the further backends.", Some(body)).build();
     let failures =
         [&[failures::UNAUTHORIZED, failures::BACKEND_REFUSED], &LOGIN_FAILURES[..]].concat();
-    Operation {
-        calls: vec!["session.login_with_password".into()],
+    Description {
         description: Some(
             "The token stays the same. A backend that refuses leaves it as it was.".into(),
         ),
         body: Some(credentials(parts, true)),
-        responses: answers::with(parts, (200, done), &failures),
-        ..Operation::own(
-            HttpMethod::Post,
-            "/sessions/current/backends",
-            "loginToBackends",
-            "Sessions",
+        ..Description::of(
             "Log in to further backends",
+            answers::with(parts, (200, done), &failures),
         )
     }
 }

@@ -1,33 +1,27 @@
 //! What the caller may do.
 
 use serde_json::json;
-use utoipa::openapi::path::HttpMethod;
 
 use crate::openapi::answers;
 use crate::openapi::answers::answer;
+use crate::openapi::description::Description;
 use crate::openapi::failures;
-use crate::openapi::operation::Operation;
 use crate::openapi::parts::Parts;
 use crate::openapi::shapes::{Shape, array, boolean, nullable_string, object, string};
 
 /// `GET /sessions/current/permissions`.
-pub(crate) fn operation(parts: &mut Parts) -> Operation {
+pub(crate) fn list(parts: &mut Parts) -> Description {
     let body = schema(parts);
     let found = answer(parts, "What the session may do, by backend.", Some(body)).build();
-    Operation {
-        calls: vec!["session.get_rbac_permissions".into()],
+    Description {
         description: Some(
             "As the backends told it at login. Reads go without saying; the few that are \
              restricted, those of secrets, are tried in the caller's own session."
                 .into(),
         ),
-        responses: answers::with(parts, (200, found), &failures::OF_SESSION),
-        ..Operation::own(
-            HttpMethod::Get,
-            "/sessions/current/permissions",
-            "getCurrentPermissions",
-            "Sessions",
+        ..Description::of(
             "Read what the session may do",
+            answers::with(parts, (200, found), &failures::OF_SESSION),
         )
     }
 }

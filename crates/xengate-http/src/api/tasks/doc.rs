@@ -1,17 +1,18 @@
 //! Tasks: their schema, and what can be done about them.
 
 use serde_json::{Value, json};
-use utoipa::openapi::path::HttpMethod;
 use utoipa::openapi::schema::{AllOfBuilder, ObjectBuilder, SchemaType};
 use utoipa::openapi::{RefOr, Response};
 
 use crate::api::actions::doc::done;
 use crate::api::actions::results;
-use crate::api::objects::records_doc;
+use crate::api::catalog::collections::Collection;
+use crate::api::objects::{read_doc, records_doc, write_doc};
 use crate::openapi::answers;
 use crate::openapi::answers::answer;
+use crate::openapi::description::Description;
+use crate::openapi::endpoint::Endpoint;
 use crate::openapi::failures;
-use crate::openapi::operation::{Operation, access};
 use crate::openapi::parts::Parts;
 use crate::openapi::shapes::{Shape, array, formatted, object, or_null_shape, string};
 use crate::openapi::{parameters, problem};
@@ -100,43 +101,36 @@ fn with_result(parts: &mut Parts, ty: &Type) -> Shape {
     })
 }
 
-/// What can be done about a task, beside reading it.
-pub(crate) fn operations(parts: &mut Parts) -> Vec<Operation> {
-    let cancel = Operation {
-        access: access("task.cancel"),
-        calls: vec!["task.cancel".into()],
+/// What tasks have that other objects have not: those that the gateway started are among them.
+pub(crate) fn endpoints(collection: &'static Collection) -> Vec<Endpoint> {
+    let cancelled = |parts: &mut Parts| Description {
         description: Some("Whether and when it does shows in the task.".into()),
-        ..Operation::own(
-            HttpMethod::Post,
-            "/tasks/{uuid}/actions/cancel",
-            "cancelTask",
-            "task",
-            "Ask a task to end before it is done",
-        )
+        ..changed(parts, "Ask a task to end before it is done")
     };
-    let destroy = Operation {
-        access: access("task.destroy"),
-        calls: vec!["task.destroy".into()],
+    let destroyed = |parts: &mut Parts| Description {
         description: Some(
             "Of a task that the gateway started, what it came to is forgotten too. One that a \
              flow of calls still works on is a 409: cancel it first."
                 .into(),
         ),
-        ..Operation::own(
-            HttpMethod::Delete,
-            "/tasks/{uuid}",
-            "destroyTask",
-            "task",
-            "Forget a task",
-        )
+        ..changed(parts, "Forget a task")
     };
-    let done = done(parts);
+    let cancel = "/tasks/{uuid}/actions/cancel";
+    vec![
+        read_doc::list(collection, super::list),
+        read_doc::object(collection, super::get),
+        write_doc::change(collection),
+        Endpoint::post(cancel, "cancelTask", "task", super::cancel, cancelled)
+            .makes(["task.cancel"]),
+        Endpoint::delete("/tasks/{uuid}", "destroyTask", "task", super::destroy, destroyed)
+            .makes(["task.destroy"]),
+    ]
+}
+
+fn changed(parts: &mut Parts, summary: &str) -> Description {
+    let mut parameters = parameters::of_object(parts);
+    parameters.push(parameters::if_match(parts));
     let failures = [&failures::OF_CALL[..], &[failures::PRECONDITION_FAILED]].concat();
-    let complete = |operation| {
-        let mut parameters = parameters::of_object(parts);
-        parameters.push(parameters::if_match(parts));
-        let responses = answers::with(parts, done.clone(), &failures);
-        Operation { parameters, responses, ..operation }
-    };
-    [cancel, destroy].map(complete).into()
+    let done = done(parts);
+    Description { parameters, ..Description::of(summary, answers::with(parts, done, &failures)) }
 }
