@@ -90,7 +90,7 @@ fn is_xapis_socket(settings: &BackendConfig) -> bool {
         Kind::Xapi => true,
         // xend's sockets are in folders of its name.
         Kind::Auto => !settings.uris.iter().any(|uri| uri.contains("xend")),
-        Kind::Xend | Kind::Legacy => false,
+        _ => false,
     };
     may_be
         && settings.auth != Some(PasswordCheck::Users)

@@ -43,3 +43,29 @@ pub struct Description {
     /// What went wrong last, unless something has gone well since.
     pub last_error: Option<String>,
 }
+
+impl Description {
+    /// Of a backend of this kind nothing else is known.
+    pub(super) fn of_kind(kind: Kind) -> Self {
+        let (product, version, api_version, address, last_error) = (None, None, None, None, None);
+        Self { kind, product, version, api_version, address, last_error }
+    }
+}
+
+/// How the mirror learns of changes, and how what takes long is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpdateMode {
+    /// The backend tells of changes in events and keeps tasks.
+    Events,
+    /// The backend has to be asked again and again, and every call is waited for.
+    Polling,
+}
+
+/// Where a backend's measurements are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Measurements {
+    /// Its hosts keep them in round-robin databases.
+    Rrds,
+    /// It keeps none: the newest are in the records that are polled.
+    Records,
+}

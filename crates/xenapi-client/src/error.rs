@@ -16,6 +16,9 @@ pub enum BackendError {
     /// No address at all.
     #[error("a backend needs at least one uri")]
     NoUri,
+    /// A kind that is not registered.
+    #[error("there are no backends of this kind")]
+    UnknownKind,
     /// An address that is none. The address is not repeated: it may hold a password.
     #[error("uri number {place}: {why}")]
     Uri {

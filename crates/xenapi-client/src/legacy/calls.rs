@@ -32,7 +32,7 @@ const CALLS: [&str; 20] = [
 ];
 
 /// Whether the call can be said.
-pub(crate) fn has(call: &str) -> bool {
+pub(super) fn has(call: &str) -> bool {
     CALLS.contains(&call)
 }
 

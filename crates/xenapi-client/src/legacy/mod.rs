@@ -8,9 +8,10 @@ mod device;
 mod node;
 mod project;
 mod sxp;
+mod toolstack;
 mod vcpus;
 
-pub(super) use calls::has;
+pub(super) use toolstack::TOOLSTACK;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -20,19 +21,19 @@ use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep};
 
 use super::call::{Retry, Value, not_there};
-use super::connections::{Endpoint, LaneUse, Use};
-use super::description::Description;
+use super::connections::Use;
 use super::error::{BackendError, CallError, Phase};
 use super::records::{Found, Pace};
 use super::session::Session;
 use super::tally::Tally;
+use super::toolstack::Setup;
 use super::xend::taken::{self, Expected};
 use super::xend::{BAD_POWER_STATE, Envelope, Line, one_each, power, proper, unfit};
 use vcpus::Vcpus;
 use xenapi_wire::reply::Failure;
 use xenapi_wire::sxp::Sxp;
 use xenapi_wire::{Arg, Limits};
-use xengate_config::{BackendConfig, Kind};
+use xengate_config::PasswordCheck;
 
 /// How long the question may take whether xend is there.
 const CHECK_WITHIN: Duration = Duration::from_secs(5);
@@ -50,28 +51,20 @@ pub(super) const FIELDS: &str = include_str!("fields.txt");
 /// A xend that speaks `xend.*`.
 pub(super) struct Legacy {
     line: Line,
+    auth: Option<PasswordCheck>,
     vcpus: Vcpus,
+    tally: Arc<Tally>,
 }
 
 impl Legacy {
-    pub(super) fn new(
-        config: &BackendConfig,
-        endpoint: Arc<Endpoint>,
-    ) -> Result<Self, BackendError> {
-        let line = Line::new(config, endpoint, Envelope::Bare)?;
-        Ok(Self { line, vcpus: Vcpus::default() })
-    }
-
-    /// The classes that are worth reading at this pace.
-    pub(super) fn polls(pace: Pace) -> &'static [&'static [&'static str]] {
-        match pace {
-            Pace::Quick => QUICK,
-            Pace::Slow => SLOW,
-        }
+    fn new(setup: &Setup<'_>) -> Result<Self, BackendError> {
+        let line = Line::new(setup.config, setup.endpoint()?, Envelope::Bare)?;
+        let (auth, tally) = (setup.config.auth, Arc::clone(&setup.tally));
+        Ok(Self { line, auth, vcpus: Vcpus::default(), tally })
     }
 
     /// The call that reads them.
-    pub(super) fn method(pace: Pace) -> &'static str {
+    fn method(pace: Pace) -> &'static str {
         match pace {
             Pace::Quick => "xend.domains_with_state",
             Pace::Slow => "xend.node.info",
@@ -79,7 +72,7 @@ impl Legacy {
     }
 
     /// Every object of those classes.
-    pub(super) async fn records(&self, pace: Pace) -> Result<Vec<Found>, CallError> {
+    async fn all_records(&self, pace: Pace) -> Result<Vec<Found>, CallError> {
         match pace {
             Pace::Quick => {
                 let args = [Arg::Bool(true), Arg::from("all"), Arg::Int(1)];
@@ -102,11 +95,11 @@ impl Legacy {
     }
 
     /// One domain and all that is its; a VM without a record if it is gone.
-    pub(super) async fn domain(&self, uuid: &str) -> Result<Vec<Found>, CallError> {
+    async fn domain(&self, uuid: &str) -> Result<Vec<Found>, CallError> {
         match self.read(Use::Calls, uuid, 1).await {
             // It may have a successor already, which xend finds only among all of them.
             Ok((_, domain)) if domain.text("state").is_some_and(|flags| flags.ends_with('d')) => {
-                let all = self.records(Pace::Quick).await?;
+                let all = self.all_records(Pace::Quick).await?;
                 let metrics =
                     uuid.parse().map(|vm| project::made_up(vm, "VM_metrics").to_string()).ok();
                 let is_its = |found: &Found| match found.class {
@@ -128,15 +121,14 @@ impl Legacy {
     /// The VCPUs of a domain, as xend lists them; none if it is gone. They are asked for once for
     /// all who read what the poll brought that began then. xm asks by the name, which
     /// xend looks for first; the uuid is for a name that is none any more.
-    pub(super) async fn vcpus(
+    async fn vcpus_of(
         &self,
         uuid: &str,
         name: &str,
         as_of: Option<Instant>,
-        tally: &Tally,
     ) -> Result<Option<Arc<Value>>, CallError> {
         let ask = async {
-            let calling = tally.begin("xend.domain.getVCPUInfo");
+            let calling = self.tally.begin("xend.domain.getVCPUInfo");
             calling.end(self.ask_for_vcpus(uuid, name).await)
         };
         self.vcpus.of(uuid, as_of, ask).await
@@ -159,14 +151,9 @@ impl Legacy {
     }
 
     /// What xend tells of its host.
-    pub(super) async fn host_info(&self) -> Result<Value, CallError> {
+    async fn node_info(&self) -> Result<Value, CallError> {
         let within = self.line.call_timeout;
         self.line.ask(Use::Calls, "xend.node.info", &[], Retry::Read, within).await
-    }
-
-    /// Whether what is projected from a domain or a host has this field.
-    pub(super) fn has_field(class: &str, field: &str) -> bool {
-        FIELDS.lines().any(|known| known.split_once('.') == Some((class, field)))
     }
 
     /// The domain of this uuid. xend takes names before uuids, so that a domain whose name is
@@ -191,12 +178,7 @@ impl Legacy {
     }
 
     /// Makes a call of the datamodel, as far as it can be said in this dialect.
-    pub(super) async fn call(
-        &self,
-        session: &Session,
-        call: &str,
-        args: &[Arg],
-    ) -> Result<Value, CallError> {
+    async fn make(&self, session: &Session, call: &str, args: &[Arg]) -> Result<Value, CallError> {
         self.vcpus.forget();
         let of = Use::CallsOf(session.sharer());
         let result = self.carry_out(of, call, args).await;
@@ -256,27 +238,12 @@ impl Legacy {
     }
 
     /// Asks whether xend is there.
-    pub(super) async fn probe(&self) -> Result<(), CallError> {
+    async fn is_there(&self) -> Result<(), CallError> {
         let within = CHECK_WITHIN.min(self.line.call_timeout);
         match self.line.ask(Use::Login, "xend.node.info", &[], Retry::Read, within).await {
             Ok(_) | Err(CallError::Failure(_)) => Ok(()),
             Err(CallError::Busy(_) | CallError::Timeout(Phase::Queue)) => Ok(()),
             Err(error) => Err(error),
-        }
-    }
-
-    pub(super) fn connections(&self) -> Vec<LaneUse> {
-        self.line.used()
-    }
-
-    pub(super) fn description(&self) -> Description {
-        Description {
-            kind: Kind::Legacy,
-            product: None,
-            version: None,
-            api_version: None,
-            address: Some(self.line.address()),
-            last_error: self.line.last_error(),
         }
     }
 }

@@ -31,7 +31,7 @@ pub(crate) struct Question<'a> {
 }
 
 impl Xapi {
-    pub(crate) async fn call(
+    pub(super) async fn call(
         &self,
         session: &Session,
         call: &str,
@@ -53,7 +53,7 @@ impl Xapi {
 
     /// Asks a second time, where the answer to the first could not be read: in XML-RPC, which has a
     /// form for more values.
-    pub(crate) async fn read_otherwise(
+    pub(super) async fn read_otherwise(
         &self,
         session: &Session,
         call: &str,
@@ -77,7 +77,7 @@ impl Xapi {
 
     /// `pool.get_all` is open to every role, has one ref as its result and, like every call, fails
     /// first of all when its session is no more.
-    pub(crate) async fn check(&self, session: &Session) -> Result<(), CallError> {
+    pub(super) async fn check(&self, session: &Session) -> Result<(), CallError> {
         still_good(session)?;
         let host = self.hosts.current_or_first();
         let question = Question {
@@ -94,7 +94,7 @@ impl Xapi {
 
     /// Asks whether a host of the pool is there. A call without a good session is refused, which
     /// is answer enough.
-    pub(crate) async fn probe(&self) -> Result<(), CallError> {
+    pub(super) async fn probe(&self) -> Result<(), CallError> {
         let question = Question {
             of: Use::Login,
             call: "pool.get_all",

@@ -14,6 +14,7 @@ use crate::call::EventFrame;
 use crate::connections::{Endpoint, Reply, Use};
 use crate::error::{CallError, Fault};
 use crate::session::Session;
+use crate::toolstack::Each;
 use xenapi_wire::reply::{Dialect, Outcome};
 use xenapi_wire::split::ArraySplitter;
 use xenapi_wire::xmlrpc::Transcoder;
@@ -25,11 +26,8 @@ const MARGIN: Duration = Duration::from_secs(10);
 /// How long an answer may take from beginning to end: a first sync holds the whole pool.
 const WHOLE_WITHIN: Duration = Duration::from_secs(300);
 
-/// Takes one event's JSON.
-type Each<'a> = &'a mut (dyn FnMut(&[u8]) -> Result<(), ReadError> + Send);
-
 impl Xapi {
-    pub(crate) async fn events(
+    pub(super) async fn events(
         &self,
         session: &Session,
         classes: &[&str],

@@ -182,7 +182,7 @@ impl Xapi {
     }
 
     /// The word of the host that a login would go to.
-    pub(crate) async fn prove(self: &Arc<Self>) -> Result<(), CallError> {
+    pub(super) async fn prove(self: &Arc<Self>) -> Result<(), CallError> {
         self.proof(&self.hosts.current_or_first())?.wait().await
     }
 

@@ -18,6 +18,7 @@ use crate::connections::{Endpoint, Use, Within};
 use crate::error::{BadReply, CallError, Fault, Misconfigured, Reason, Unreachable};
 use crate::session::Access;
 use crate::software::HostSoftware;
+use crate::toolstack::{Login, Trust};
 use xenapi_wire::Arg;
 
 /// The version of the Xen-API we claim to speak. XAPI takes any; it writes it down.
@@ -48,33 +49,12 @@ const LOGOUT_WITHIN: Duration = Duration::from_secs(5);
 const FACTS_WITHIN: Duration = Duration::from_secs(2);
 const FACTS_GOOD_FOR: Duration = Duration::from_secs(600);
 
-/// On whose word somebody is logged in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trust {
-    /// The operator's, who configured the account: whatever the backend takes will do.
-    Account,
-    /// The backend's, so it must be certain that it looks at passwords.
-    Backend,
-}
-
-/// A login as it is sent.
-struct Request<'a> {
-    username: &'a str,
-    password: &'a SecretString,
-    originator: &'a str,
-    trust: Trust,
-}
-
 impl Xapi {
-    pub(crate) async fn login(
+    pub(super) async fn login(
         self: &Arc<Self>,
-        username: &str,
-        password: &SecretString,
-        originator: &str,
-        trust: Trust,
+        login: Login<'_>,
     ) -> Result<(SecretString, Access), CallError> {
-        let request = Request { username, password, originator, trust };
-        let result = self.login_anywhere(&request).await;
+        let result = self.login_anywhere(&login).await;
         self.note(&result);
         // A failure to log in names no session, unless something is odd.
         result.map_err(|error| match error {
@@ -84,7 +64,7 @@ impl Xapi {
     }
 
     /// Opens a session with the configured account, for someone whom the gateway itself has let in.
-    pub(crate) async fn admit(
+    pub(super) async fn admit(
         self: &Arc<Self>,
         originator: &str,
     ) -> Result<(SecretString, Access), CallError> {
@@ -93,7 +73,9 @@ impl Xapi {
             tracing::warn!(%error, "the service account has no password");
             CallError::from(Misconfigured::NeedsAccount)
         })?;
-        let opened = self.login(name, &password, originator, Trust::Account).await;
+        let trust = Trust::Account;
+        let login = Login { username: name, password: &password, originator, trust };
+        let opened = self.login(login).await;
         opened.map_err(|error| match error {
             // It is not this user's password that is refused.
             CallError::Failure(failure) if is_of_passwords(&failure) => {
@@ -105,13 +87,13 @@ impl Xapi {
     }
 
     /// Whether there is an account that those whom the gateway lets in can work with.
-    pub(crate) fn has_account(&self) -> bool {
+    pub(super) fn has_account(&self) -> bool {
         self.account.is_some()
     }
 
     async fn login_anywhere(
         self: &Arc<Self>,
-        request: &Request<'_>,
+        login: &Login<'_>,
     ) -> Result<(SecretString, Access), CallError> {
         let mut first = None;
         let mut candidates = self.hosts.candidates().into_iter();
@@ -120,7 +102,7 @@ impl Xapi {
             // Nobody waits long for a login, so a host that may be no more must leave time for the
             // others. It gets all of it when it is the last, as it is next time.
             let connect = if candidates.len() > 0 { CONNECT_WITHIN } else { Duration::MAX };
-            match self.login_at(&host, request, Within { whole, connect }).await {
+            match self.login_at(&host, login, Within { whole, connect }).await {
                 Ok((coordinator, session)) => {
                     self.hosts.settle(Arc::clone(&coordinator));
                     let access = self.look_around(&coordinator, &session).await?;
@@ -140,10 +122,10 @@ impl Xapi {
     async fn login_at(
         self: &Arc<Self>,
         host: &Arc<Endpoint>,
-        request: &Request<'_>,
+        login: &Login<'_>,
         within: Within,
     ) -> Result<(Arc<Endpoint>, SecretString), CallError> {
-        let error = match self.enter(host, request, within).await {
+        let error = match self.enter(host, login, within).await {
             Ok(session) => return Ok((Arc::clone(host), session)),
             Err(error) => error,
         };
@@ -153,7 +135,7 @@ impl Xapi {
             CallError::from(Unreachable { address: address.to_string(), reason })
         };
         let coordinator = self.hosts.named_by(host, named).map_err(|why| lost(host, why))?;
-        match self.enter(&coordinator, request, within).await {
+        match self.enter(&coordinator, login, within).await {
             Ok(session) => Ok((coordinator, session)),
             Err(error) if coordinator_named(&error).is_some() => {
                 Err(lost(&coordinator, "neither is the one that a supporter names"))
@@ -166,10 +148,10 @@ impl Xapi {
     async fn enter(
         self: &Arc<Self>,
         host: &Arc<Endpoint>,
-        request: &Request<'_>,
+        login: &Login<'_>,
         within: Within,
     ) -> Result<SecretString, CallError> {
-        let Request { username, password, originator, trust } = *request;
+        let Login { username, password, originator, trust } = *login;
         let (proof, of) = match trust {
             Trust::Account => (Proof::There, Use::Login),
             Trust::Backend => (self.proof(host)?, Use::Password),
@@ -314,7 +296,7 @@ impl Xapi {
     }
 
     /// Ends a session at the backend, if that can be done soon.
-    pub(crate) async fn logout(&self, session: &SecretString) {
+    pub(super) async fn logout(&self, session: &SecretString) {
         self.log_out_at(&self.hosts.current_or_first(), session).await;
     }
 

@@ -7,6 +7,7 @@ mod hosts;
 mod login;
 pub(super) mod redact;
 mod rrd;
+mod toolstack;
 
 #[cfg(test)]
 mod tests;
@@ -23,12 +24,14 @@ use super::description::Description;
 use super::error::{BackendError, CallError, Phase};
 use super::session::PermissionSets;
 use super::software::HostSoftware;
+use super::tally::Tally;
+use super::toolstack::Setup;
 pub(super) use calls::{Question, session_invalid};
 use guard::Guard;
 use hosts::Hosts;
-pub(super) use login::Trust;
+pub(super) use toolstack::TOOLSTACK;
 use xenapi_wire::reply::Dialect;
-use xengate_config::{BackendConfig, Kind, SecretSource};
+use xengate_config::{PasswordCheck, SecretSource};
 
 /// The failure of a call whose session is no more.
 pub(super) const SESSION_INVALID: &str = "SESSION_INVALID";
@@ -42,6 +45,7 @@ pub(super) struct Xapi {
     connections: Connections,
     hosts: Hosts,
     guard: Guard,
+    auth: Option<PasswordCheck>,
     account: Option<(String, SecretSource)>,
     call_timeout: Duration,
     login_within: Duration,
@@ -49,6 +53,7 @@ pub(super) struct Xapi {
     facts: Mutex<Facts>,
     permissions: PermissionSets,
     last_error: Mutex<Option<String>>,
+    tally: Arc<Tally>,
 }
 
 /// What a pool says about itself.
@@ -59,7 +64,8 @@ struct Facts {
 }
 
 impl Xapi {
-    pub(super) fn new(config: &BackendConfig) -> Result<Self, BackendError> {
+    pub(super) fn new(setup: &Setup<'_>) -> Result<Self, BackendError> {
+        let config = setup.config;
         let endpoints = config
             .uris
             .iter()
@@ -76,6 +82,7 @@ impl Xapi {
             connections: Connections::new(config, &endpoints)?,
             hosts: Hosts::new(endpoints),
             guard: Guard::default(),
+            auth: config.auth,
             account: config.service_username.clone().zip(config.service_password.clone()),
             call_timeout: config.call_timeout,
             login_within: config.login_timeout.saturating_mul(2).max(SHORTEST_LOGIN),
@@ -83,13 +90,14 @@ impl Xapi {
             facts: Mutex::default(),
             permissions: PermissionSets::default(),
             last_error: Mutex::default(),
+            tally: Arc::clone(&setup.tally),
         })
     }
 
     pub(super) fn description(&self) -> Description {
         let software = self.facts.lock().software.clone();
         Description {
-            kind: Kind::Xapi,
+            kind: TOOLSTACK.kind,
             api_version: software.api_version(),
             product: software.product,
             version: software.version,

@@ -21,7 +21,7 @@ const LONGEST_TARGET: usize = 600;
 
 impl Xapi {
     /// Asks a host, and the one it refers to, if that is a host of the pool.
-    pub(crate) async fn rrd(
+    pub(super) async fn rrd(
         &self,
         session: &Session,
         request: &RrdRequest<'_>,

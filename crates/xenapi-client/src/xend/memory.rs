@@ -50,7 +50,7 @@ pub(super) async fn set(
     args: &[Arg],
 ) -> Result<Value, CallError> {
     let vm = calls::reference(args).unwrap_or_default();
-    let found = xend.record(session, "VM", vm).await.map_err(CallError::before_the_call)?;
+    let found = xend.one_record(session, "VM", vm).await.map_err(CallError::before_the_call)?;
     let Some(record) = found.record else {
         let params = vec!["VM".to_owned(), vm.to_owned()];
         return Err(CallError::Failure(Failure { code: "HANDLE_INVALID".to_owned(), params }));

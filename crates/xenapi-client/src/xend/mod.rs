@@ -12,12 +12,14 @@ pub(super) mod power;
 mod records;
 mod sessions;
 pub(super) mod taken;
+mod toolstack;
 mod vcpus;
 
 pub(super) use failures::proper;
 pub(super) use line::{Envelope, Line, unfit};
 pub(super) use power::BAD_POWER_STATE;
 pub(super) use records::one_each;
+pub(super) use toolstack::TOOLSTACK;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,17 +30,18 @@ use tokio::sync::Mutex;
 use tokio::time::sleep;
 
 use super::call::{Retry, Value, not_there};
-use super::connections::{Endpoint, LaneUse, Use};
-use super::description::Description;
+use super::connections::Use;
 use super::error::{BackendError, CallError, Phase};
 use super::records::{Found, Pace};
 use super::session::Session;
+use super::tally::Tally;
+use super::toolstack::Setup;
 use guard::Guard;
 use sessions::{Lost, Own, with_session};
 use taken::Expected;
 use xenapi_wire::Arg;
 use xenapi_wire::reply::Failure;
-use xengate_config::{BackendConfig, Kind, PasswordCheck, SecretSource};
+use xengate_config::{PasswordCheck, SecretSource};
 
 /// How long it may take to say whether it is there.
 const CHECK_WITHIN: Duration = Duration::from_secs(5);
@@ -78,47 +81,25 @@ pub(super) struct Xend {
     /// The gateway's own session, for whoever the gateway has let in.
     own: Mutex<Own>,
     guard: Guard,
+    tally: Arc<Tally>,
 }
 
 impl Xend {
-    pub(super) fn new(
-        config: &BackendConfig,
-        endpoint: Arc<Endpoint>,
-    ) -> Result<Self, BackendError> {
+    fn new(setup: &Setup<'_>) -> Result<Self, BackendError> {
+        let config = setup.config;
         let account = config.service_username.clone().zip(config.service_password.clone());
         Ok(Self {
-            line: Line::new(config, endpoint, Envelope::Status)?,
+            line: Line::new(config, setup.endpoint()?, Envelope::Status)?,
             check: config.auth.unwrap_or(PasswordCheck::Users),
             account,
             own: Mutex::default(),
             guard: Guard::default(),
+            tally: Arc::clone(&setup.tally),
         })
     }
 
-    pub(super) fn password_check(&self) -> PasswordCheck {
-        self.check
-    }
-
-    /// Whether it has this call.
-    pub(super) fn has(call: &str) -> bool {
-        calls::has(call)
-    }
-
-    /// Whether its records have this field.
-    pub(super) fn has_field(class: &str, field: &str) -> bool {
-        records::has_field(class, field)
-    }
-
-    /// The classes that are worth reading at this pace, those together that are read together.
-    pub(super) fn polls(pace: Pace) -> &'static [&'static [&'static str]] {
-        match pace {
-            Pace::Quick => QUICK,
-            Pace::Slow => SLOW,
-        }
-    }
-
     /// Makes a call on behalf of a session.
-    pub(super) async fn call(
+    async fn carry_out(
         &self,
         session: &Session,
         call: &str,
@@ -186,7 +167,7 @@ impl Xend {
         class: &'static str,
         reference: &str,
     ) -> Result<Option<serde_json::Map<String, serde_json::Value>>, CallError> {
-        let found = self.record(session, class, reference).await?;
+        let found = self.one_record(session, class, reference).await?;
         let Some(record) = found.record else { return Ok(None) };
         let unfit = |_| unfit("no record", record.len());
         serde_json::from_str(&record).map(Some).map_err(unfit)
@@ -244,7 +225,7 @@ impl Xend {
     }
 
     /// Asks whether xend is there, and whether it checks passwords if it is to.
-    pub(super) async fn probe(&self) -> Result<(), CallError> {
+    async fn is_there(&self) -> Result<(), CallError> {
         if self.check == PasswordCheck::Backend && !self.guard.is_settled().await {
             return match self.guard.pass(&self.line).await {
                 Ok(()) | Err(CallError::Failure(_)) => Ok(()),
@@ -261,7 +242,7 @@ impl Xend {
     }
 
     /// Every record of a class.
-    pub(super) async fn records(
+    async fn all_records(
         &self,
         session: &Session,
         class: &'static str,
@@ -290,7 +271,7 @@ impl Xend {
     }
 
     /// One record; `None` in it when there is none any more.
-    pub(super) async fn record(
+    async fn one_record(
         &self,
         session: &Session,
         class: &'static str,
@@ -310,7 +291,7 @@ impl Xend {
         let found = records::found(class, bare, &value.0);
         if class == "VM" && records::may_be_dying(&found) && self.is_dying(session, &found).await {
             // It may have a successor already, which xend finds only among all of them.
-            let all = self.records(session, class, Pace::Quick).await?;
+            let all = self.all_records(session, class, Pace::Quick).await?;
             let other = all.into_iter().find(|other| other.reference == found.reference);
             return Ok(other.unwrap_or(found));
         }
@@ -319,27 +300,12 @@ impl Xend {
 
     /// Whether a VM's domain is on its way out, as far as its metrics tell.
     async fn is_dying(&self, session: &Session, vm: &Found) -> bool {
-        let metrics = vm.record.as_deref().and_then(super::polled::metrics).unwrap_or_default();
+        let metrics = vm.record.as_deref().and_then(records::metrics).unwrap_or_default();
         let (args, within) = ([Arg::from(metrics)], self.line.call_timeout);
         let state = self.send(session, "VM_metrics.get_state", &args, Retry::Read, within).await;
         state.is_ok_and(|state| {
             let words: Vec<String> = serde_json::from_str(state.get()).unwrap_or_default();
             words.iter().any(|word| word == "dying")
         })
-    }
-
-    pub(super) fn connections(&self) -> Vec<LaneUse> {
-        self.line.used()
-    }
-
-    pub(super) fn description(&self) -> Description {
-        Description {
-            kind: Kind::Xend,
-            product: None,
-            version: None,
-            api_version: None,
-            address: Some(self.line.address()),
-            last_error: self.line.last_error(),
-        }
     }
 }

@@ -149,6 +149,16 @@ fn record(class: &str, reference: &str, json: &RawValue) -> String {
     Value::Object(record).to_string()
 }
 
+/// The ref of a VM's metrics.
+pub(super) fn metrics(vm: &str) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Metrics {
+        metrics: Option<String>,
+    }
+    let vm: Metrics = serde_json::from_str(vm).ok()?;
+    vm.metrics.filter(|reference| !reference.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use crate::legacy::FIELDS as OF_LEGACY;

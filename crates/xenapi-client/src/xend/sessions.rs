@@ -25,7 +25,7 @@ const REFUSED_FOR: Duration = Duration::from_secs(2);
 
 impl Xend {
     /// Logs a user in whose password xend is to check.
-    pub(crate) async fn login(
+    pub(super) async fn log_in(
         &self,
         username: &str,
         password: &SecretString,
@@ -35,11 +35,6 @@ impl Xend {
         self.guard.saw(&session).await;
         // xend knows no roles: whoever is let in may do everything.
         Ok((session, Access { is_local_superuser: true, ..Access::default() }))
-    }
-
-    /// Makes sure that there is a session for users whom the gateway has let in.
-    pub(crate) async fn admit(&self) -> Result<(), CallError> {
-        self.own_session().await.map(drop)
     }
 
     async fn open(&self, name: &str, password: &SecretString) -> Result<SecretString, CallError> {
@@ -149,7 +144,7 @@ impl Xend {
     }
 
     /// Whether the session is still good.
-    pub(crate) async fn check(&self, session: &Session) -> Result<(), CallError> {
+    pub(super) async fn check_session(&self, session: &Session) -> Result<(), CallError> {
         let reference = self.reference(session).await?;
         let args = with_session(&reference, &[Arg::Secret(reference.clone())]);
         let within = CHECK_WITHIN.min(self.line.call_timeout);
@@ -163,7 +158,7 @@ impl Xend {
         }
     }
 
-    pub(crate) async fn logout(&self, session: &SecretString) {
+    pub(super) async fn log_out(&self, session: &SecretString) {
         if self.check == PasswordCheck::Backend && !self.guard.keeps(session).await {
             self.close(session).await;
         }
@@ -179,7 +174,7 @@ impl Xend {
     }
 
     /// Logs the gateway itself out.
-    pub(crate) async fn leave(&self) {
+    pub(super) async fn give_up_sessions(&self) {
         let own = self.own.lock().await.session.take();
         for session in own.into_iter().chain(self.guard.give_up().await) {
             self.close(&session).await;

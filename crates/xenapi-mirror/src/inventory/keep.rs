@@ -10,7 +10,7 @@ use super::mirror::Mirror;
 use super::poll::Poll;
 use super::standing::Loss;
 use super::sync::Sync;
-use xenapi_client::{CallError, Nature};
+use xenapi_client::{CallError, UpdateMode};
 
 /// How often it is tried to find out what a backend is: where nothing listens, and where something
 /// does.
@@ -23,15 +23,15 @@ const PAUSE: Duration = Duration::from_secs(4);
 
 /// Keeps a mirror up to date until `stop`, whatever happens.
 pub(super) async fn keep(mirror: Arc<Mirror>, stop: CancellationToken) {
-    while let Some(nature) = stop.run_until_cancelled(nature(&mirror)).await {
+    while let Some(mode) = stop.run_until_cancelled(update_mode(&mirror)).await {
         let own_stop = stop.child_token();
-        let mut task = match nature {
-            Nature::Eventful => tokio::spawn(Sync::new(mirror.clone()).run(own_stop.clone())),
-            Nature::Polled => tokio::spawn(Poll::new(mirror.clone()).run(own_stop.clone())),
+        let mut task = match mode {
+            UpdateMode::Events => tokio::spawn(Sync::new(mirror.clone()).run(own_stop.clone())),
+            UpdateMode::Polling => tokio::spawn(Poll::new(mirror.clone()).run(own_stop.clone())),
         };
         let ended = tokio::select! {
             ended = &mut task => ended,
-            () = turns_out_otherwise(&mirror, nature) => {
+            () = turns_out_otherwise(&mirror, mode) => {
                 own_stop.cancel();
                 task.await
             }
@@ -47,12 +47,12 @@ pub(super) async fn keep(mirror: Arc<Mirror>, stop: CancellationToken) {
     }
 }
 
-/// What sort of backend it is, however long it takes to find out.
-async fn nature(mirror: &Mirror) -> Nature {
+/// How the mirror is to be kept up to date, however long it takes to find out.
+async fn update_mode(mirror: &Mirror) -> UpdateMode {
     let mut pause;
     loop {
-        match mirror.backend.nature().await {
-            Ok(nature) => return nature,
+        match mirror.backend.update_mode().await {
+            Ok(mode) => return mode,
             Err(error) => {
                 pause =
                     if matches!(error, CallError::Unreachable(_)) { ASK_SOON } else { ASK_EVERY };
@@ -69,12 +69,12 @@ async fn nature(mirror: &Mirror) -> Nature {
     }
 }
 
-/// Waits until it is known that the backend is of another sort than it was taken for; for ever if it
-/// is not.
-async fn turns_out_otherwise(mirror: &Mirror, taken_for: Nature) {
+/// Waits until it is known that the mirror is to be kept otherwise than it was taken for; for ever
+/// if it is not.
+async fn turns_out_otherwise(mirror: &Mirror, taken_for: UpdateMode) {
     let mut pause = ASK_EVERY;
     loop {
-        match mirror.backend.known_nature() {
+        match mirror.backend.known_update_mode() {
             Some(known) if known == taken_for => std::future::pending().await,
             Some(_) => return,
             None => {}

@@ -21,7 +21,7 @@ use super::store::Snapshot;
 use super::unread::Unread;
 use super::usage::{Usage, Usages};
 use super::value::{Resolve, Zoneless, write};
-use xenapi_client::{Backend, Nature, Session};
+use xenapi_client::{Backend, Session, UpdateMode};
 use xenapi_model::{ClassId, Type};
 use xengate_config::SecretSource;
 
@@ -221,7 +221,7 @@ impl Mirror {
 
     /// Whether the backend has to be asked for its objects again and again.
     pub fn is_polled(&self) -> bool {
-        self.backend.known_nature() == Some(Nature::Polled)
+        self.backend.known_update_mode() == Some(UpdateMode::Polling)
     }
 
     /// The CPU time of a VM, by its metrics, where the backend counts that and nothing more.

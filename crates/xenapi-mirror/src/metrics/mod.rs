@@ -48,7 +48,7 @@ use uuid::Uuid;
 use crate::inventory::Mirror;
 use feed::Feed;
 use history::Histories;
-use xenapi_client::Session;
+use xenapi_client::{Measurements, Session};
 
 /// How long shutting down waits for what is being asked.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(2);
@@ -87,7 +87,7 @@ impl Metrics {
         session: &Arc<Session>,
         subject: &Subject,
     ) -> Result<Samples, Trouble> {
-        if mirror.is_polled() {
+        if is_in_records(mirror) {
             return polled::samples(mirror, subject);
         }
         let home = subject.home.ok_or_else(|| subject.absence.clone())?;
@@ -109,7 +109,7 @@ impl Metrics {
         mirror: &Arc<Mirror>,
         subject: &Subject,
     ) -> Option<Result<Samples, Trouble>> {
-        if mirror.is_polled() {
+        if is_in_records(mirror) {
             return Some(polled::samples(mirror, subject));
         }
         let Some(home) = subject.home else { return Some(Err(subject.absence.clone())) };
@@ -147,7 +147,7 @@ impl Metrics {
         session: &Arc<Session>,
         host: Uuid,
     ) -> Result<Arc<HostSamples>, Trouble> {
-        if mirror.is_polled() {
+        if is_in_records(mirror) {
             return Err(Trouble::NotSupported);
         }
         self.feed(mirror, host).glance(session, &self.tasks, &self.stop).await
@@ -161,7 +161,7 @@ impl Metrics {
         subject: &Subject,
         asked: &Asked,
     ) -> Result<Arc<Table>, Trouble> {
-        if mirror.is_polled() {
+        if is_in_records(mirror) {
             return Err(Trouble::NotSupported);
         }
         self.histories.table(mirror, session, subject, asked).await
@@ -177,7 +177,7 @@ impl Metrics {
     ) -> Result<Vec<(Arc<str>, Option<Kind>)>, Trouble> {
         match self.samples(mirror, session, subject).await {
             Ok(found) => Ok(found.samples.iter().map(|one| (one.source.clone(), None)).collect()),
-            Err(trouble) if trouble.is_absence() && mirror.is_polled() => Ok(Vec::new()),
+            Err(trouble) if trouble.is_absence() && is_in_records(mirror) => Ok(Vec::new()),
             Err(trouble) if trouble.is_absence() => {
                 self.histories.sources(mirror, session, subject).await
             }
@@ -206,4 +206,9 @@ impl Metrics {
         feeds.insert((mirror.name().to_owned(), host), feed.clone());
         feed
     }
+}
+
+/// Whether all that is known of what is measured is in the records of the mirror.
+pub fn is_in_records(mirror: &Mirror) -> bool {
+    mirror.backend().measurements() == Measurements::Records
 }

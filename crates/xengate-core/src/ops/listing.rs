@@ -13,7 +13,6 @@ use xenapi_mirror::inventory::{Object, Snapshot, View};
 use xenapi_model::{Class, datamodel};
 use xenapi_wire::Limits;
 use xenapi_wire::sxp::{self, Sxp};
-use xengate_config::Kind;
 
 const MIB: i64 = 1 << 20;
 
@@ -46,11 +45,11 @@ fn host_cpus(reach: &Reach) -> Option<i64> {
 }
 
 /// Adds what is known of the virtual CPUs of these domains, and of the CPUs that they run on. A
-/// legacy backend is asked; a domain that it has no more is left out.
+/// backend that answers xm is asked; a domain that it has no more is left out.
 pub async fn with_vcpus(reach: &Reach, domains: Vec<Domain>) -> Result<Vec<Domain>, OpError> {
     let backend = reach.mirror.backend();
     let mut host_cpus = host_cpus(reach);
-    if backend.description().kind != Kind::Legacy {
+    if !backend.answers_xm() {
         return Ok(domains.into_iter().map(|domain| Domain { host_cpus, ..domain }).collect());
     }
     if host_cpus.is_none() {

@@ -21,7 +21,7 @@ use crate::api::events::selection::Selection;
 use crate::api::samples::newest::samples_json;
 use xenapi_client::Session;
 use xenapi_mirror::inventory::{Inventory, Mirror, Snapshot};
-use xenapi_mirror::metrics::{Metrics, Standing, Subject, Trouble};
+use xenapi_mirror::metrics::{Metrics, Standing, Subject, Trouble, is_in_records};
 use xenapi_model::{Class, datamodel};
 use xengate_core::auth::Caller;
 
@@ -213,8 +213,8 @@ fn look(
         let Some(reading) = mirror.reading() else { continue };
         let mut homes: HashMap<Option<Uuid>, Vec<Sampled>> = HashMap::default();
         for sampled in sampled(selection, &reading.snapshot) {
-            let home = sampled.subject.home.filter(|_| !mirror.is_polled());
-            if home.is_some() || mirror.is_polled() {
+            let home = sampled.subject.home.filter(|_| !is_in_records(mirror));
+            if home.is_some() || is_in_records(mirror) {
                 homes.entry(home).or_default().push(sampled);
             }
         }

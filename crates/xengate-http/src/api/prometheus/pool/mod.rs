@@ -27,9 +27,8 @@ use crate::Gateway;
 use crate::api::prometheus::families::Families;
 use crate::problem::{Code, Problem};
 use xenapi_mirror::inventory::{Mirror, MirrorState, Reading};
-use xenapi_mirror::metrics::{HostSamples, Key, Sample, Subject};
+use xenapi_mirror::metrics::{HostSamples, Key, Sample, Subject, is_in_records};
 use xenapi_model::{Class, datamodel};
-use xengate_config::PasswordCheck;
 
 /// What is known of the pools, gathered for one scrape.
 #[derive(Debug)]
@@ -63,7 +62,8 @@ impl Fleet {
     /// Gathers it. At least one backend must have a service account, or need none.
     pub async fn gather(gateway: &Gateway) -> Result<Self, Problem> {
         let mirrors = gateway.inventory.mirrors();
-        if !mirrors.values().any(|mirror| mirror.has_account() || !needs_account(mirror)) {
+        if !mirrors.values().any(|mirror| mirror.has_account() || !mirror.backend().needs_account())
+        {
             let names: Vec<_> = mirrors.keys().map(String::as_str).collect();
             let detail = "the pools' metrics are read with a service account, and no backend has \
                           one: set service_username and its password";
@@ -77,7 +77,7 @@ impl Fleet {
 impl Followed {
     async fn read(gateway: &Gateway, mirror: &Arc<Mirror>) -> Self {
         let has_account = mirror.has_account();
-        let reading = match has_account || !needs_account(mirror) {
+        let reading = match has_account || !mirror.backend().needs_account() {
             // Who scrapes has a backend asked that does not tell by itself.
             true if mirror.is_polled() => {
                 let classes = READ.iter().filter_map(|name| datamodel().class(name));
@@ -89,7 +89,7 @@ impl Followed {
             true => mirror.reading(),
             false => None,
         };
-        let hosts = reading.iter().filter(|_| !mirror.is_polled());
+        let hosts = reading.iter().filter(|_| !is_in_records(mirror));
         let hosts = hosts.flat_map(|reading| reading.snapshot.class(class("host").id).iter());
         let session = mirror.account_session();
         let asked = hosts.map(|host| {
@@ -104,7 +104,7 @@ impl Followed {
         });
         let samples = join_all(asked).await.into_iter().collect();
         let known = match &reading {
-            Some(reading) if mirror.is_polled() => known(gateway, mirror, reading),
+            Some(reading) if is_in_records(mirror) => known(gateway, mirror, reading),
             _ => HashMap::new(),
         };
         Self {
@@ -117,11 +117,6 @@ impl Followed {
             known,
         }
     }
-}
-
-/// Whether nothing can be read of a backend on nobody's behalf but with an account there.
-fn needs_account(mirror: &Mirror) -> bool {
-    mirror.backend().known_password_check() != Some(PasswordCheck::Users)
 }
 
 /// The newest samples of the VMs and hosts of a backend that measures nothing by itself.
