@@ -34,6 +34,10 @@ const LONGEST_FILE: usize = 600;
 /// Drawers in which anything could lie.
 const DRAWERS: &[&str] = &["utils", "util", "helpers", "helper", "common", "manager", "service"];
 
+/// Files outside their own crate and the configuration's that may name a kind of backend: the one
+/// advises on what is configured, the other writes a configuration.
+const NAME_KINDS: &[&str] = &["app/warnings.rs", "cli/demo.rs"];
+
 struct Source {
     path: PathBuf,
     /// The crate's name.
@@ -290,4 +294,48 @@ fn statuses_are_the_http_floors() {
         let at_home = source.krate == "xengate-http";
         assert!(at_home || uses == 0, "{} knows statuses", source.path.display());
     }
+}
+
+/// The kinds of backend: the folders that hold what makes one.
+fn kinds() -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/xenapi-client/src");
+    let entries = fs::read_dir(folder).expect("the folder can be read");
+    let entries = entries.map(|entry| entry.expect("an entry"));
+    let kinds = entries.filter(|entry| entry.path().join("toolstack.rs").is_file());
+    kinds.map(|kind| kind.file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// Where a text tells kinds of backend apart: by the configuration's `Kind`, or by a name.
+fn tells_apart(text: &str, kinds: &[String]) -> Option<String> {
+    let code = bare(text);
+    let patterns = kinds.iter().flat_map(|kind| {
+        let (first, rest) = kind.split_at(1);
+        let variant = format!("Kind::{}{rest}", first.to_ascii_uppercase());
+        let by_name = ["== ", "!= ", "=> ", "| "].map(|sign| format!("{sign}\"{kind}\""));
+        let of_name = [" ==", " !=", " =>", " |"].map(|sign| format!("\"{kind}\"{sign}"));
+        let named = by_name.into_iter().chain(of_name).find(|named| text.contains(named));
+        named.or_else(|| code.contains(&variant).then_some(variant))
+    });
+    patterns.into_iter().next()
+}
+
+#[test]
+fn kinds_of_backend_are_told_apart_in_their_folders_alone() {
+    let kinds = kinds();
+    assert!(kinds.len() >= 3, "the kinds were found: {kinds:?}");
+    let mut wrong = Vec::new();
+    for source in sources() {
+        let is_test = source.module.iter().any(|part| part == "tests");
+        let may = matches!(&*source.krate, "xenapi-client" | "xengate-config" | "xenapi-sim")
+            || is_test
+            || NAME_KINDS.iter().any(|name| source.path.ends_with(name));
+        let text = fs::read_to_string(&source.path).expect("UTF-8");
+        if let Some(what) = tells_apart(&text, &kinds).filter(|_| !may) {
+            wrong.push(format!("{}: {what}", source.path.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "ask the backend what it can do instead: {wrong:#?}");
+    let see = |text| tells_apart(text, &kinds).is_some();
+    assert!(see("if kind != \"legacy\" {") && see("match kind { \"xapi\" => 1 }"));
+    assert!(see("Kind::Xend => 1") && !see("software(\"xapi\")") && !see("// Kind::Xend"));
 }

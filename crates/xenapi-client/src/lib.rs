@@ -24,6 +24,8 @@ mod xend;
 
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 // Parts of the errors, for floors that do not know `wire`.
 pub use call::{EventFrame, Retry, Value};
