@@ -4,11 +4,57 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{Brought, LARGE_BATCH, LONG_PAUSE, Sync};
+use super::Sync;
+use super::backoff::LONG_PAUSE;
+use super::fetch::Brought;
+use crate::inventory::counts::Counts;
 use crate::inventory::draft::{Draft, Finished};
 use crate::inventory::encode::Encoder;
 use crate::inventory::refs::RefIndex;
 use crate::inventory::store::Snapshot;
+use crate::inventory::unread::{Remedies, Remedy, Unread};
+use crate::inventory::untold::Untold;
+
+/// Batches of more events than this are applied where they are in nobody's way.
+const LARGE_BATCH: usize = 500;
+
+/// What is known of the objects, beside what readers see.
+pub(super) struct Objects {
+    pub(super) encoder: Encoder,
+    pub(super) counts: Counts,
+    pub(super) untold: Untold,
+    /// Objects that could not be read, and what is done about them.
+    unread: Unread,
+    remedies: Remedies,
+    /// When unreadable events were last spoken of.
+    complained: Option<Instant>,
+    /// What is being read takes more memory than there is.
+    pub(super) oversized: bool,
+}
+
+impl Objects {
+    pub(super) fn new(backend: &str) -> Self {
+        Self {
+            encoder: Encoder::new(backend),
+            counts: Counts::default(),
+            untold: Untold::default(),
+            unread: Unread::default(),
+            remedies: Remedies::default(),
+            complained: None,
+            oversized: false,
+        }
+    }
+
+    /// Everything has been asked for.
+    pub(super) fn listed(&mut self) {
+        self.remedies.synced(&self.unread);
+    }
+
+    /// What is due to be done about objects that could not be read.
+    pub(super) fn remedy(&mut self) -> Remedy {
+        self.remedies.due(&self.unread)
+    }
+}
 use xenapi_client::{EventFrame, Session};
 
 impl Sync {
@@ -16,7 +62,8 @@ impl Sync {
     /// but a fresh sync will do.
     pub(super) async fn apply(&mut self, brought: Brought) -> Option<EventFrame> {
         let old = self.mirror.reading().map(|reading| reading.snapshot.clone());
-        let mut encoder = std::mem::replace(&mut self.encoder, Encoder::new(self.mirror.name()));
+        let mut encoder =
+            std::mem::replace(&mut self.objects.encoder, Encoder::new(self.mirror.name()));
         let mirror = self.mirror.clone();
         let (work, frame): (Box<dyn FnOnce() -> _ + Send>, _) = match brought {
             Brought::Silence => return None,
@@ -31,7 +78,7 @@ impl Sync {
             }
             Brought::Changes(events, learned, frame) => {
                 let (old, few) = (old?, events.len() <= LARGE_BATCH);
-                let unread = self.unread.clone();
+                let unread = self.objects.unread.clone();
                 let work = move || {
                     let finished = mirror.with_refs(|refs| {
                         let mut draft = Draft::from(Snapshot::clone(&old)).with_unread(unread);
@@ -68,23 +115,24 @@ impl Sync {
     }
 
     fn show(&mut self, finished: Finished, refs: Option<RefIndex>, encoder: Encoder) {
-        self.encoder = encoder;
-        let lately = self.complained.is_some_and(|then| then.elapsed() < LONG_PAUSE);
+        self.objects.encoder = encoder;
+        let lately = self.objects.complained.is_some_and(|then| then.elapsed() < LONG_PAUSE);
         if finished.unreadable > 0 && !lately {
-            self.complained = Some(Instant::now());
+            self.objects.complained = Some(Instant::now());
             let (backend, count) = (self.mirror.name(), finished.unreadable);
             tracing::warn!(backend, count, "events that could not be read");
         }
-        self.unread = finished.unread.clone();
+        self.objects.unread = finished.unread.clone();
         self.mirror.publish(finished, refs);
     }
 
     /// Asks for the objects that could not be read.
     pub(super) async fn read_again(&mut self, session: &Session) {
-        let read = self.unread.ask(&self.mirror.backend, session).await;
+        let read = self.objects.unread.ask(&self.mirror.backend, session).await;
         let Some(reading) = self.mirror.reading() else { return };
-        let mut encoder = std::mem::replace(&mut self.encoder, Encoder::new(self.mirror.name()));
-        let (mirror, unread) = (self.mirror.clone(), self.unread.clone());
+        let mut encoder =
+            std::mem::replace(&mut self.objects.encoder, Encoder::new(self.mirror.name()));
+        let (mirror, unread) = (self.mirror.clone(), self.objects.unread.clone());
         let finished = mirror.with_refs(|refs| {
             let mut draft = Draft::from(Snapshot::clone(&reading.snapshot)).with_unread(unread);
             draft.take_again(&read, &mut encoder, refs);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use tokio::time::timeout;
 
-use super::Brought;
+use super::fetch::Brought;
 use super::hearing::GLANCE;
 use crate::inventory::draft::{Draft, is_mirrored};
 use crate::inventory::encode::Encoder;
