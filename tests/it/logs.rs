@@ -106,7 +106,8 @@ async fn each_line_of_a_request_bears_its_id_and_user() {
     let of = "request{request_id=\"spans-read\" operation=\"GET /vms/{uuid}\" user=\"root\"}";
     assert_eq!(lines(&[of, "DEBUG", &*vm]).len(), 1);
     // Nobody's lines are taken for a request's.
-    assert!(lines(&["xengate::inventory::mirror", "request{"]).is_empty());
+    assert!(!lines(&["xenapi_mirror::inventory::mirror"]).is_empty());
+    assert!(lines(&["xenapi_mirror::inventory::mirror", "request{"]).is_empty());
     lab.end().await;
 }
 
