@@ -210,13 +210,17 @@ impl Scope {
     }
 
     /// The one object of this class and uuid, with the reading that has it.
-    pub fn object(&self, class: ClassId, uuid: Uuid) -> Result<(&Reading, &Arc<Object>), Problem> {
+    pub fn object(
+        &self,
+        class: ClassId,
+        uuid: Uuid,
+    ) -> Result<(&Arc<Reading>, &Arc<Object>), Problem> {
         self.find(class, uuid).map_err(|problem| self.aged(problem))
     }
 
-    fn find(&self, class: ClassId, uuid: Uuid) -> Result<(&Reading, &Arc<Object>), Problem> {
+    fn find(&self, class: ClassId, uuid: Uuid) -> Result<(&Arc<Reading>, &Arc<Object>), Problem> {
         let mut found = self.readings.iter().filter_map(|(name, reading)| {
-            Some((name, &**reading, reading.snapshot.object(class, &uuid)?))
+            Some((name, reading, reading.snapshot.object(class, &uuid)?))
         });
         match (found.next(), found.next()) {
             (Some((_, reading, object)), None) => Ok((reading, object)),

@@ -3,22 +3,26 @@
 
 mod accept;
 mod caller;
+mod change;
 mod json;
 mod object_uuid;
 mod peer;
 mod prefer;
 mod query;
+mod read;
 mod scraper;
 mod shape;
 mod writing;
 
 pub use self::accept::{Accepts, AcceptsJson, AcceptsObject, SXP, takes_any_text};
 pub use self::caller::{Authenticated, OfSession};
+pub use self::change::{Change, NamesBackend, Target};
 pub use self::json::{Json, NoBody, StrangersJson, Unread, without_body};
 pub use self::object_uuid::ObjectUuid;
 pub use self::peer::{Peer, client_address};
 pub use self::prefer::{LONGEST_WAIT, PreferWait};
 pub use self::query::{NoQuery, Query};
+pub use self::read::{Found, NamesRevision, Read};
 pub use self::scraper::{FleetScraper, Scraper};
 pub use self::shape::Object;
 pub use self::writing::{Underway, Writing};

@@ -8,7 +8,7 @@ pub mod results;
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::response::Response;
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -19,58 +19,43 @@ use crate::api::catalog::collections::Collection;
 use crate::api::objects::read::{TargetQuery, class_of};
 use crate::api::objects::write::{make, start};
 use crate::api::tasks::started;
-use crate::extract::{AcceptsJson, Authenticated, ObjectUuid, PreferWait, Query, Unread, Writing};
+use crate::extract::{AcceptsJson, Change, PreferWait, Target, Unread, Writing};
 use crate::problem::{Code, Problem};
 use crate::revision::Revision;
-use crate::scope::Scope;
 use crate::turns::Claim;
-use crate::validators::Validators;
 use xengate_core::ops::Reach;
 use xengate_core::ops::actions::{Action, NoAction, On, action};
 use xengate_core::ops::arguments::arguments;
 
 /// An action of one object.
-#[expect(clippy::too_many_arguments, reason = "each is a check")]
 pub async fn of_object(
-    State(gateway): State<Arc<Gateway>>,
     Extension(collection): Extension<&'static Collection>,
-    Authenticated(caller): Authenticated,
-    ObjectUuid(uuid): ObjectUuid,
+    change: Change<TargetQuery>,
     Path((_, name)): Path<(String, String)>,
-    Query(query): Query<TargetQuery>,
-    validators: Validators,
     prefer: PreferWait,
-    writing: Writing,
     _: AcceptsJson,
     body: Unread,
 ) -> Result<Response, Problem> {
     let action = find(collection, &name, On::Object)?;
     let body = parameters(action, body).await?;
-    let backend = query.backend.as_deref();
-    let turn = gateway.turns.conditional(&validators, action.class.id, uuid).await?;
-    let target = Scope::target(&gateway, &caller, backend, action.class, uuid, &validators);
-    let (reach, reference) = target.await?;
-    let own = Some((uuid, reference, Claim::new(turn, &reach)));
-    perform((&gateway, &reach, &writing), action, own, body, prefer).await
+    let Target { reach, reference, claim } = change.target(action.class).await?;
+    let own = Some((change.uuid(), reference, claim));
+    perform((&change.gateway, &reach, &change.writing), action, own, body, prefer).await
 }
 
 /// An action of a class as a whole.
-#[expect(clippy::too_many_arguments, reason = "each is a check")]
 pub async fn of_collection(
-    State(gateway): State<Arc<Gateway>>,
     Extension(collection): Extension<&'static Collection>,
-    Authenticated(caller): Authenticated,
+    change: Change<TargetQuery, ()>,
     Path(name): Path<String>,
-    Query(query): Query<TargetQuery>,
     prefer: PreferWait,
-    writing: Writing,
     _: AcceptsJson,
     body: Unread,
 ) -> Result<Response, Problem> {
     let action = find(collection, &name, On::Collection)?;
     let body = parameters(action, body).await?;
-    let reach = Scope::backend(&gateway, &caller, query.backend.as_deref()).await?;
-    perform((&gateway, &reach, &writing), action, None, body, prefer).await
+    let reach = change.backend().await?;
+    perform((&change.gateway, &reach, &change.writing), action, None, body, prefer).await
 }
 
 fn find(collection: &Collection, name: &str, on: On) -> Result<Action, Problem> {

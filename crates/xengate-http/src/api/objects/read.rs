@@ -13,7 +13,7 @@ use serde::Deserialize;
 use crate::Gateway;
 use crate::api::catalog::collections;
 use crate::api::catalog::collections::Collection;
-use crate::extract::{AcceptsObject, Authenticated, ObjectUuid, Query, SXP};
+use crate::extract::{AcceptsObject, Authenticated, NamesBackend, NamesRevision, Read, SXP};
 use crate::listing::{Asked, Listing, Showing};
 use crate::page::{Objects, Shelf};
 use crate::problem::{Code, Problem};
@@ -55,6 +55,36 @@ pub struct RecordQuery {
 pub struct TargetQuery {
     /// The backend that has the object, where several have one of its uuid.
     pub backend: Option<String>,
+}
+
+impl NamesBackend for ObjectQuery {
+    fn backend(&self) -> Option<&str> {
+        self.backend.as_deref()
+    }
+}
+
+impl NamesRevision for ObjectQuery {
+    fn min_revision(&self) -> Option<&Revision> {
+        self.min_revision.as_ref()
+    }
+}
+
+impl NamesBackend for RecordQuery {
+    fn backend(&self) -> Option<&str> {
+        self.backend.as_deref()
+    }
+}
+
+impl NamesRevision for RecordQuery {
+    fn min_revision(&self) -> Option<&Revision> {
+        self.min_revision.as_ref()
+    }
+}
+
+impl NamesBackend for TargetQuery {
+    fn backend(&self) -> Option<&str> {
+        self.backend.as_deref()
+    }
 }
 
 /// The class of a collection.
@@ -118,45 +148,34 @@ fn refuse_if_gone(scope: &Scope, class: &Class) -> Result<(), Problem> {
 
 /// One object of the collection's class, whatever view it belongs to.
 pub async fn get(
-    State(gateway): State<Arc<Gateway>>,
     Extension(collection): Extension<&'static Collection>,
-    Authenticated(caller): Authenticated,
-    ObjectUuid(uuid): ObjectUuid,
-    accepts: AcceptsObject,
-    validators: Validators,
-    Query(query): Query<RecordQuery>,
+    read: Read<RecordQuery, AcceptsObject>,
 ) -> Result<Response, Problem> {
     let (class, _) = class_and_view(collection);
+    let Read { gateway, query, accepts, .. } = &read;
     let showing = Showing::new(class, &query.fields, &query.expand)?;
-    reached(&gateway, query.min_revision.as_ref()).await?;
-    let reads = std::iter::once(class.id).chain(showing.classes());
-    let scope = Scope::of_classes(&gateway, &caller, query.backend.as_deref(), reads).await?;
-    let (reading, object) = scope.object(class.id, uuid)?;
+    let found = read.find(class.id, showing.classes()).await?;
+    let (reading, object) = (&*found.reading, &found.object);
     let mut stamp = Stamp::of_object(reading, object);
     let whole = query.fields.is_none() && query.expand.is_none();
-    if let Some(raw) = object.raw().filter(|_| whole || accepts == AcceptsObject::Sxp) {
+    if let Some(raw) = object.raw().filter(|_| whole || *accepts == AcceptsObject::Sxp) {
         // xend's own form changes from poll to poll, which makes no new version of the object.
         stamp = stamp.shaped(&raw);
     }
-    let mut response = match accepts {
-        AcceptsObject::Sxp => {
-            let text = sxp(object)?;
-            validators.answer(&stamp.shaped(&SXP).etag(&gateway), || text)?
-        }
-        AcceptsObject::Json => {
-            let etag = showing.stamped(stamp, &reading.snapshot, class).etag(&gateway);
-            match validators.not_modified(&etag)? {
-                Some(response) => response,
-                None => {
-                    let document =
-                        showing.document(&gateway, &caller, &reading.snapshot, object).await?;
-                    etag.on(json(if whole { with_sxp(document, object) } else { document }))
-                }
-            }
+    if *accepts == AcceptsObject::Sxp {
+        let text = sxp(object)?;
+        return read.answer(&found, &stamp.shaped(&SXP), || text);
+    }
+    let etag = showing.stamped(stamp, &reading.snapshot, class).etag(gateway);
+    let response = match read.validators.not_modified(&etag)? {
+        Some(response) => response,
+        None => {
+            let document =
+                showing.document(gateway, &read.caller, &reading.snapshot, object).await?;
+            etag.on(json(if whole { with_sxp(document, object) } else { document }))
         }
     };
-    scope.mark_one(&mut response, object.backend(), reading);
-    Ok(response)
+    Ok(found.mark(response))
 }
 
 /// The document, and with it the form that xend itself has of the object, if there is one.

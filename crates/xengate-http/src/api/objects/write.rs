@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -16,15 +15,11 @@ use crate::answer;
 use crate::api::catalog::collections::Collection;
 use crate::api::objects::read::{TargetQuery, class_of};
 use crate::api::tasks::started;
-use crate::extract::{
-    AcceptsJson, Authenticated, Json, Object, ObjectUuid, PreferWait, Query, Unread, Writing,
-};
+use crate::extract::{AcceptsJson, Change, Json, NamesBackend, Object, PreferWait, Target, Unread};
 use crate::problem::{Problem, Progress};
 use crate::representation::json;
-use crate::revision::Revision;
-use crate::scope::Scope;
 use crate::turns::Claim;
-use crate::validators::{ETag, Stamp, Validators};
+use crate::validators::{ETag, Stamp};
 use xenapi_model::{Call, Class};
 use xengate_core::ops::arguments::Arguments;
 use xengate_core::ops::destroy::{Disks, destroy_vm};
@@ -54,6 +49,18 @@ pub struct DestroyVmQuery {
     disks: DisksChoice,
 }
 
+impl NamesBackend for PatchQuery {
+    fn backend(&self) -> Option<&str> {
+        self.backend.as_deref()
+    }
+}
+
+impl NamesBackend for DestroyVmQuery {
+    fn backend(&self) -> Option<&str> {
+        self.backend.as_deref()
+    }
+}
+
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum DisksChoice {
@@ -63,48 +70,42 @@ enum DisksChoice {
 }
 
 /// Makes an object.
-#[expect(clippy::too_many_arguments, reason = "each is a check")]
 pub async fn create(
-    State(gateway): State<Arc<Gateway>>,
     Extension(collection): Extension<&'static Collection>,
-    Authenticated(caller): Authenticated,
-    Query(query): Query<TargetQuery>,
+    change: Change<TargetQuery, ()>,
     prefer: PreferWait,
-    writing: Writing,
     _: AcceptsJson,
     body: Unread,
 ) -> Result<Response, Problem> {
     // Of some classes an object can be made without a word; of others it is told what is missing.
     let body = body.object().await?.unwrap_or_default();
-    let reach = Scope::backend(&gateway, &caller, query.backend.as_deref()).await?;
+    let reach = change.backend().await?;
+    let gateway = &change.gateway;
     let class = class_of(collection);
     if class.name == "VM" && body.contains_key("template") {
         let task = provision::provision(&reach, &gateway.tasks, &body)?;
-        writing.started("VM.provision", None, task);
-        let made = |view: &TaskView| made(&gateway, &reach, collection, view);
-        return started(&gateway, &reach, task, prefer.0, made).await;
+        change.writing.started("VM.provision", None, task);
+        let made = |view: &TaskView| made(gateway, &reach, collection, view);
+        return started(gateway, &reach, task, prefer.0, made).await;
     }
     let call = create::constructor(class).expect("only classes with a constructor are routed here");
     let arguments = create::prepare(&reach, class, call, &body).await?;
     if create::runs_as_task(call) {
-        let work = start(&gateway, &reach, call, arguments, Claim::none());
-        let what = (&*call.wire_name, None);
-        let task: Uuid = writing.carry_out(&gateway, &reach, what, |_| work).await?;
-        let made = |view: &TaskView| made(&gateway, &reach, collection, view);
-        return started(&gateway, &reach, task, prefer.0, made).await;
+        let work = start(gateway, &reach, call, arguments, Claim::none());
+        let task: Uuid = change.carry_out(&reach, &call.wire_name, |_| work).await?;
+        let made = |view: &TaskView| made(gateway, &reach, collection, view);
+        return started(gateway, &reach, task, prefer.0, made).await;
     }
     let work = make(&reach, call, arguments, None, Claim::none());
-    let what = (&*call.wire_name, None);
-    let done = writing.carry_out(&gateway, &reach, what, |_| work).await;
+    let done = change.carry_out(&reach, &call.wire_name, |_| work).await;
     let (done, settled) = done.map_err(|error| error.in_body(&body))?;
     let uuid = done.result.and_then(|json| serde_json::from_slice::<Uuid>(&json).ok());
     let record = match uuid {
         // It is made, whether it can be shown or not.
-        Some(uuid) => shown(&gateway, &reach, class, uuid).await.unwrap_or_default(),
+        Some(uuid) => shown(gateway, &reach, class, uuid).await.unwrap_or_default(),
         None => None,
     };
-    let response = created(&reach, collection, uuid, record, settled);
-    Ok(Revision::after(&gateway, response))
+    Ok(change.done(created(&reach, collection, uuid, record, settled)))
 }
 
 /// The answer to a task that has made an object.
@@ -184,30 +185,21 @@ fn created(
 }
 
 /// Changes fields of an object.
-#[expect(clippy::too_many_arguments, reason = "each is a check")]
 pub async fn change(
-    State(gateway): State<Arc<Gateway>>,
     Extension(collection): Extension<&'static Collection>,
-    Authenticated(caller): Authenticated,
-    ObjectUuid(uuid): ObjectUuid,
-    Query(query): Query<PatchQuery>,
-    validators: Validators,
-    writing: Writing,
+    change: Change<PatchQuery>,
     _: AcceptsJson,
     Json(Object(body)): Json<Object>,
 ) -> Result<Response, Problem> {
     let class = class_of(collection);
-    let backend = query.backend.as_deref();
-    let turn = gateway.turns.of(class.id, uuid).await?;
-    let target = Scope::target(&gateway, &caller, backend, class, uuid, &validators);
-    let (reach, reference) = target.await?;
-    let claim = Claim::of_patch(turn, &reach, &validators);
-    let before = shown(&gateway, &reach, class, uuid).await?.unwrap_or_default();
+    let Target { reach, reference, claim } = change.target_of_patch(class).await?;
+    let (gateway, uuid) = (&change.gateway, change.uuid());
+    let before = shown(gateway, &reach, class, uuid).await?.unwrap_or_default();
     let current: Map<String, Value> = serde_json::from_slice(&before.0).unwrap_or_default();
     let (current, body) = reach.revealed(class, &reference, current, body).await?;
     let plan = patch::plan(class, &current, &reference, &body, &reach.lookup()?)?;
     plan.check(&reach)?;
-    if query.dry_run {
+    if change.query.dry_run {
         let calls: Vec<&str> = plan.calls().collect();
         return Ok(json(serde_json::json!({"calls": calls}).to_string()));
     }
@@ -219,11 +211,10 @@ pub async fn change(
             ran.into_result()
         }
     };
-    let what = (format!("PATCH {}", class.name), Some((&*class.name, uuid)));
-    let ran = writing.carry_out(&gateway, &reach, (&what.0, what.1), work).await;
+    let ran = change.carry_out(&reach, &format!("PATCH {}", class.name), class, work).await;
     let settled = ran.map_err(halted)?;
     // It is done, whether it can be shown or not.
-    let (settled, (record, etag)) = match shown(&gateway, &reach, class, uuid).await {
+    let (settled, (record, etag)) = match shown(gateway, &reach, class, uuid).await {
         Ok(Some(shown)) => (settled, shown),
         Ok(None) | Err(_) => (Settled::Pending, before),
     };
@@ -233,8 +224,7 @@ pub async fn change(
         }
         _ => Vec::new(),
     };
-    let response = answer::ignored(&ignored, versioned(settled, etag, json(record)));
-    Ok(Revision::after(&gateway, response))
+    Ok(change.done(answer::ignored(&ignored, versioned(settled, etag, json(record)))))
 }
 
 /// What a client is told of a patch that came to a halt.
@@ -252,54 +242,35 @@ fn halted(halted: Box<patch::Halted>) -> Problem {
 }
 
 /// Destroys an object.
-#[expect(clippy::too_many_arguments, reason = "each is a check")]
 pub async fn destroy(
-    State(gateway): State<Arc<Gateway>>,
     Extension(collection): Extension<&'static Collection>,
-    Authenticated(caller): Authenticated,
-    ObjectUuid(uuid): ObjectUuid,
-    Query(query): Query<TargetQuery>,
-    validators: Validators,
+    change: Change<TargetQuery>,
     prefer: PreferWait,
-    writing: Writing,
 ) -> Result<Response, Problem> {
     let class = class_of(collection);
-    let backend = query.backend.as_deref();
-    let turn = gateway.turns.conditional(&validators, class.id, uuid).await?;
-    let target = Scope::target(&gateway, &caller, backend, class, uuid, &validators);
-    let (reach, reference) = target.await?;
-    let claim = Claim::new(turn, &reach);
+    let Target { reach, reference, claim } = change.target(class).await?;
+    let gateway = &change.gateway;
     let call = create::destructor(class).expect("only classes with a destructor are routed here");
-    let what = (&*call.wire_name, Some((&*class.name, uuid)));
     if create::runs_as_task(call) {
-        let work = start(&gateway, &reach, call, create::own(&reference), claim);
-        let task: Uuid = writing.carry_out(&gateway, &reach, what, |_| work).await?;
-        return started(&gateway, &reach, task, prefer.0, |_| answer::nothing()).await;
+        let work = start(gateway, &reach, call, create::own(&reference), claim);
+        let task: Uuid = change.carry_out(&reach, &call.wire_name, class, |_| work).await?;
+        return started(gateway, &reach, task, prefer.0, |_| answer::nothing()).await;
     }
     let work = make(&reach, call, create::own(&reference), None, claim);
-    let (_, settled) = writing.carry_out(&gateway, &reach, what, |_| work).await?;
-    Ok(Revision::after(&gateway, answer::settled(settled, answer::nothing())))
+    let (_, settled) = change.carry_out(&reach, &call.wire_name, class, |_| work).await?;
+    Ok(change.done(answer::settled(settled, answer::nothing())))
 }
 
 /// Destroys a VM, and its disks if the client says so.
-#[expect(clippy::too_many_arguments, reason = "each is a check")]
 pub async fn destroy_machine(
-    State(gateway): State<Arc<Gateway>>,
     Extension(collection): Extension<&'static Collection>,
-    Authenticated(caller): Authenticated,
-    ObjectUuid(uuid): ObjectUuid,
-    Query(query): Query<DestroyVmQuery>,
-    validators: Validators,
+    change: Change<DestroyVmQuery>,
     prefer: PreferWait,
-    writing: Writing,
 ) -> Result<Response, Problem> {
     let class = class_of(collection);
-    let backend = query.backend.as_deref();
-    let turn = gateway.turns.conditional(&validators, class.id, uuid).await?;
-    let target = Scope::target(&gateway, &caller, backend, class, uuid, &validators);
-    let (reach, reference) = target.await?;
-    let claim = Claim::new(turn, &reach);
-    let disks = match query.disks {
+    let Target { reach, reference, claim } = change.target(class).await?;
+    let gateway = &change.gateway;
+    let disks = match change.query.disks {
         DisksChoice::Keep => Disks::Keep,
         DisksChoice::Delete => Disks::Delete,
     };
@@ -314,9 +285,8 @@ pub async fn destroy_machine(
             task
         }
     };
-    let what = ("VM.destroy", Some((&*class.name, uuid)));
-    let task: Uuid = writing.carry_out(&gateway, &reach, what, |_| work).await?;
-    started(&gateway, &reach, task, prefer.0, |_| answer::nothing()).await
+    let task: Uuid = change.carry_out(&reach, "VM.destroy", class, |_| work).await?;
+    started(gateway, &reach, task, prefer.0, |_| answer::nothing()).await
 }
 
 /// The answer to a write that shows the object, with the object's tag where reads show it too.

@@ -12,11 +12,8 @@ pub mod selection;
 pub mod tables;
 pub mod vm;
 
-use std::sync::Arc;
-
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, header};
 use serde::{Deserialize, Serialize};
@@ -27,19 +24,17 @@ use self::plot::{PlotError, plot};
 use self::range::{Instants, bound};
 use self::selection::Selection;
 use self::tables::History;
-use crate::Gateway;
 use crate::api::catalog::collections::Collection;
 use crate::api::objects::read::{ObjectQuery, class_of};
-use crate::extract::{AcceptsJson, Authenticated, ObjectUuid, Query};
+use crate::extract::{Found, NamesBackend, NamesRevision, Read};
 use crate::problem::{Code, Problem};
 use crate::representation::{json, with_member};
-use crate::revision::{Revision, reached};
-use crate::scope::Scope;
-use crate::validators::{Stamp, Validators};
+use crate::revision::Revision;
+use crate::validators::Stamp;
 use xenapi_mirror::inventory::{Object, Reading};
 use xenapi_mirror::metrics::{Asked, Bound, Cf, Owner, STEPS, Samples, Subject, Trouble, meaning};
-use xenapi_model::{Class, datamodel};
-use xengate_core::auth::Caller;
+use xenapi_model::{Class, ClassId, datamodel};
+use xengate_core::ops::Reach;
 
 /// More cells than this are written where it is in nobody's way.
 const MUCH: usize = 20_000;
@@ -90,6 +85,18 @@ struct Wanted {
     instants: Instants,
 }
 
+impl NamesBackend for HistoryQuery {
+    fn backend(&self) -> Option<&str> {
+        self.backend.as_deref()
+    }
+}
+
+impl NamesRevision for HistoryQuery {
+    fn min_revision(&self) -> Option<&Revision> {
+        self.min_revision.as_ref()
+    }
+}
+
 impl HistoryQuery {
     fn check(&self) -> Result<Wanted, Problem> {
         let wrong = |name: &str, what: &str| {
@@ -135,18 +142,12 @@ impl HistoryQuery {
 /// The newest samples of a VM, a host or an SR. For a VM, whose record has a path of its own,
 /// [`vm::metrics`] answers.
 pub async fn live(
-    State(gateway): State<Arc<Gateway>>,
     Extension(collection): Extension<&'static Collection>,
-    Authenticated(caller): Authenticated,
-    ObjectUuid(uuid): ObjectUuid,
-    _: AcceptsJson,
-    validators: Validators,
-    Query(query): Query<ObjectQuery>,
+    read: Read<ObjectQuery>,
 ) -> Result<Response, Problem> {
-    reached(&gateway, query.min_revision.as_ref()).await?;
     let class = class_of(collection);
-    let scope = measured(&gateway, &caller, query.backend.as_deref(), class).await?;
-    let (reading, object) = scope.object(class.id, uuid)?;
+    let found = read.find(class.id, beside(class)).await?;
+    let (reading, object) = (&*found.reading, &*found.object);
     let record = match class.name.as_str() {
         "host" => {
             let metrics = vm::referred(&reading.snapshot, object, "metrics", "host_metrics");
@@ -155,30 +156,21 @@ pub async fn live(
         _ => None,
     };
     let record = record.unwrap_or_else(|| identity(object));
-    let (samples, sampling) = samples_of(&gateway, &caller, reading, object).await;
+    let (samples, sampling) = samples_of(&read, &found).await;
     let record = with_member(&record, "samples", &samples);
     let body = with_member(&record, "sampling", &sampling);
-    let etag = Stamp::of_object(reading, object).shaped(&body).etag(&gateway);
-    let mut response = validators.answer(&etag, || json(body))?;
-    scope.mark_one(&mut response, object.backend(), reading);
-    Ok(response)
+    let stamp = Stamp::of_object(reading, object).shaped(&body);
+    read.answer(&found, &stamp, || json(body))
 }
 
-/// What is read for what is measured of objects of a class.
-async fn measured(
-    gateway: &Gateway,
-    caller: &Caller,
-    backend: Option<&str>,
-    class: &Class,
-) -> Result<Scope, Problem> {
+/// What is read beside the objects of a class for what is measured of them.
+fn beside(class: &Class) -> impl Iterator<Item = ClassId> + use<> {
     let also: &[&str] = match class.name.as_str() {
         "host" => &["host_metrics", "host_cpu"],
         "SR" => &["PBD"],
         _ => &[],
     };
-    let also = also.iter().filter_map(|name| datamodel().class(name));
-    let reads = also.map(|class| class.id).chain([class.id]);
-    Scope::of_classes(gateway, caller, backend, reads).await
+    also.iter().filter_map(|name| datamodel().class(name)).map(|class| class.id)
 }
 
 /// What names an object.
@@ -188,47 +180,35 @@ fn identity(object: &Object) -> Vec<u8> {
 }
 
 /// An object's `samples` and `sampling`.
-pub(crate) async fn samples_of(
-    gateway: &Gateway,
-    caller: &Caller,
-    reading: &Reading,
-    object: &Object,
-) -> (Vec<u8>, Vec<u8>) {
-    let Some(subject) = Subject::of(&reading.snapshot, object) else {
+async fn samples_of(read: &Read<ObjectQuery>, found: &Found) -> (Vec<u8>, Vec<u8>) {
+    let Some(subject) = Subject::of(&found.reading.snapshot, &found.object) else {
         return samples_json(Owner::Vm, None, &Err(Trouble::NotMeasured));
     };
-    let samples = samples(gateway, caller, object, &subject).await;
+    let samples = samples(read, found, &subject).await;
     samples_json(subject.key.owner, subject.home, &samples)
 }
 
 async fn samples(
-    gateway: &Gateway,
-    caller: &Caller,
-    object: &Object,
+    read: &Read<ObjectQuery>,
+    found: &Found,
     subject: &Subject,
 ) -> Result<Samples, Trouble> {
-    let reach = Scope::reach(gateway, caller, object.backend()).map_err(|_| Trouble::NoSession)?;
-    gateway.metrics.samples(&reach.mirror, &reach.session, subject).await
+    let reach = read.reach(found).map_err(|_| Trouble::NoSession)?;
+    read.gateway.metrics.samples(&reach.mirror, &reach.session, subject).await
 }
 
 /// What is measured of an object.
 pub async fn sources(
-    State(gateway): State<Arc<Gateway>>,
     Extension(collection): Extension<&'static Collection>,
-    Authenticated(caller): Authenticated,
-    ObjectUuid(uuid): ObjectUuid,
-    _: AcceptsJson,
-    validators: Validators,
-    Query(query): Query<ObjectQuery>,
+    read: Read<ObjectQuery>,
 ) -> Result<Response, Problem> {
-    reached(&gateway, query.min_revision.as_ref()).await?;
     let class = class_of(collection);
-    let scope = measured(&gateway, &caller, query.backend.as_deref(), class).await?;
-    let (reading, object) = scope.object(class.id, uuid)?;
+    let found = read.find(class.id, beside(class)).await?;
+    let (reading, object) = (&*found.reading, &*found.object);
     let subject = subject_of(reading, object)?;
-    let reach = Scope::reach(&gateway, &caller, object.backend())?;
-    let found = gateway.metrics.sources(&reach.mirror, &reach.session, &subject).await?;
-    let items: Vec<Source> = found
+    let reach = read.reach(&found)?;
+    let known = read.gateway.metrics.sources(&reach.mirror, &reach.session, &subject).await?;
+    let items: Vec<Source> = known
         .iter()
         .map(|(source, kind)| {
             let meaning = meaning(subject.key.owner, source);
@@ -242,10 +222,8 @@ pub async fn sources(
         })
         .collect();
     let body = serde_json::json!({"total": items.len(), "items": items}).to_string();
-    let etag = Stamp::of_object(reading, object).shaped(&body).etag(&gateway);
-    let mut response = validators.answer(&etag, || json(body))?;
-    scope.mark_one(&mut response, object.backend(), reading);
-    Ok(response)
+    let stamp = Stamp::of_object(reading, object).shaped(&body);
+    read.answer(&found, &stamp, || json(body))
 }
 
 #[derive(Serialize)]
@@ -264,24 +242,19 @@ fn subject_of(reading: &Reading, object: &Object) -> Result<Subject, Problem> {
 
 /// What was measured of an object over time.
 pub async fn history(
-    State(gateway): State<Arc<Gateway>>,
     Extension(collection): Extension<&'static Collection>,
-    Authenticated(caller): Authenticated,
-    ObjectUuid(uuid): ObjectUuid,
+    read: Read<HistoryQuery, ()>,
     headers: HeaderMap,
-    validators: Validators,
-    Query(query): Query<HistoryQuery>,
 ) -> Result<Response, Problem> {
     let media = Media::accepted(&headers)?;
-    let wanted = query.check()?;
-    reached(&gateway, query.min_revision.as_ref()).await?;
+    let wanted = read.query.check()?;
     let class = class_of(collection);
-    let scope = measured(&gateway, &caller, query.backend.as_deref(), class).await?;
-    let (reading, object) = scope.object(class.id, uuid)?;
+    let found = read.find(class.id, beside(class)).await?;
+    let (reading, object) = (&*found.reading, &*found.object);
     let subject = subject_of(reading, object)?;
-    let reach = Scope::reach(&gateway, &caller, object.backend())?;
-    let table =
-        gateway.metrics.history(&reach.mirror, &reach.session, &subject, &wanted.asked).await?;
+    let Reach { mirror, session } = read.reach(&found)?;
+    let metrics = &read.gateway.metrics;
+    let table = metrics.history(&mirror, &session, &subject, &wanted.asked).await?;
     let owner = subject.key.owner;
     let picks = match &wanted.selection {
         Some(selection) => selection.pick(owner, &table.columns)?,
@@ -293,6 +266,7 @@ pub async fn history(
     };
     let (backend, title) = (object.backend().to_owned(), title(object));
     let large = table.rows.len() * picks.len() > MUCH;
+    let uuid = read.uuid;
     let work = move || {
         let history = History {
             uuid,
@@ -320,8 +294,8 @@ pub async fn history(
         tracing::error!(error, "a history could not be written");
         Problem::from(Code::Internal)
     })?;
-    let etag = Stamp::of_object(reading, object).shaped(&body).shaped(&media.name());
-    let mut response = validators.answer(&etag.etag(&gateway), || {
+    let stamp = Stamp::of_object(reading, object).shaped(&body).shaped(&media.name());
+    read.answer(&found, &stamp, || {
         let mut response = Body::from(body).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, media.value());
@@ -329,9 +303,7 @@ pub async fn history(
             headers.insert(header::CONTENT_SECURITY_POLICY, PLOT_POLICY);
         }
         response
-    })?;
-    scope.mark_one(&mut response, object.backend(), reading);
-    Ok(response)
+    })
 }
 
 /// A plot's title: the name of the object, and what it is.

@@ -2,47 +2,34 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
 use axum::response::Response;
 use uuid::Uuid;
 
 use super::samples_of;
-use crate::Gateway;
 use crate::api::objects::read::ObjectQuery;
-use crate::extract::{AcceptsJson, Authenticated, ObjectUuid, Query};
+use crate::extract::Read;
 use crate::problem::Problem;
 use crate::representation::{json, with_member};
-use crate::revision::reached;
-use crate::scope::Scope;
-use crate::validators::{Stamp, Validators};
+use crate::validators::Stamp;
 use xenapi_mirror::inventory::{Object, Snapshot};
 use xenapi_model::datamodel;
 
 /// The VM's VM_metrics record, if it has one, with its VM_guest_metrics record as `guest` and the newest of what
 /// its host measures as `samples`.
-pub async fn metrics(
-    State(gateway): State<Arc<Gateway>>,
-    Authenticated(caller): Authenticated,
-    ObjectUuid(uuid): ObjectUuid,
-    _: AcceptsJson,
-    validators: Validators,
-    Query(query): Query<ObjectQuery>,
-) -> Result<Response, Problem> {
-    reached(&gateway, query.min_revision.as_ref()).await?;
-    let scope = Scope::of(&gateway, &caller, query.backend.as_deref()).await?;
+pub async fn metrics(read: Read<ObjectQuery>) -> Result<Response, Problem> {
     let vm = datamodel().class("VM").expect("the Xen-API has VMs");
-    let (reading, object) = scope.object(vm.id, uuid)?;
+    let found = read.find(vm.id, []).await?;
+    let (reading, object) = (&*found.reading, &*found.object);
     let snapshot = &reading.snapshot;
     // Samples are the VM's own: it has them whether or not there is a record.
     let metrics = referred(snapshot, object, "metrics", "VM_metrics");
     let guest = referred(snapshot, object, "guest_metrics", "VM_guest_metrics");
-    let (samples, sampling) = samples_of(&gateway, &caller, reading, object).await;
-    let etag = Stamp::of_object(reading, metrics.map_or(object, |metrics| &**metrics))
+    let (samples, sampling) = samples_of(&read, &found).await;
+    let stamp = Stamp::of_object(reading, metrics.map_or(object, |metrics| &**metrics))
         .also(guest.map(|guest| &**guest))
         .shaped(&samples)
-        .shaped(&sampling)
-        .etag(&gateway);
-    let mut response = validators.answer(&etag, || {
+        .shaped(&sampling);
+    read.answer(&found, &stamp, || {
         let guest = guest.map_or(&b"null"[..], |guest| guest.record().json());
         let record = match metrics {
             Some(metrics) => with_member(metrics.record().json(), "guest", guest),
@@ -53,9 +40,7 @@ pub async fn metrics(
         };
         let record = with_member(&record, "samples", &samples);
         json(with_member(&record, "sampling", &sampling))
-    })?;
-    scope.mark_one(&mut response, object.backend(), reading);
-    Ok(response)
+    })
 }
 
 /// The object that a ref field of `object` names.

@@ -17,9 +17,7 @@ use crate::Gateway;
 use crate::answer;
 use crate::answer::task_document;
 use crate::api::objects::read::TargetQuery;
-use crate::extract::{
-    AcceptsJson, Authenticated, LONGEST_WAIT, NoBody, ObjectUuid, Query, Writing,
-};
+use crate::extract::{AcceptsJson, Authenticated, Change, LONGEST_WAIT, NoBody, ObjectUuid, Query};
 use crate::in_flight::{NoPlace, waiting};
 use crate::listing::{Asked, Listing, Showing};
 use crate::page::{Objects, Shelf};
@@ -152,21 +150,10 @@ fn stamp_of(reach: &Reach, view: &TaskView) -> Stamp {
 }
 
 /// Asks a task to end before it is done.
-pub async fn cancel(
-    State(gateway): State<Arc<Gateway>>,
-    Authenticated(caller): Authenticated,
-    ObjectUuid(uuid): ObjectUuid,
-    validators: Validators,
-    Query(query): Query<TargetQuery>,
-    writing: Writing,
-    _: NoBody,
-) -> Result<Response, Problem> {
-    let backend = query.backend.as_deref();
-    let turn = gateway.turns.conditional(&validators, class().id, uuid).await?;
-    let reach = find(&gateway, &caller, backend, uuid, Some(&validators)).await?;
-    let claim = Claim::new(turn, &reach);
+pub async fn cancel(change: Change<TargetQuery>, _: NoBody) -> Result<Response, Problem> {
+    let (reach, claim) = target(&change).await?;
     let work = {
-        let (gateway, reach) = (gateway.clone(), reach.clone());
+        let (gateway, reach, uuid) = (change.gateway.clone(), reach.clone(), change.uuid());
         async move {
             let done = gateway.tasks.cancel(&reach, uuid).await;
             match &done {
@@ -176,26 +163,24 @@ pub async fn cancel(
             done
         }
     };
-    let what = ("task.cancel", Some((&*class().name, uuid)));
-    writing.carry_out::<_, OpError, _>(&gateway, &reach, what, |_| work).await?;
-    Ok(Revision::after(&gateway, answer::nothing()))
+    change.carry_out::<_, OpError, _>(&reach, "task.cancel", class(), |_| work).await?;
+    Ok(change.done(answer::nothing()))
+}
+
+/// The task that is to be changed, if it is as the client wants it.
+async fn target(change: &Change<TargetQuery>) -> Result<(Reach, Claim), Problem> {
+    let turn = change.turn(class().id).await?;
+    let (backend, conditions) = (change.query.backend.as_deref(), Some(&change.validators));
+    let reach = find(&change.gateway, &change.caller, backend, change.uuid(), conditions).await?;
+    let claim = Claim::new(turn, &reach);
+    Ok((reach, claim))
 }
 
 /// Forgets a task.
-pub async fn destroy(
-    State(gateway): State<Arc<Gateway>>,
-    Authenticated(caller): Authenticated,
-    ObjectUuid(uuid): ObjectUuid,
-    validators: Validators,
-    Query(query): Query<TargetQuery>,
-    writing: Writing,
-) -> Result<Response, Problem> {
-    let backend = query.backend.as_deref();
-    let turn = gateway.turns.conditional(&validators, class().id, uuid).await?;
-    let reach = find(&gateway, &caller, backend, uuid, Some(&validators)).await?;
-    let claim = Claim::new(turn, &reach);
+pub async fn destroy(change: Change<TargetQuery>) -> Result<Response, Problem> {
+    let (reach, claim) = target(&change).await?;
     let work = {
-        let (gateway, reach) = (gateway.clone(), reach.clone());
+        let (gateway, reach, uuid) = (change.gateway.clone(), reach.clone(), change.uuid());
         async move {
             if let Err(error) = gateway.tasks.destroy(&reach, uuid).await {
                 claim.failed(&error);
@@ -206,9 +191,8 @@ pub async fn destroy(
             Ok::<_, OpError>(settled)
         }
     };
-    let what = ("task.destroy", Some((&*class().name, uuid)));
-    let settled = writing.carry_out(&gateway, &reach, what, |_| work).await?;
-    Ok(Revision::after(&gateway, answer::settled(settled, answer::nothing())))
+    let settled = change.carry_out(&reach, "task.destroy", class(), |_| work).await?;
+    Ok(change.done(answer::settled(settled, answer::nothing())))
 }
 
 /// Answers for a task that was started: with the task, or with what it came to when the client
