@@ -7,7 +7,7 @@ use crate::app::warnings;
 use xenapi_client::Backend;
 use xengate_config::Config;
 use xengate_core::auth::{Users, check_key_file};
-use xengate_http::server::possible_connections;
+use xengate_http::connection::possible_connections;
 use xengate_http::tls;
 
 /// Everything that can be found out without connecting to anything: the file, and the files it

@@ -3,12 +3,13 @@
 //! `api/table.rs` is the table of contents: every endpoint in one list. A handler takes what it needs as
 //! arguments (`extract`), so that it cannot be written without its checks, and answers a
 //! representation or a [`problem::Problem`]. `shell.rs` is what happens to every request,
-//! `server.rs` where requests come from.
+//! `connection.rs` where requests come from.
 
 pub mod answer;
 pub mod api;
 pub mod bodies;
 pub mod compression;
+pub mod connection;
 mod cors;
 pub mod costly;
 pub mod extract;
@@ -29,7 +30,6 @@ pub mod room;
 pub mod route;
 pub mod router;
 pub mod scope;
-pub mod server;
 pub mod shell;
 pub mod telemetry;
 pub mod tls;

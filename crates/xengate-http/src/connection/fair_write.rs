@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::PollSemaphore;
 
-use crate::server::stream::{Policy, write};
+use crate::connection::stream::{Policy, write};
 
 /// A write as short as this never waits.
 const SMALL: usize = 64 << 10;
@@ -31,9 +31,9 @@ const REST: Duration = Duration::from_millis(1);
 /// For how long after a small answer others are expected.
 const EXPECTED: Duration = Duration::from_millis(2);
 
-/// The turns of large writes.
+/// The slots of large writes.
 #[derive(Debug, Clone)]
-pub(super) struct Turns(Arc<Shared>);
+pub(super) struct LargeWriteSlots(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -45,7 +45,7 @@ struct Shared {
     written: AtomicUsize,
 }
 
-impl Turns {
+impl LargeWriteSlots {
     /// As many at a time as leave one of these threads free.
     pub(super) fn of(threads: usize) -> Self {
         let free = Arc::new(Semaphore::new(threads.saturating_sub(1).max(1)));
@@ -82,8 +82,8 @@ impl Turns {
 }
 
 /// Large writes of a stream let small ones of other streams pass.
-pub(super) struct Passing {
-    turns: Turns,
+pub(super) struct FairWrite {
+    slots: LargeWriteSlots,
     turn: PollSemaphore,
     /// Whether a turn is waited for. One that comes when none is needed any more is given back.
     waits: bool,
@@ -91,21 +91,21 @@ pub(super) struct Passing {
     large: bool,
 }
 
-impl Passing {
-    pub(super) fn new(turns: &Turns) -> Self {
-        let turn = PollSemaphore::new(turns.0.free.clone());
-        Self { turns: turns.clone(), turn, waits: false, large: false }
+impl FairWrite {
+    pub(super) fn new(slots: &LargeWriteSlots) -> Self {
+        let turn = PollSemaphore::new(slots.0.free.clone());
+        Self { slots: slots.clone(), turn, waits: false, large: false }
     }
 
     /// Leaves the queue. What the queue has given already would else be held for ever.
     fn wait_no_more(&mut self) {
         if std::mem::take(&mut self.waits) {
-            self.turn = PollSemaphore::new(self.turns.0.free.clone());
+            self.turn = PollSemaphore::new(self.slots.0.free.clone());
         }
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Policy<S> for Passing {
+impl<S: AsyncRead + AsyncWrite + Unpin> Policy<S> for FairWrite {
     fn write(
         &mut self,
         stream: &mut S,
@@ -115,13 +115,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Policy<S> for Passing {
         let size = pieces.iter().map(|piece| piece.len()).sum();
         if size <= SMALL {
             if !std::mem::take(&mut self.large) {
-                self.turns.small();
+                self.slots.small();
             }
             self.wait_no_more();
             return write(stream, cx, pieces);
         }
         self.large = true;
-        if !self.turns.needed() {
+        if !self.slots.needed() {
             self.wait_no_more();
             return write(stream, cx, pieces);
         }
@@ -136,7 +136,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Policy<S> for Passing {
             Poll::Ready(Ok(written)) => *written,
             _ => 0,
         };
-        self.turns.end(turn, written);
+        self.slots.end(turn, written);
         result
     }
 }
@@ -166,23 +166,23 @@ mod tests {
     const LARGE: usize = 3 * TURN;
 
     /// A stream, and what comes out of it; it takes as much as there is.
-    fn stream(turns: &Turns) -> (Governed<DuplexStream, Passing>, DuplexStream) {
+    fn stream(slots: &LargeWriteSlots) -> (Governed<DuplexStream, FairWrite>, DuplexStream) {
         let (ours, theirs) = tokio::io::duplex(4 * LARGE);
-        (Governed::new(ours, Passing::new(turns)), theirs)
+        (Governed::new(ours, FairWrite::new(slots)), theirs)
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_large_answer_alone_is_written_at_once() {
-        let turns = Turns::of(2);
+        let slots = LargeWriteSlots::of(2);
         tokio::time::advance(EXPECTED).await;
-        let (mut ours, _theirs) = stream(&turns);
+        let (mut ours, _theirs) = stream(&slots);
         assert_eq!(ours.write(&[0; LARGE]).await.expect("written"), LARGE);
     }
 
     #[tokio::test(start_paused = true)]
     async fn beside_small_ones_it_rests() {
-        let turns = Turns::of(2);
-        let ((mut small, _a), (mut large, mut read)) = (stream(&turns), stream(&turns));
+        let slots = LargeWriteSlots::of(2);
+        let ((mut small, _a), (mut large, mut read)) = (stream(&slots), stream(&slots));
         small.write_all(b"small").await.expect("written");
         assert_eq!(large.write(&[1; LARGE]).await.expect("written"), TURN);
         let before = Instant::now();
@@ -203,20 +203,20 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_end_of_a_large_answer_is_not_a_small_one() {
-        let turns = Turns::of(2);
+        let slots = LargeWriteSlots::of(2);
         tokio::time::advance(EXPECTED).await;
-        let (mut ours, _theirs) = stream(&turns);
+        let (mut ours, _theirs) = stream(&slots);
         ours.write_all(&[0; LARGE]).await.expect("written");
         ours.write_all(&[0; SMALL]).await.expect("written");
-        assert!(!turns.needed());
+        assert!(!slots.needed());
         ours.write_all(&[0; SMALL]).await.expect("written");
-        assert!(turns.needed());
+        assert!(slots.needed());
     }
 
     #[tokio::test(start_paused = true)]
     async fn slices_are_cut_where_the_turn_ends() {
-        let turns = Turns::of(2);
-        let ((mut small, _a), (mut large, mut read)) = (stream(&turns), stream(&turns));
+        let slots = LargeWriteSlots::of(2);
+        let ((mut small, _a), (mut large, mut read)) = (stream(&slots), stream(&slots));
         small.write_all(b"small").await.expect("written");
         let (head, body, tail) = ([1; 100], vec![2; TURN], [3; 100]);
         let slices = [IoSlice::new(&head), IoSlice::new(&body), IoSlice::new(&tail)];
@@ -229,9 +229,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_turn_is_given_back_by_who_needs_none_any_more() {
-        let turns = Turns::of(1);
+        let slots = LargeWriteSlots::of(1);
         let ((mut small, _a), (mut first, _b), (mut second, _c)) =
-            (stream(&turns), stream(&turns), stream(&turns));
+            (stream(&slots), stream(&slots), stream(&slots));
         small.write_all(b"small").await.expect("written");
         assert_eq!(first.write(&[1; LARGE]).await.expect("written"), TURN);
         let mut bytes = std::pin::pin!(second.write(&[1; LARGE]));
@@ -245,9 +245,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_turn_is_given_back_by_who_goes_away() {
-        let turns = Turns::of(1);
+        let slots = LargeWriteSlots::of(1);
         let ((mut small, _a), (mut first, _b), (second, _c)) =
-            (stream(&turns), stream(&turns), stream(&turns));
+            (stream(&slots), stream(&slots), stream(&slots));
         small.write_all(b"small").await.expect("written");
         assert_eq!(first.write(&[1; LARGE]).await.expect("written"), TURN);
         let mut waiting = Box::pin({

@@ -12,19 +12,19 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Sleep;
 
-use crate::server::stream::{Policy, write};
+use crate::connection::stream::{Policy, write};
 use crate::shell::{Activity, UnderWay};
 
 /// A stream fails once it has taken nothing for a while although there was something to write.
 /// Reading may take as long as it likes.
-pub(super) struct Patience {
+pub(super) struct WriteTimeout {
     patience: Duration,
     /// Runs while the stream takes nothing. Meanwhile something is under way.
     stalled: Option<(Pin<Box<Sleep>>, UnderWay)>,
     activity: Arc<Activity>,
 }
 
-impl Patience {
+impl WriteTimeout {
     pub(super) fn new(patience: Duration, activity: Arc<Activity>) -> Self {
         Self { patience, stalled: None, activity }
     }
@@ -46,7 +46,7 @@ impl Patience {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Policy<S> for Patience {
+impl<S: AsyncRead + AsyncWrite + Unpin> Policy<S> for WriteTimeout {
     fn write(
         &mut self,
         stream: &mut S,
@@ -82,7 +82,7 @@ mod tests {
     async fn who_does_not_read_is_given_up() {
         let (ours, _theirs) = tokio::io::duplex(10);
         let activity = Arc::<Activity>::default();
-        let mut ours = Governed::new(ours, Patience::new(PATIENCE, activity.clone()));
+        let mut ours = Governed::new(ours, WriteTimeout::new(PATIENCE, activity.clone()));
         let before = Instant::now();
         let error = ours.write_all(&[0; 11]).await.expect_err("nobody reads");
         assert_eq!((error.kind(), before.elapsed()), (io::ErrorKind::TimedOut, PATIENCE));
@@ -93,7 +93,7 @@ mod tests {
     async fn who_reads_slowly_is_not() {
         let (ours, mut theirs) = tokio::io::duplex(10);
         let activity = Arc::<Activity>::default();
-        let mut ours = Governed::new(ours, Patience::new(PATIENCE, activity.clone()));
+        let mut ours = Governed::new(ours, WriteTimeout::new(PATIENCE, activity.clone()));
         let reader = async {
             let mut read = [0; 10];
             for _ in 0..10 {

@@ -2,7 +2,7 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::server::places::LEAVING;
+use crate::connection::places::LEAVING;
 
 /// What is kept for everything that is no client's connection: backends, files, the log.
 const OTHERS: usize = 128;

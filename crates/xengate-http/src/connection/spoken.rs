@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::connection::bad_request::answer;
 use crate::problem::{Code, Problem};
-use crate::server::unreadable::answer;
 
 /// As much of what a client says as it takes to know what it is.
 pub(super) const BEGINNING: usize = 128;

@@ -13,11 +13,11 @@ use http::{HeaderMap, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+use crate::connection::spoken::{BEGINNING, instead_of_http};
+use crate::connection::stream::{Policy, write};
 use crate::problem::{Code, Problem};
 use crate::request_id;
 use crate::request_id::RequestId;
-use crate::server::spoken::{BEGINNING, instead_of_http};
-use crate::server::stream::{Policy, write};
 
 /// hyper's own answers are shorter.
 const LONGEST: usize = 256;
@@ -32,7 +32,7 @@ const UNREADABLE: &str = "the request cannot be read; in its path and query a sp
 
 /// hyper's own answers on a client's stream are told in words.
 #[derive(Default)]
-pub(super) struct Explained {
+pub(super) struct ExplainBadRequest {
     /// Something came since something was last written: only then an answer begins.
     asked: bool,
     /// How that begins.
@@ -43,7 +43,7 @@ pub(super) struct Explained {
     told: Option<(usize, Pin<Box<Sleep>>)>,
 }
 
-impl Explained {
+impl ExplainBadRequest {
     /// Writes something else than these bytes, if they are hyper's own answer; none if not.
     fn explain<S: AsyncWrite + Unpin>(
         &mut self,
@@ -108,7 +108,7 @@ pub(super) fn answer(problem: &Problem) -> Vec<u8> {
     [head.into_bytes(), document].concat()
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Policy<S> for Explained {
+impl<S: AsyncRead + AsyncWrite + Unpin> Policy<S> for ExplainBadRequest {
     fn read(
         &mut self,
         stream: &mut S,

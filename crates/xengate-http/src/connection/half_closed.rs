@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::server::stream::Policy;
+use crate::connection::stream::Policy;
 
 /// On a TLS stream: its client may close its side without a word of farewell (`close_notify`). What
 /// is missing of a request is missed by who reads it; after a whole one the answer goes out.

@@ -6,16 +6,16 @@
 //! `write_timeout`. A connection that becomes a WebSocket gives its place back: it has one among
 //! the event streams, which have limits of their own.
 
+mod bad_request;
 mod descriptors;
+mod fair_write;
 mod half_closed;
-mod passing;
-mod patience;
 mod places;
 mod spoken;
 mod stream;
 #[cfg(test)]
 mod tests;
-mod unreadable;
+mod write_timeout;
 
 use std::convert::Infallible;
 use std::fmt;
@@ -40,13 +40,13 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use self::bad_request::{ExplainBadRequest, answer};
 pub use self::descriptors::connections as possible_connections;
+use self::fair_write::{FairWrite, LargeWriteSlots};
 use self::half_closed::HalfClosed;
-use self::passing::{Passing, Turns};
-use self::patience::Patience;
 use self::places::{Place, Places};
 use self::stream::Governed;
-use self::unreadable::{Explained, answer};
+use self::write_timeout::WriteTimeout;
 use crate::problem::{Code, Problem};
 use crate::request_id::RequestId;
 use crate::shell::{Malformed, Shell, Stack, Unsent, finish_outside};
@@ -89,7 +89,7 @@ pub struct Server {
 struct Protocols {
     builder: auto::Builder<TokioExecutor>,
     tls: Option<TlsAcceptor>,
-    turns: Turns,
+    slots: LargeWriteSlots,
     first_request: Duration,
     write_timeout: Duration,
     stop: CancellationToken,
@@ -114,7 +114,7 @@ impl Server {
         let protocols = Arc::new(Protocols {
             builder: builder(&limits),
             tls,
-            turns: Turns::of(Handle::current().metrics().num_workers()),
+            slots: LargeWriteSlots::of(Handle::current().metrics().num_workers()),
             first_request: limits.header_timeout,
             write_timeout: limits.write_timeout,
             stop: stop.clone(),
@@ -228,7 +228,7 @@ impl Protocols {
         // Answers are written whole; waiting for more to send only delays them.
         let _ = stream.set_nodelay(true);
         let patient = |stream| {
-            Governed::new(stream, Patience::new(self.write_timeout, place.activity.clone()))
+            Governed::new(stream, WriteTimeout::new(self.write_timeout, place.activity.clone()))
         };
         let Some(tls) = &self.tls else {
             return self.talk(patient(stream), peer, service, place).await;
@@ -285,8 +285,8 @@ impl Protocols {
                 }
             })
         };
-        let stream = Governed::new(stream, Passing::new(&self.turns));
-        let stream = Governed::new(stream, Explained::default());
+        let stream = Governed::new(stream, FairWrite::new(&self.slots));
+        let stream = Governed::new(stream, ExplainBadRequest::default());
         let mut connection =
             pin!(self.builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
         let mut stopped = pin!(self.stop.cancelled());
