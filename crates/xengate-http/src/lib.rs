@@ -33,8 +33,8 @@ pub mod scope;
 pub mod shell;
 pub mod telemetry;
 pub mod tls;
-pub mod turns;
 pub mod validators;
+pub mod write_lock;
 
 use std::sync::Arc;
 
@@ -83,7 +83,7 @@ pub struct Gateway {
     /// Orders that are kept for the pages to come.
     pub pins: pins::Pins,
     /// Who may change a version of an object now.
-    pub turns: Arc<turns::Turns>,
+    pub turns: Arc<write_lock::ObjectLocks>,
     /// The gateway is about to end.
     pub stopping: CancellationToken,
 }

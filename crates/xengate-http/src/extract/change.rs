@@ -16,8 +16,8 @@ use crate::in_flight::NoPlace;
 use crate::problem::Problem;
 use crate::revision::Revision;
 use crate::scope::Scope;
-use crate::turns::{Claim, Turn};
 use crate::validators::Validators;
+use crate::write_lock::{ObjectLock, WriteGuard};
 use xenapi_model::{Class, ClassId};
 use xengate_core::auth::Caller;
 use xengate_core::ops::{Outcome, Reach, Work, WriteError};
@@ -52,7 +52,7 @@ pub struct Target {
     /// Its ref there.
     pub reference: Arc<str>,
     /// The turn that the change has, until it is seen what came of it.
-    pub claim: Claim,
+    pub claim: WriteGuard,
 }
 
 impl<Q, T> FromRequestParts<Arc<Gateway>> for Change<Q, T>
@@ -108,7 +108,7 @@ impl<Q: NamesBackend> Change<Q> {
     }
 
     /// Its turn, where the request has conditions.
-    pub async fn turn(&self, class: ClassId) -> Result<Option<Turn>, NoPlace> {
+    pub async fn turn(&self, class: ClassId) -> Result<Option<ObjectLock>, NoPlace> {
         self.gateway.turns.conditional(&self.validators, class, self.uuid()).await
     }
 
@@ -116,7 +116,7 @@ impl<Q: NamesBackend> Change<Q> {
     pub async fn target(&self, class: &Class) -> Result<Target, Problem> {
         let turn = self.turn(class.id).await?;
         let (reach, reference) = self.find(class).await?;
-        let claim = Claim::new(turn, &reach);
+        let claim = WriteGuard::new(turn, &reach);
         Ok(Target { reach, reference, claim })
     }
 
@@ -124,7 +124,7 @@ impl<Q: NamesBackend> Change<Q> {
     pub async fn target_of_patch(&self, class: &Class) -> Result<Target, Problem> {
         let turn = self.gateway.turns.of(class.id, self.uuid()).await?;
         let (reach, reference) = self.find(class).await?;
-        let claim = Claim::of_patch(turn, &reach, &self.validators);
+        let claim = WriteGuard::of_patch(turn, &reach, &self.validators);
         Ok(Target { reach, reference, claim })
     }
 

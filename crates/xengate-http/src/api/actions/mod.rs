@@ -22,7 +22,7 @@ use crate::api::tasks::started;
 use crate::extract::{AcceptsJson, Change, PreferWait, Target, Unread, Writing};
 use crate::problem::{Code, Problem};
 use crate::revision::Revision;
-use crate::turns::Claim;
+use crate::write_lock::WriteGuard;
 use xengate_core::ops::Reach;
 use xengate_core::ops::actions::{Action, NoAction, On, action};
 use xengate_core::ops::arguments::arguments;
@@ -87,14 +87,14 @@ async fn parameters(action: Action, body: Unread) -> Result<Option<Map<String, V
 async fn perform(
     (gateway, reach, writing): (&Arc<Gateway>, &Reach, &Writing),
     action: Action,
-    own: Option<(Uuid, Arc<str>, Claim)>,
+    own: Option<(Uuid, Arc<str>, WriteGuard)>,
     body: Option<Map<String, Value>>,
     PreferWait(wait): PreferWait,
 ) -> Result<Response, Problem> {
     let Action { class, call, .. } = action;
     let (object, own, claim) = match own {
         Some((uuid, own, claim)) => (Some((&*class.name, uuid)), Some(own), claim),
-        None => (None, None, Claim::none()),
+        None => (None, None, WriteGuard::none()),
     };
     let what = (&*call.wire_name, object);
     let known = reach.known(call, body.as_ref()).await?;

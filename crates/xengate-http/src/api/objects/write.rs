@@ -18,8 +18,8 @@ use crate::api::tasks::started;
 use crate::extract::{AcceptsJson, Change, Json, NamesBackend, Object, PreferWait, Target, Unread};
 use crate::problem::{Problem, Progress};
 use crate::representation::json;
-use crate::turns::Claim;
 use crate::validators::{ETag, Stamp};
+use crate::write_lock::WriteGuard;
 use xenapi_model::{Call, Class};
 use xengate_core::ops::arguments::Arguments;
 use xengate_core::ops::destroy::{Disks, destroy_vm};
@@ -91,12 +91,12 @@ pub async fn create(
     let call = create::constructor(class).expect("only classes with a constructor are routed here");
     let arguments = create::prepare(&reach, class, call, &body).await?;
     if create::runs_as_task(call) {
-        let work = start(gateway, &reach, call, arguments, Claim::none());
+        let work = start(gateway, &reach, call, arguments, WriteGuard::none());
         let task: Uuid = change.carry_out(&reach, &call.wire_name, |_| work).await?;
         let made = |view: &TaskView| made(gateway, &reach, collection, view);
         return started(gateway, &reach, task, prefer.0, made).await;
     }
-    let work = make(&reach, call, arguments, None, Claim::none());
+    let work = make(&reach, call, arguments, None, WriteGuard::none());
     let done = change.carry_out(&reach, &call.wire_name, |_| work).await;
     let (done, settled) = done.map_err(|error| error.in_body(&body))?;
     let uuid = done.result.and_then(|json| serde_json::from_slice::<Uuid>(&json).ok());
@@ -122,7 +122,7 @@ pub(crate) fn start(
     reach: &Reach,
     call: &'static Call,
     arguments: Arguments,
-    claim: Claim,
+    claim: WriteGuard,
 ) -> impl Future<Output = Result<Uuid, OpError>> + Send + use<> {
     let (gateway, reach) = (gateway.clone(), reach.clone());
     async move {
@@ -142,7 +142,7 @@ pub(crate) fn make(
     call: &'static Call,
     arguments: Arguments,
     object: Option<(&'static Class, Arc<str>)>,
-    claim: Claim,
+    claim: WriteGuard,
 ) -> impl Future<Output = Result<(Done, Settled), OpError>> + Send + use<> {
     let reach = reach.clone();
     async move {

@@ -25,8 +25,8 @@ use crate::problem::{Code, Problem};
 use crate::representation::json;
 use crate::revision::{Revision, reached};
 use crate::scope::Scope;
-use crate::turns::Claim;
 use crate::validators::{Stamp, Validators};
+use crate::write_lock::WriteGuard;
 use xenapi_mirror::inventory::{Object, Reading, of_document};
 use xenapi_model::{Class, datamodel};
 use xengate_core::auth::Caller;
@@ -168,11 +168,11 @@ pub async fn cancel(change: Change<TargetQuery>, _: NoBody) -> Result<Response, 
 }
 
 /// The task that is to be changed, if it is as the client wants it.
-async fn target(change: &Change<TargetQuery>) -> Result<(Reach, Claim), Problem> {
+async fn target(change: &Change<TargetQuery>) -> Result<(Reach, WriteGuard), Problem> {
     let turn = change.turn(class().id).await?;
     let (backend, conditions) = (change.query.backend.as_deref(), Some(&change.validators));
     let reach = find(&change.gateway, &change.caller, backend, change.uuid(), conditions).await?;
-    let claim = Claim::new(turn, &reach);
+    let claim = WriteGuard::new(turn, &reach);
     Ok((reach, claim))
 }
 

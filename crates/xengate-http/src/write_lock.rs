@@ -1,4 +1,4 @@
-//! Turns of those who change one version of an object or nothing, and of those who patch it: between
+//! Locks of those who change one version of an object or nothing, and of those who patch it: between
 //! looking at the object and seeing what came of the change, nobody else of them gets to look.
 
 use std::collections::HashMap;
@@ -23,12 +23,12 @@ type Key = (ClassId, Uuid);
 
 /// Whose turn it is, by object. There is an entry only while somebody waits or works.
 #[derive(Debug, Default)]
-pub struct Turns(Mutex<HashMap<Key, Arc<tokio::sync::Mutex<()>>>>);
+pub struct ObjectLocks(Mutex<HashMap<Key, Arc<tokio::sync::Mutex<()>>>>);
 
 /// A turn, until it is dropped.
 #[derive(Debug)]
-pub struct Turn {
-    turns: Arc<Turns>,
+pub struct ObjectLock {
+    turns: Arc<ObjectLocks>,
     key: Key,
     guard: Option<OwnedMutexGuard<()>>,
 }
@@ -36,11 +36,11 @@ pub struct Turn {
 /// A turn of a write that is under way; nothing where the request has no conditions and is no patch,
 /// for those do not ask what it is that they change.
 #[derive(Debug)]
-pub struct Claim(Option<Claimed>);
+pub struct WriteGuard(Option<Guarded>);
 
 #[derive(Debug)]
-struct Claimed {
-    turn: Turn,
+struct Guarded {
+    turn: ObjectLock,
     reach: Reach,
     /// The version that the write is about.
     before: Option<u64>,
@@ -48,13 +48,13 @@ struct Claimed {
     conditional: bool,
 }
 
-impl Turns {
+impl ObjectLocks {
     /// Waits for a turn at this object.
-    pub async fn of(self: &Arc<Self>, class: ClassId, uuid: Uuid) -> Result<Turn, NoPlace> {
+    pub async fn of(self: &Arc<Self>, class: ClassId, uuid: Uuid) -> Result<ObjectLock, NoPlace> {
         let key = (class, uuid);
         let queue = self.0.lock().entry(key).or_default().clone();
         // Made first: who goes away while waiting cleans up as well.
-        let mut turn = Turn { turns: self.clone(), key, guard: None };
+        let mut turn = ObjectLock { turns: self.clone(), key, guard: None };
         turn.guard = Some(waiting(queue.lock_owned()).await?);
         Ok(turn)
     }
@@ -65,7 +65,7 @@ impl Turns {
         validators: &Validators,
         class: ClassId,
         uuid: Uuid,
-    ) -> Result<Option<Turn>, NoPlace> {
+    ) -> Result<Option<ObjectLock>, NoPlace> {
         match validators.has_conditions() {
             true => self.of(class, uuid).await.map(Some),
             false => Ok(None),
@@ -73,7 +73,7 @@ impl Turns {
     }
 }
 
-impl Drop for Turn {
+impl Drop for ObjectLock {
     fn drop(&mut self) {
         self.guard = None;
         let mut queues = self.turns.0.lock();
@@ -84,19 +84,19 @@ impl Drop for Turn {
     }
 }
 
-impl Claim {
+impl WriteGuard {
     /// Of a write to what the caller has just looked at.
-    pub fn new(turn: Option<Turn>, reach: &Reach) -> Self {
+    pub fn new(turn: Option<ObjectLock>, reach: &Reach) -> Self {
         Self(turn.map(|turn| {
             let before = version(reach, turn.key);
-            Claimed { turn, reach: reach.clone(), before, conditional: true }
+            Guarded { turn, reach: reach.clone(), before, conditional: true }
         }))
     }
 
     /// Of a patch, which takes its turn even where any version will do.
-    pub fn of_patch(turn: Turn, reach: &Reach, validators: &Validators) -> Self {
+    pub fn of_patch(turn: ObjectLock, reach: &Reach, validators: &Validators) -> Self {
         let (before, conditional) = (version(reach, turn.key), validators.has_conditions());
-        Self(Some(Claimed { turn, reach: reach.clone(), before, conditional }))
+        Self(Some(Guarded { turn, reach: reach.clone(), before, conditional }))
     }
 
     /// Of a write that is about no one object.
@@ -133,7 +133,7 @@ impl Claim {
     }
 }
 
-impl Claimed {
+impl Guarded {
     /// Returns, and with that ends the turn, when readers see another version of the object.
     async fn changed(self) {
         let mut changes = self.reach.mirror.changes();
@@ -159,7 +159,7 @@ mod tests {
     #[tokio::test]
     async fn one_at_a_time_for_each_object_and_nothing_is_left() {
         let class = datamodel().class("VM").expect("there").id;
-        let (turns, [one, other]) = (Arc::<Turns>::default(), [1, 2].map(Uuid::from_u128));
+        let (turns, [one, other]) = (Arc::<ObjectLocks>::default(), [1, 2].map(Uuid::from_u128));
         let first = turns.of(class, one).await.expect("a place");
         let second = turns.of(class, other).await.expect("a place");
         {
