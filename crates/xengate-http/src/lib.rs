@@ -7,7 +7,6 @@
 
 pub mod answer;
 pub mod api;
-pub mod bodies;
 pub mod compression;
 pub mod connection;
 mod cors;
@@ -25,6 +24,7 @@ pub mod problem;
 pub mod reading;
 pub mod representation;
 pub mod request_id;
+pub mod response_cache;
 pub mod revision;
 pub mod room;
 pub mod route;
@@ -42,8 +42,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use self::api::events::streams::Events;
-use self::bodies::Bodies;
 use self::costly::Costly;
+use self::response_cache::ResponseCache;
 use self::room::Room;
 use self::telemetry::Telemetry;
 use xenapi_mirror::inventory::Inventory;
@@ -71,7 +71,7 @@ pub struct Gateway {
     /// The changes that are under way.
     pub writes: Writes,
     /// Large bodies that many clients get.
-    pub bodies: Arc<Bodies>,
+    pub bodies: Arc<ResponseCache>,
     /// The streams of events.
     pub events: Arc<Events>,
     /// What is counted about requests.
@@ -98,8 +98,10 @@ impl Gateway {
     ) -> Self {
         let mut boot_id = Uuid::new_v4().simple().to_string();
         boot_id.truncate(BOOT_ID_LENGTH);
-        let bodies =
-            Arc::new(Bodies::new(config.limits.max_cached, Room::new(config.limits.max_unsent)));
+        let bodies = Arc::new(ResponseCache::new(
+            config.limits.max_cached,
+            Room::new(config.limits.max_unsent),
+        ));
         let stopping = CancellationToken::new();
         let metrics = Arc::<Metrics>::default();
         let costly = Arc::new(Costly::new(&config.limits));

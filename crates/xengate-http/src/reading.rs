@@ -16,9 +16,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::extract::client_address;
 use crate::problem::{Code, Problem};
 
-/// Bodies of one address at a time.
+/// ResponseCache of one address at a time.
 const MOST_OF_ONE: usize = 64;
-/// Bodies of strangers, that is of logins, at a time: of one address and of all.
+/// ResponseCache of strangers, that is of logins, at a time: of one address and of all.
 const MOST_OF_ONE_STRANGER: usize = 16;
 const MOST_OF_STRANGERS: usize = 128;
 

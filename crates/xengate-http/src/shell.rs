@@ -32,12 +32,12 @@ use tower_http::cors::Cors;
 use super::cors;
 use super::in_flight;
 use super::request_id;
-use crate::bodies::{Bodies, Shared as SharedBody};
 use crate::extract::{Underway, without_body};
 use crate::in_flight::{InFlight, Place};
 use crate::problem::{Code, Problem};
 use crate::reading::Reading;
 use crate::request_id::RequestId;
+use crate::response_cache::{CachedBody, ResponseCache};
 use crate::room::{NoRoom, Room};
 use crate::telemetry::{Load, Requests, Telemetry};
 use xengate_core::auth::Shares;
@@ -96,7 +96,7 @@ struct Shared {
     in_flight: Arc<InFlight>,
     /// As much as a user's answers may take, counted as the room is.
     most_unsent_of_user: usize,
-    bodies: Arc<Bodies>,
+    bodies: Arc<ResponseCache>,
     telemetry: Arc<Telemetry>,
     reading: Arc<Reading>,
     hsts: OnceLock<HeaderValue>,
@@ -110,7 +110,7 @@ impl Shell {
         routes: Router,
         limits: &xengate_config::Limits,
         cors: &xengate_config::Cors,
-        bodies: Arc<Bodies>,
+        bodies: Arc<ResponseCache>,
         telemetry: Arc<Telemetry>,
     ) -> Self {
         let in_flight = InFlight::new(limits);
@@ -285,7 +285,7 @@ impl Shared {
         if always || response.extensions().get::<Embedded>().is_some() {
             return Ok(None);
         }
-        let body = response.extensions().get::<Arc<SharedBody>>();
+        let body = response.extensions().get::<Arc<CachedBody>>();
         let of_user = match (user, Room::units(response.body(), version)) {
             (Some(user), Some(units)) => {
                 let take = || user.unsent(units, self.most_unsent_of_user);

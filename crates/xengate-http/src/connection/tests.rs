@@ -10,7 +10,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::{self, pki_types::ServerName};
 
 use super::*;
-use crate::bodies::Bodies;
+use crate::response_cache::ResponseCache;
 use crate::room::Room;
 use crate::tls;
 use xengate_config::{Cors, ServerTls};
@@ -27,8 +27,8 @@ struct Bench {
     leave: Arc<Notify>,
 }
 
-fn bodies() -> Arc<Bodies> {
-    Arc::new(Bodies::new(1 << 20, Room::new(256 << 20)))
+fn bodies() -> Arc<ResponseCache> {
+    Arc::new(ResponseCache::new(1 << 20, Room::new(256 << 20)))
 }
 
 impl Bench {

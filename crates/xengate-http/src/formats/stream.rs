@@ -1,4 +1,4 @@
-//! Bodies that are written as clients take them.
+//! ResponseCache that are written as clients take them.
 
 use std::convert::Infallible;
 use std::sync::Arc;

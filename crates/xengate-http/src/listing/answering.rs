@@ -7,7 +7,6 @@ use uuid::Uuid;
 
 use super::Listing;
 use crate::Gateway;
-use crate::bodies::Bodies;
 use crate::costly::Costly;
 use crate::formats::{Format, List, Work};
 use crate::listing::found::{Finding, Found};
@@ -16,6 +15,7 @@ use crate::page::{Cursor, Objects, Page, Shelf};
 use crate::pins;
 use crate::pins::Pinned;
 use crate::problem::Problem;
+use crate::response_cache::ResponseCache;
 use crate::validators::{ETag, Validators};
 use xenapi_mirror::inventory::query::{Cost, Filter, Order, Pricing};
 use xengate_core::auth::Caller;
@@ -40,7 +40,7 @@ impl Listing {
         }
         let work = Work { gateway, caller, shared: Some(etag) };
         let response = self.made(work, place, found, shelves, partial).await?;
-        Bodies::complete(&response);
+        ResponseCache::complete(&response);
         Ok(etag.on(response))
     }
 

@@ -4,11 +4,11 @@ use axum::body::{Body, HttpBody};
 use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
-use crate::bodies;
-use crate::bodies::{Bodies, Version};
 use crate::compression::Encoding;
 use crate::negotiation::Accepted;
 use crate::problem::{Code, Problem};
+use crate::response_cache;
+use crate::response_cache::{ResponseCache, Version};
 use crate::shell::outgoing::Embedded;
 use crate::validators::encoded;
 
@@ -34,7 +34,7 @@ impl Wish {
 
 /// The answer as the client would have it. Streams, whose length nobody knows, go as they are, and
 /// so do problems.
-pub(super) async fn encode(bodies: &Bodies, wish: Wish, response: Response) -> Response {
+pub(super) async fn encode(bodies: &ResponseCache, wish: Wish, response: Response) -> Response {
     if !wish.is_read || !is_worth_it(&response, wish.is_head) {
         return response;
     }
@@ -53,7 +53,7 @@ pub(super) async fn encode(bodies: &Bodies, wish: Wish, response: Response) -> R
         Some(shared) => {
             // From here on the bytes are the cache's.
             parts.extensions.remove::<Embedded>();
-            let body = bodies::body(&shared);
+            let body = response_cache::body(&shared);
             parts.extensions.insert(shared);
             head_of(encoding, vary(Response::from_parts(parts, body)))
         }

@@ -45,8 +45,8 @@ fn routes() -> Router {
         .method_not_allowed_fallback(method_not_allowed)
 }
 
-fn bodies(limits: &Limits) -> Arc<Bodies> {
-    Arc::new(Bodies::new(1 << 20, Room::new(limits.max_unsent)))
+fn bodies(limits: &Limits) -> Arc<ResponseCache> {
+    Arc::new(ResponseCache::new(1 << 20, Room::new(limits.max_unsent)))
 }
 
 fn shell(limits: Limits) -> Shell {

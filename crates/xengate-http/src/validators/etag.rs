@@ -13,8 +13,8 @@ use axum::response::Response;
 use http::{HeaderValue, header};
 
 use crate::Gateway;
-use crate::bodies::Version;
 use crate::compression::Encoding;
+use crate::response_cache::Version;
 use crate::scope::Scope;
 use xenapi_mirror::inventory::{Object, Reading, Table};
 

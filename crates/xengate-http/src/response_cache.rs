@@ -58,7 +58,7 @@ pub struct Version {
 /// The bytes of a body that several answers have. Until the last of their clients has taken them
 /// they take their memory once.
 #[derive(Debug)]
-pub struct Shared {
+pub struct CachedBody {
     bytes: Bytes,
     /// The headers that belong to it, once its first answer is complete.
     headers: OnceLock<HeaderMap>,
@@ -77,7 +77,7 @@ pub enum Unmade {
     Failed,
 }
 
-impl Shared {
+impl CachedBody {
     fn new(bytes: Vec<u8>, share: room::Share) -> Arc<Self> {
         let (headers, share) = (OnceLock::new(), Arc::new(share));
         Arc::new(Self { bytes: bytes.into(), headers, share, by_user: Mutex::default() })
@@ -106,7 +106,7 @@ impl Shared {
 #[derive(Debug, Clone)]
 struct Kept {
     revision: u64,
-    body: Arc<Shared>,
+    body: Arc<CachedBody>,
 }
 
 #[derive(Debug, Clone)]
@@ -124,14 +124,14 @@ type Lifecycle = DefaultLifecycle<Key, Kept>;
 
 /// The bodies.
 #[derive(Debug)]
-pub struct Bodies {
+pub struct ResponseCache {
     cache: Cache<Key, Kept, Weigh, foldhash::fast::RandomState>,
     /// Large bodies are made and compressed one at a time for each two processors.
     working: Semaphore,
     room: Room,
 }
 
-impl Bodies {
+impl ResponseCache {
     /// Keeps bodies of at most so many bytes together, within this room.
     pub fn new(bytes: u64, room: Room) -> Self {
         let options = OptionsBuilder::new()
@@ -186,7 +186,7 @@ impl Bodies {
                     let more = self.make_room(|room| room.reserve(more as u64));
                     share.merge(more.map_err(|NoRoom| Unmade::NoRoom)?);
                 }
-                Ok(Shared::new(bytes, share))
+                Ok(CachedBody::new(bytes, share))
             })
             .await?;
         let mut response = body(&shared).into_response();
@@ -209,7 +209,7 @@ impl Bodies {
     /// Notes that the answer has all the headers that its body and its tag tell of, for
     /// [`Self::ready`].
     pub fn complete(response: &Response) {
-        if let Some(shared) = response.extensions().get::<Arc<Shared>>() {
+        if let Some(shared) = response.extensions().get::<Arc<CachedBody>>() {
             // Whoever was first had the same ones.
             let _ = shared.headers.set(response.headers().clone());
         }
@@ -221,14 +221,14 @@ impl Bodies {
         version: Option<Version>,
         encoding: Encoding,
         plain: Bytes,
-    ) -> Option<Arc<Shared>> {
+    ) -> Option<Arc<CachedBody>> {
         let length = plain.len();
         let compress = move || compression::compress(encoding, &plain);
         let work = async || {
             let packed = self.work(length, compress).await.and_then(Result::ok);
             let packed = packed.ok_or(Unmade::Failed)?;
             let share = self.make_room(|room| room.reserve(packed.len() as u64));
-            Ok(Shared::new(packed, share.map_err(|NoRoom| Unmade::NoRoom)?))
+            Ok(CachedBody::new(packed, share.map_err(|NoRoom| Unmade::NoRoom)?))
         };
         let made = match version {
             Some(Version { of, revision }) => {
@@ -244,8 +244,8 @@ impl Bodies {
         &self,
         key: Key,
         revision: u64,
-        work: impl AsyncFnOnce() -> Result<Arc<Shared>, Unmade>,
-    ) -> Result<Arc<Shared>, Unmade> {
+        work: impl AsyncFnOnce() -> Result<Arc<CachedBody>, Unmade>,
+    ) -> Result<Arc<CachedBody>, Unmade> {
         match self.cache.get(&key) {
             Some(kept) if kept.revision == revision => return Ok(kept.body),
             _ => {}
@@ -290,7 +290,7 @@ impl Bodies {
 }
 
 /// These bytes, for an answer that has them as an extension too.
-pub(super) fn body(shared: &Arc<Shared>) -> Body {
+pub(super) fn body(shared: &Arc<CachedBody>) -> Body {
     Body::from(shared.bytes.clone())
 }
 
@@ -310,20 +310,20 @@ mod tests {
         Version { of: (1, 2), revision }
     }
 
-    fn shared(bodies: &Bodies, bytes: Vec<u8>) -> Result<Arc<Shared>, Unmade> {
+    fn shared(bodies: &ResponseCache, bytes: Vec<u8>) -> Result<Arc<CachedBody>, Unmade> {
         let share = bodies.room.reserve(bytes.len() as u64).expect("room");
-        Ok(Shared::new(bytes, share))
+        Ok(CachedBody::new(bytes, share))
     }
 
     fn bytes(response: Result<Response, Unmade>) -> Bytes {
         let response = response.expect("made");
-        response.extensions().get::<Arc<Shared>>().expect("shared").bytes.clone()
+        response.extensions().get::<Arc<CachedBody>>().expect("shared").bytes.clone()
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn who_asks_at_once_has_it_made_and_compressed_once() {
         let (bodies, made) =
-            (Bodies::new(64 << 20, Room::new(256 << 20)), Arc::new(AtomicUsize::new(0)));
+            (ResponseCache::new(64 << 20, Room::new(256 << 20)), Arc::new(AtomicUsize::new(0)));
         let etag = Stamp::of(&"list").etag_of_boot("0f3c9a71be42");
         let asked = (0..100).map(|_| {
             let made = made.clone();
@@ -344,7 +344,7 @@ mod tests {
         }
     }
 
-    async fn once(bodies: &Bodies, revision: u64, size: usize) -> (Arc<Shared>, bool) {
+    async fn once(bodies: &ResponseCache, revision: u64, size: usize) -> (Arc<CachedBody>, bool) {
         let mut made = false;
         let key = Key { of: version(0).of, encoding: None };
         let work = async || {
@@ -356,7 +356,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_newer_version_takes_the_place_of_the_old_one() {
-        let bodies = Bodies::new(64 << 20, Room::new(256 << 20));
+        let bodies = ResponseCache::new(64 << 20, Room::new(256 << 20));
         assert!(once(&bodies, 1, LARGE).await.1);
         assert!(!once(&bodies, 1, LARGE).await.1);
         assert!(once(&bodies, 2, LARGE).await.1);
@@ -367,26 +367,26 @@ mod tests {
 
     #[tokio::test]
     async fn a_complete_answer_is_there_with_its_headers() {
-        let bodies = Bodies::new(64 << 20, Room::new(256 << 20));
+        let bodies = ResponseCache::new(64 << 20, Room::new(256 << 20));
         let etag = Stamp::of(&"list").etag_of_boot("0f3c9a71be42");
         assert!(bodies.ready(&etag).is_none());
         let first = bodies.whole(&etag, LARGE, || vec![b'x'; LARGE]).await;
         let mut first = first.expect("made");
         assert!(bodies.ready(&etag).is_none(), "its headers are not known");
         first.headers_mut().insert("xen-total", 7.into());
-        Bodies::complete(&first);
+        ResponseCache::complete(&first);
         let second = bodies.ready(&etag).expect("complete");
         assert_eq!(second.headers()["xen-total"], "7");
         assert!(second.headers().contains_key("etag"));
         assert_eq!(second.extensions().get::<Version>(), Some(&etag.version()));
         assert_eq!(bytes(Ok(second)).as_ptr(), bytes(Ok(first)).as_ptr());
         // A short one is not shared, so there is nothing to complete.
-        Bodies::complete(&bodies.whole(&etag, 1, || vec![b'x']).await.expect("made"));
+        ResponseCache::complete(&bodies.whole(&etag, 1, || vec![b'x']).await.expect("made"));
     }
 
     #[tokio::test]
     async fn no_more_is_kept_than_may_be() {
-        let bodies = Bodies::new(4 * LARGE as u64, Room::new(256 << 20));
+        let bodies = ResponseCache::new(4 * LARGE as u64, Room::new(256 << 20));
         for number in 0..20 {
             let key = Key { of: (number, 0), encoding: None };
             bodies.once(key, 1, async || shared(&bodies, vec![0; LARGE])).await.expect("made");
@@ -401,7 +401,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_that_goes_away_leaves_the_work_to_the_next() {
-        let bodies = Bodies::new(64 << 20, Room::new(256 << 20));
+        let bodies = ResponseCache::new(64 << 20, Room::new(256 << 20));
         let key = Key { of: (1, 1), encoding: None };
         let gone = bodies.once(key, 1, async || {
             std::future::pending::<()>().await;
@@ -423,7 +423,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_kept_makes_way_and_what_is_under_way_does_not() {
-        let bodies = Bodies::new(64 << 20, Room::new(2 * LARGE as u64));
+        let bodies = ResponseCache::new(64 << 20, Room::new(2 * LARGE as u64));
         let etag = |name: &str| Stamp::of(&name).etag_of_boot("0f3c9a71be42");
         let whole = async |name: &str, made: usize| {
             bodies.whole(&etag(name), LARGE, move || vec![b'x'; made]).await
