@@ -19,7 +19,6 @@ pub mod listing;
 pub mod negotiation;
 pub mod openapi;
 pub mod page;
-pub mod pins;
 pub mod problem;
 pub mod reading;
 pub mod representation;
@@ -31,6 +30,7 @@ pub mod route;
 pub mod router;
 pub mod scope;
 pub mod shell;
+pub mod sort_snapshots;
 pub mod telemetry;
 pub mod tls;
 pub mod validators;
@@ -81,7 +81,7 @@ pub struct Gateway {
     /// Where queries are worked on that take long.
     pub costly: Arc<Costly>,
     /// Orders that are kept for the pages to come.
-    pub pins: pins::Pins,
+    pub pins: sort_snapshots::SortSnapshots,
     /// Who may change a version of an object now.
     pub turns: Arc<write_lock::ObjectLocks>,
     /// The gateway is about to end.
@@ -123,7 +123,7 @@ impl Gateway {
             writes: Writes::default(),
             telemetry,
             costly,
-            pins: pins::Pins::default(),
+            pins: sort_snapshots::SortSnapshots::default(),
             turns: Arc::default(),
             bodies,
             events,

@@ -112,7 +112,7 @@ impl Listing {
             query.backend.as_deref(),
         ]);
         let from = query.cursor.map(|cursor| Cursor::read(id, &cursor)).transpose()?;
-        if let (Some(Cursor::Behind(_)), Some(_)) | (Some(Cursor::Pinned { .. }), None) =
+        if let (Some(Cursor::Behind(_)), Some(_)) | (Some(Cursor::SortSnapshot { .. }), None) =
             (&from, &order)
         {
             let detail = "cursor: not a cursor of this gateway";

@@ -15,8 +15,8 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::pins::Pinned;
 use crate::problem::{Code, Problem};
+use crate::sort_snapshots::SortSnapshot;
 use xenapi_mirror::inventory::query::{Filter, Order, Population};
 use xenapi_mirror::inventory::{Object, Snapshot, Table};
 
@@ -174,7 +174,7 @@ impl<'a> Page<'a> {
     pub fn of_pinned(
         shelves: &'a [Shelf<'a>],
         filter: Option<&Filter>,
-        pinned: &Pinned,
+        pinned: &SortSnapshot,
         (pin, offset): (u64, usize),
         limit: usize,
     ) -> Self {
@@ -188,7 +188,7 @@ impl<'a> Page<'a> {
             });
             let Some(item) = item else { continue };
             if page.items.len() == limit {
-                page.next = Some(Cursor::Pinned { pin, offset: place });
+                page.next = Some(Cursor::SortSnapshot { pin, offset: place });
                 break;
             }
             page.items.push(item);

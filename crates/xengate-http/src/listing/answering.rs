@@ -12,10 +12,10 @@ use crate::formats::{Format, List, Work};
 use crate::listing::found::{Finding, Found};
 use crate::page;
 use crate::page::{Cursor, Objects, Page, Shelf};
-use crate::pins;
-use crate::pins::Pinned;
 use crate::problem::Problem;
 use crate::response_cache::ResponseCache;
+use crate::sort_snapshots;
+use crate::sort_snapshots::SortSnapshot;
 use crate::validators::{ETag, Validators};
 use xenapi_mirror::inventory::query::{Cost, Filter, Order, Pricing};
 use xengate_core::auth::Caller;
@@ -133,8 +133,8 @@ impl Listing {
         shelves: &[Shelf<'_>],
     ) -> Result<(Option<Place>, Option<Found>), Problem> {
         let Some(order) = &self.order else { return Ok((None, None)) };
-        if let Some(Cursor::Pinned { pin, offset }) = self.from {
-            let pinned = gateway.pins.get(caller, pin).ok_or_else(pins::expired)?;
+        if let Some(Cursor::SortSnapshot { pin, offset }) = self.from {
+            let pinned = gateway.pins.get(caller, pin).ok_or_else(sort_snapshots::expired)?;
             return Ok((Some(Place { pinned, pin, offset }), None));
         }
         if page::len(shelves) <= self.limit {
@@ -155,7 +155,7 @@ impl Listing {
                 let page = Page::sorted(shelves, self.filter.as_ref(), order);
                 let objects =
                     page.items.iter().map(|item| (item.shelf.backend, item.object.uuid()));
-                Pinned::new(objects)
+                SortSnapshot::new(objects)
             }
         };
         let pinned = Arc::new(pinned);
@@ -216,13 +216,13 @@ impl Listing {
 }
 
 /// The order, to be kept.
-fn pinned(shelves: &[Shelf<'_>], sorted: Vec<(usize, Uuid)>) -> Pinned {
-    Pinned::new(sorted.into_iter().map(|(shelf, uuid)| (shelves[shelf].backend, uuid)))
+fn pinned(shelves: &[Shelf<'_>], sorted: Vec<(usize, Uuid)>) -> SortSnapshot {
+    SortSnapshot::new(sorted.into_iter().map(|(shelf, uuid)| (shelves[shelf].backend, uuid)))
 }
 
 /// Where a page begins in a pinned order.
 struct Place {
-    pinned: Arc<Pinned>,
+    pinned: Arc<SortSnapshot>,
     pin: u64,
     offset: usize,
 }

@@ -13,7 +13,7 @@ pub enum Cursor {
     /// Behind this object, in the order of backend and uuid.
     Behind(Position),
     /// So far down an order that was pinned.
-    Pinned {
+    SortSnapshot {
         /// The pin.
         pin: u64,
         /// How many objects stand before the page.
@@ -58,7 +58,7 @@ impl Cursor {
             Self::Behind(Position { backend, uuid }) => {
                 format!("2\n{query:016x}\n{backend}\n{uuid}")
             }
-            Self::Pinned { pin, offset } => format!("3\n{query:016x}\n{pin:016x}\n{offset}"),
+            Self::SortSnapshot { pin, offset } => format!("3\n{query:016x}\n{pin:016x}\n{offset}"),
         })
     }
 
@@ -81,7 +81,7 @@ impl Cursor {
             "3" => u64::from_str_radix(first, 16)
                 .ok()
                 .zip(second.parse().ok())
-                .map(|(pin, offset)| Self::Pinned { pin, offset }),
+                .map(|(pin, offset)| Self::SortSnapshot { pin, offset }),
             _ => None,
         };
         let cursor = cursor.ok_or_else(malformed)?;
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn a_cursor_comes_back_as_it_went_and_only_to_its_query() {
         let behind = Cursor::Behind(Position { backend: "lab".into(), uuid: Uuid::from_u128(7) });
-        for cursor in [behind, Cursor::Pinned { pin: u64::MAX, offset: 3 }] {
+        for cursor in [behind, Cursor::SortSnapshot { pin: u64::MAX, offset: 3 }] {
             let text = cursor.text(vms());
             assert_eq!(Cursor::read(vms(), &text).ok(), Some(cursor));
             for other in [
@@ -135,7 +135,7 @@ mod tests {
             made("3\n0\n0\n-1"),
             made("4\n0\n0\n0"),
             made("3\n0\n0\n99999999999999999999999999"),
-            Cursor::Pinned { pin: 1, offset: 1 }.text(vms()) + "A",
+            Cursor::SortSnapshot { pin: 1, offset: 1 }.text(vms()) + "A",
         ] {
             let problem = Cursor::read(vms(), &forged).expect_err(&forged);
             assert_eq!(problem.code(), "BAD_PARAMETER");

@@ -23,7 +23,7 @@ const MOST_OBJECTS: usize = 1_000_000;
 
 /// Orders by their session and number.
 #[derive(Debug, Default)]
-pub struct Pins(Mutex<Vec<Pin>>);
+pub struct SortSnapshots(Mutex<Vec<Pin>>);
 
 #[derive(Debug)]
 struct Pin {
@@ -31,18 +31,18 @@ struct Pin {
     /// What its user is told from others by.
     user: u64,
     number: u64,
-    pinned: Arc<Pinned>,
+    pinned: Arc<SortSnapshot>,
     used: Instant,
 }
 
 /// An order: which backend's which object comes when.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Pinned {
+pub struct SortSnapshot {
     backends: Box<[Arc<str>]>,
     places: Box<[(u16, Uuid)]>,
 }
 
-impl Pinned {
+impl SortSnapshot {
     /// The order in which these stand.
     pub fn new<'a>(objects: impl Iterator<Item = (&'a Arc<str>, Uuid)>) -> Self {
         let mut backends: Vec<Arc<str>> = Vec::new();
@@ -79,13 +79,13 @@ impl Pinned {
     }
 }
 
-impl Pins {
+impl SortSnapshots {
     /// The order that the caller's session has pinned under this number, kept for a while longer.
-    pub fn get(&self, caller: &Caller, number: u64) -> Option<Arc<Pinned>> {
+    pub fn get(&self, caller: &Caller, number: u64) -> Option<Arc<SortSnapshot>> {
         self.of(caller.session.id(), number)
     }
 
-    fn of(&self, session: Uuid, number: u64) -> Option<Arc<Pinned>> {
+    fn of(&self, session: Uuid, number: u64) -> Option<Arc<SortSnapshot>> {
         let mut pins = self.0.lock();
         let now = Instant::now();
         pins.retain(|pin| pin.used + LASTS > now);
@@ -94,10 +94,15 @@ impl Pins {
         Some(pin.pinned.clone())
     }
 
-    /// Pins an order for the caller's session under this number. When there are too many, the oldest
+    /// Keeps an order for the caller's session under this number. When there are too many, the oldest
     /// of the user that has the most goes, whatever the sessions; when they are too large, that of
     /// the user whose are the largest together.
-    pub fn put(&self, caller: &Caller, number: u64, pinned: Arc<Pinned>) -> Result<(), Problem> {
+    pub fn put(
+        &self,
+        caller: &Caller,
+        number: u64,
+        pinned: Arc<SortSnapshot>,
+    ) -> Result<(), Problem> {
         let session = &caller.session;
         self.add(session.id(), session.shares().sharer(), number, pinned)
     }
@@ -107,7 +112,7 @@ impl Pins {
         session: Uuid,
         user: u64,
         number: u64,
-        pinned: Arc<Pinned>,
+        pinned: Arc<SortSnapshot>,
     ) -> Result<(), Problem> {
         if pinned.len() > MOST_OBJECTS {
             let detail =
@@ -153,10 +158,10 @@ pub fn expired() -> Problem {
 mod tests {
     use super::*;
 
-    fn order(numbers: std::ops::Range<u128>) -> Arc<Pinned> {
+    fn order(numbers: std::ops::Range<u128>) -> Arc<SortSnapshot> {
         let backend: Arc<str> = "lab".into();
         let objects = numbers.map(|number| (&backend, Uuid::from_u128(number)));
-        Arc::new(Pinned::new(objects))
+        Arc::new(SortSnapshot::new(objects))
     }
 
     const ALICE: Uuid = Uuid::from_u128(1);
@@ -164,7 +169,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_pin_is_its_sessions_and_lasts_while_it_is_used() {
-        let pins = Pins::default();
+        let pins = SortSnapshots::default();
         pins.add(ALICE, 1, 7, order(0..5)).expect("few");
         assert_eq!(pins.of(ALICE, 7), Some(order(0..5)));
         assert_eq!(pins.of(BOB, 7), None);
@@ -182,7 +187,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_oldest_pin_of_who_has_the_most_goes() {
-        let pins = Pins::default();
+        let pins = SortSnapshots::default();
         pins.add(BOB, 2, 0, order(0..1)).expect("few");
         for number in 0..100 {
             tokio::time::advance(Duration::from_millis(1)).await;
@@ -199,7 +204,7 @@ mod tests {
     }
     #[tokio::test(start_paused = true)]
     async fn many_sessions_of_one_user_push_out_nobody_elses_orders() {
-        let pins = Pins::default();
+        let pins = SortSnapshots::default();
         for number in 0..2 {
             pins.add(BOB, 2, number, order(0..1000)).expect("few");
         }
