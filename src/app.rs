@@ -18,8 +18,8 @@ use xengate_config::{Config, SecretError};
 use xengate_core::auth::{self, Authority};
 use xengate_http::Gateway;
 use xengate_http::connection::Server;
+use xengate_http::middleware::RequestService;
 use xengate_http::router::routes;
-use xengate_http::shell::Shell;
 use xengate_http::telemetry::Telemetry;
 use xengate_http::tls;
 use xengate_http::tls::{Certificate, TlsError};
@@ -107,7 +107,8 @@ impl App {
         let gateway = Arc::new(gateway);
         let routes = routes.answered_by(gateway.clone());
         let bodies = gateway.bodies.clone();
-        let shell = Shell::new(routes, &config.limits, &config.cors, bodies, telemetry.clone());
+        let shell =
+            RequestService::new(routes, &config.limits, &config.cors, bodies, telemetry.clone());
         shell.trust(&config.trusted_proxies);
         shell.log_access(config.log.access);
         if let Some(lasting) = config.tls.as_ref().and_then(|tls| tls.hsts) {

@@ -6,7 +6,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use xengate_http::shell::log_panics;
+use xengate_http::middleware::log_panics;
 use xengate_telemetry::request_span::{self, RequestSpans};
 
 /// How the log is written.

@@ -47,9 +47,9 @@ use self::half_closed::HalfClosed;
 use self::places::{Place, Places};
 use self::stream::Governed;
 use self::write_timeout::WriteTimeout;
+use crate::middleware::{Malformed, RequestService, Stack, UnsentWatch, finish_outside};
 use crate::problem::{Code, Problem};
 use crate::request_id::RequestId;
-use crate::shell::{Malformed, Shell, Stack, Unsent, finish_outside};
 use crate::telemetry::Telemetry;
 use xengate_config::Limits;
 
@@ -76,7 +76,7 @@ pub struct Server {
     /// How connections are secured, if they are.
     pub tls: Option<TlsAcceptor>,
     /// What answers.
-    pub shell: Shell,
+    pub shell: RequestService,
     /// What is taken.
     pub limits: Limits,
     /// Whose connections are many clients'.
@@ -98,7 +98,7 @@ struct Protocols {
 /// One connection's answers.
 struct Service {
     stack: Stack,
-    unsent: Arc<Unsent>,
+    unsent: Arc<UnsentWatch>,
 }
 
 impl fmt::Debug for Server {
@@ -133,7 +133,7 @@ impl Server {
                     continue;
                 };
                 let open = telemetry.connections.hold();
-                let unsent = Arc::new(Unsent::of(place.activity.clone()));
+                let unsent = Arc::new(UnsentWatch::of(place.activity.clone()));
                 let stack = shell.for_connection(peer, unsent.clone());
                 let (protocols, service) = (protocols.clone(), Service { stack, unsent });
                 connections.spawn(async move {

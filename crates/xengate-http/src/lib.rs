@@ -2,7 +2,7 @@
 //!
 //! `api/table.rs` is the table of contents: every endpoint in one list. A handler takes what it needs as
 //! arguments (`extract`), so that it cannot be written without its checks, and answers a
-//! representation or a [`problem::Problem`]. `shell.rs` is what happens to every request,
+//! representation or a [`problem::Problem`]. `middleware.rs` is what happens to every request,
 //! `connection.rs` where requests come from.
 
 pub mod answer;
@@ -16,6 +16,7 @@ pub mod formats;
 pub mod harmless;
 pub mod in_flight;
 pub mod listing;
+pub mod middleware;
 pub mod negotiation;
 pub mod openapi;
 pub mod page;
@@ -29,7 +30,6 @@ pub mod room;
 pub mod route;
 pub mod router;
 pub mod scope;
-pub mod shell;
 pub mod sort_snapshots;
 pub mod telemetry;
 pub mod tls;

@@ -8,9 +8,9 @@ use axum::routing::MethodRouter;
 
 use super::Gateway;
 use super::api;
+use super::middleware::{method_not_allowed, not_found};
 use super::openapi::endpoint::Endpoint;
 use super::route::Route;
-use super::shell::{method_not_allowed, not_found};
 
 /// Routes, and the paths they are at.
 #[derive(Debug, Default)]

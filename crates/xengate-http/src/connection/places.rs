@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::shell::{Activity, Eased};
+use crate::middleware::{Activity, Eased};
 use xengate_config::Limits;
 
 /// How many connections may be on their way out at once, beside those that have places.

@@ -47,7 +47,8 @@ impl Bench {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let telemetry = Telemetry::new([]);
-        let shell = Shell::new(routes, &limits, &Cors::default(), bodies(), telemetry.clone());
+        let shell =
+            RequestService::new(routes, &limits, &Cors::default(), bodies(), telemetry.clone());
         let stop = CancellationToken::new();
         let trusted_proxies = Vec::new();
         let server = Server { listener, tls, shell, limits, trusted_proxies, telemetry };

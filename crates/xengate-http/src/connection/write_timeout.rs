@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Sleep;
 
 use crate::connection::stream::{Policy, write};
-use crate::shell::{Activity, UnderWay};
+use crate::middleware::{Activity, UnderWay};
 
 /// A stream fails once it has taken nothing for a while although there was something to write.
 /// Reading may take as long as it likes.

@@ -9,8 +9,8 @@ use http::{HeaderMap, header};
 
 use crate::Gateway;
 use crate::in_flight;
+use crate::middleware::Arrival;
 use crate::problem::{Code, Problem};
-use crate::shell::Arrival;
 use xengate_core::auth::{AuthError, Caller, SessionHolder};
 
 /// Somebody with a session that the backend has confirmed.

@@ -15,9 +15,9 @@ use serde_json::{Map, Value};
 use tokio::time::timeout;
 
 use crate::extract::shape::{Object, parse};
+use crate::middleware::Arrival;
 use crate::problem::{Code, Problem};
 use crate::reading::{Place, Reading};
-use crate::shell::Arrival;
 
 /// How long a body may take to arrive: whoever sends half of one holds a place among the requests
 /// that are worked on.

@@ -10,7 +10,7 @@ use http::request::Parts;
 use ipnet::IpNet;
 
 use crate::Gateway;
-use crate::shell::Arrival;
+use crate::middleware::Arrival;
 
 /// The client's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

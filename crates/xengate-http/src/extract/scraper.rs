@@ -13,8 +13,8 @@ use subtle::ConstantTimeEq;
 
 use crate::Gateway;
 use crate::extract::caller::bearer_or;
+use crate::middleware::Arrival;
 use crate::problem::{Code, Problem};
-use crate::shell::Arrival;
 use xengate_config::SecretSource;
 
 /// Who may read the gateway's own metrics: whoever has the token of `metrics.scrape_token_file` or,

@@ -21,9 +21,9 @@ use tokio::sync::Mutex;
 use utoipa_swagger_ui::{Config, SwaggerFile};
 
 use crate::extract::{AcceptsJson, Query, echo};
+use crate::middleware::{Embedded, not_found};
 use crate::openapi::{Choice, Document, Version};
 use crate::problem::{Code, Problem};
-use crate::shell::{Embedded, not_found};
 use crate::validators::{ETag, Validators};
 
 /// The pages load what the gateway itself serves and nothing else. Swagger UI sets style attributes

@@ -14,8 +14,8 @@ use xengate_core::auth::Authority;
 #[path = "../../../../xengate-core/src/auth/tests/pool.rs"]
 #[allow(dead_code)]
 mod pool;
+use crate::middleware::RequestService;
 use crate::router::routes;
-use crate::shell::Shell;
 use crate::telemetry::Telemetry;
 use xenapi_client::Backend;
 use xenapi_mirror::inventory::Inventory;
@@ -23,7 +23,7 @@ use xengate_config::{BackendConfig, Config, Kind};
 
 struct Front {
     gateway: Arc<Gateway>,
-    shell: Shell,
+    shell: RequestService,
 }
 
 struct Answer {
@@ -50,7 +50,7 @@ fn front(pools: &[(&str, &Pool)]) -> Front {
     let gateway = Arc::new(gateway);
     let bodies = gateway.bodies.clone();
     let routes = routes.answered_by(Arc::clone(&gateway));
-    let shell = Shell::new(routes, &config.limits, &config.cors, bodies, telemetry);
+    let shell = RequestService::new(routes, &config.limits, &config.cors, bodies, telemetry);
     Front { gateway, shell }
 }
 

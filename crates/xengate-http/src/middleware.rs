@@ -5,10 +5,10 @@
 //! and the order of these steps is easier to read than to compose.
 
 mod activity;
-mod encode;
+mod backpressure;
+mod catch_panic;
+mod compress;
 mod log;
-mod outgoing;
-mod panics;
 #[cfg(test)]
 mod tests;
 
@@ -44,12 +44,12 @@ use xengate_core::auth::Shares;
 use xengate_telemetry::request_span::RequestSpan;
 
 pub use self::activity::{Activity, Eased, UnderWay};
-pub use self::outgoing::{Embedded, Unsent};
-pub use self::panics::log_panics;
+pub use self::backpressure::{Embedded, UnsentWatch};
+pub use self::catch_panic::log_panics;
 
-use self::encode::{Wish, encode};
+use self::backpressure::{Held, Share, TrackedBody};
+use self::compress::{AcceptEncoding, encode};
 use self::log::RequestLog;
-use self::outgoing::{Held, Outgoing, Share};
 
 /// Answers about the gateway's own health go out even when everything else is refused, and take
 /// nobody's place.
@@ -76,15 +76,15 @@ pub struct Arrival {
 pub struct Malformed(pub &'static str);
 
 /// The routes with everything around them, CORS included, for one connection.
-pub type Stack = tower::util::Either<Cors<Shell>, Shell>;
+pub type Stack = tower::util::Either<Cors<RequestService>, RequestService>;
 
 /// The routes with everything around them.
 #[derive(Debug, Clone)]
-pub struct Shell {
+pub struct RequestService {
     shared: Arc<Shared>,
     cors: Option<tower_http::cors::CorsLayer>,
     peer: SocketAddr,
-    unsent: Arc<Unsent>,
+    unsent: Arc<UnsentWatch>,
 }
 
 #[derive(Debug)]
@@ -104,7 +104,7 @@ struct Shared {
     access: AtomicBool,
 }
 
-impl Shell {
+impl RequestService {
     /// Puts the routes into their shell.
     pub fn new(
         routes: Router,
@@ -154,7 +154,7 @@ impl Shell {
 
     /// The service for one connection with this peer. It keeps account of the connection's answers
     /// in `unsent`.
-    pub fn for_connection(&self, peer: SocketAddr, unsent: Arc<Unsent>) -> Stack {
+    pub fn for_connection(&self, peer: SocketAddr, unsent: Arc<UnsentWatch>) -> Stack {
         let shell = Self { shared: self.shared.clone(), cors: None, peer, unsent };
         match &self.cors {
             Some(layer) => tower::util::Either::Left(tower::Layer::layer(layer, shell)),
@@ -163,7 +163,7 @@ impl Shell {
     }
 }
 
-impl<B> Service<Request<B>> for Shell
+impl<B> Service<Request<B>> for RequestService
 where
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: std::error::Error + Send + Sync,
@@ -194,7 +194,7 @@ impl Shared {
         peer: SocketAddr,
         request_id: RequestId,
         span: &Arc<RequestSpan>,
-        unsent: &Arc<Unsent>,
+        unsent: &Arc<UnsentWatch>,
     ) -> Response
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
@@ -242,7 +242,7 @@ impl Shared {
         if let Some(policy) = self.hsts.get() {
             response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, policy.clone());
         }
-        response.map(|body| Outgoing::wrap(body, share, version, unsent, under_way))
+        response.map(|body| TrackedBody::wrap(body, share, version, unsent, under_way))
     }
 
     /// Refuses what is too large by its own account, or one request too many.
@@ -325,7 +325,7 @@ impl Shared {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: std::error::Error + Send + Sync,
     {
-        let wish = Wish::of(&request);
+        let wish = AcceptEncoding::of(&request);
         let mut request = request.map(|body| self.limited(body));
         request.extensions_mut().insert(arrival);
         if let Some(underway) = underway {
@@ -343,7 +343,7 @@ impl Shared {
             let response = Service::call(&mut routes, request).await?;
             Ok::<_, Infallible>(encode(&self.bodies, wish, response).await)
         };
-        match panics::caught(tokio::time::timeout(self.request_timeout, answer)).await {
+        match catch_panic::caught(tokio::time::timeout(self.request_timeout, answer)).await {
             Ok(Ok(Ok(response))) => response,
             Ok(Err(_elapsed)) => {
                 self.telemetry.refused.timeout.inc();

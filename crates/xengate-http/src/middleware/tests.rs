@@ -49,8 +49,8 @@ fn bodies(limits: &Limits) -> Arc<ResponseCache> {
     Arc::new(ResponseCache::new(1 << 20, Room::new(limits.max_unsent)))
 }
 
-fn shell(limits: Limits) -> Shell {
-    Shell::new(routes(), &limits, &Cors::default(), bodies(&limits), Telemetry::new([]))
+fn shell(limits: Limits) -> RequestService {
+    RequestService::new(routes(), &limits, &Cors::default(), bodies(&limits), Telemetry::new([]))
 }
 
 struct Answer {
@@ -74,7 +74,11 @@ impl Answer {
     }
 }
 
-async fn ask(shell: &Shell, request: http::request::Builder, body: impl Into<Body>) -> Answer {
+async fn ask(
+    shell: &RequestService,
+    request: http::request::Builder,
+    body: impl Into<Body>,
+) -> Answer {
     let peer = SocketAddr::from(([192, 0, 2, 1], 4711));
     let request = request.body(body.into()).expect("a request");
     let response =
@@ -84,7 +88,7 @@ async fn ask(shell: &Shell, request: http::request::Builder, body: impl Into<Bod
     Answer { status: head.status, headers: head.headers, body }
 }
 
-async fn get_at(shell: &Shell, path: &str) -> Answer {
+async fn get_at(shell: &RequestService, path: &str) -> Answer {
     ask(shell, Request::get(path), Body::empty()).await
 }
 
@@ -144,7 +148,7 @@ async fn head_is_get_without_the_body() {
 #[tokio::test]
 async fn answers_nobody_takes_are_no_more_than_there_is_room_for() {
     let shell = shell(Limits { max_unsent: 12 << 10, ..Limits::default() });
-    let unsent = Arc::<Unsent>::default();
+    let unsent = Arc::<UnsentWatch>::default();
     let open = async |path: &str| {
         let request = Request::get(path).body(Body::empty()).expect("a request");
         let stack = shell.for_connection(([192, 0, 2, 1], 1).into(), unsent.clone());
@@ -175,8 +179,8 @@ async fn answers_with_the_same_bytes_take_their_room_once() {
         }
     };
     let routes = routes().route("/list", get(list));
-    let shell = Shell::new(routes, &limits, &Cors::default(), bodies, Telemetry::new([]));
-    let unsent = Arc::<Unsent>::default();
+    let shell = RequestService::new(routes, &limits, &Cors::default(), bodies, Telemetry::new([]));
+    let unsent = Arc::<UnsentWatch>::default();
     let open = async |path: &str| {
         let request = Request::get(path).body(Body::empty()).expect("a request");
         let stack = shell.for_connection(([192, 0, 2, 1], 1).into(), unsent.clone());
@@ -274,7 +278,8 @@ async fn one_request_too_many_is_sent_away() {
         }),
     );
     let limits = Limits { max_concurrent_requests: 1, ..Limits::default() };
-    let shell = Shell::new(routes, &limits, &Cors::default(), bodies(&limits), Telemetry::new([]));
+    let shell =
+        RequestService::new(routes, &limits, &Cors::default(), bodies(&limits), Telemetry::new([]));
     let slow = async { get_at(&shell, "/slow").await };
     let meanwhile = async {
         entered.notified().await;
@@ -311,7 +316,7 @@ async fn other_origins_are_let_in_by_name() {
 
     let cors = Cors { origins: vec!["https://other".to_owned(), MINE.to_owned()] };
     let limits = Limits::default();
-    let on = Shell::new(routes(), &limits, &cors, bodies(&limits), Telemetry::new([]));
+    let on = RequestService::new(routes(), &limits, &cors, bodies(&limits), Telemetry::new([]));
     // Problems too, or a page could not read why it was refused.
     for path in ["/livez", "/nowhere"] {
         let answer = ask(&on, from(path, MINE), "").await;

@@ -5,11 +5,11 @@ use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::compression::Encoding;
+use crate::middleware::backpressure::Embedded;
 use crate::negotiation::Accepted;
 use crate::problem::{Code, Problem};
 use crate::response_cache;
 use crate::response_cache::{ResponseCache, Version};
-use crate::shell::outgoing::Embedded;
 use crate::validators::encoded;
 
 /// Smaller bodies fit a packet or two as they are.
@@ -17,14 +17,14 @@ const LEAST: u64 = 1 << 10;
 
 /// What a request says of how its answer may be compressed.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Wish {
+pub(super) struct AcceptEncoding {
     accepted: Accepted,
     is_head: bool,
     /// Answers to anything but reads are short, or hold the token.
     is_read: bool,
 }
 
-impl Wish {
+impl AcceptEncoding {
     pub(super) fn of<B>(request: &http::Request<B>) -> Self {
         let is_head = request.method() == http::Method::HEAD;
         let is_read = is_head || request.method() == http::Method::GET;
@@ -34,7 +34,11 @@ impl Wish {
 
 /// The answer as the client would have it. Streams, whose length nobody knows, go as they are, and
 /// so do problems.
-pub(super) async fn encode(bodies: &ResponseCache, wish: Wish, response: Response) -> Response {
+pub(super) async fn encode(
+    bodies: &ResponseCache,
+    wish: AcceptEncoding,
+    response: Response,
+) -> Response {
     if !wish.is_read || !is_worth_it(&response, wish.is_head) {
         return response;
     }

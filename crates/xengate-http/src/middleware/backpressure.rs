@@ -16,8 +16,8 @@ use http_body::{Frame, SizeHint};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::middleware::activity::{Activity, UnderWay};
 use crate::room;
-use crate::shell::activity::{Activity, UnderWay};
 
 /// What an HTTP/2 stream is given at once, so that it shows whether its client takes anything.
 const PIECE: usize = 64 << 10;
@@ -44,7 +44,7 @@ pub(super) struct Held {
 /// Only those of HTTP/2, whose clients can stop a stream while the connection goes on. In HTTP/1 it
 /// is the connection that stops.
 #[derive(Debug, Default)]
-pub struct Unsent {
+pub struct UnsentWatch {
     waiting: Mutex<Waiting>,
     /// They are under way too.
     pub(super) activity: Arc<Activity>,
@@ -56,7 +56,7 @@ struct Waiting {
     since: BTreeMap<u64, Instant>,
 }
 
-impl Unsent {
+impl UnsentWatch {
     /// Of the connection on which this is under way.
     pub fn of(activity: Arc<Activity>) -> Self {
         Self { waiting: Mutex::default(), activity }
@@ -88,7 +88,7 @@ impl Unsent {
 
 /// A piece of an answer that has not been taken; dropped, it has, or nobody wants it any more.
 struct Moving {
-    unsent: Arc<Unsent>,
+    unsent: Arc<UnsentWatch>,
     id: u64,
     _under_way: UnderWay,
 }
@@ -106,24 +106,24 @@ impl Drop for Moving {
 }
 
 /// A body that holds its share until its last byte is gone.
-pub(super) struct Outgoing {
+pub(super) struct TrackedBody {
     body: Body,
     share: Share,
-    watch: Option<Arc<Unsent>>,
+    watch: Option<Arc<UnsentWatch>>,
     /// Of a frame of the body, what is still to be given out.
     rest: Bytes,
     moving: Option<Arc<Moving>>,
     _under_way: UnderWay,
 }
 
-impl Outgoing {
+impl TrackedBody {
     /// Wraps an answer's body, unless there is nothing in it, or so little that HTTP/1 sends it with
     /// the head.
     pub(super) fn wrap(
         body: Body,
         share: Share,
         version: Version,
-        unsent: &Arc<Unsent>,
+        unsent: &Arc<UnsentWatch>,
         under_way: UnderWay,
     ) -> Body {
         let watched = version == Version::HTTP_2;
@@ -160,7 +160,7 @@ impl AsRef<[u8]> for Holding {
     }
 }
 
-impl HttpBody for Outgoing {
+impl HttpBody for TrackedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -232,8 +232,9 @@ mod tests {
             let bytes: Vec<u8> = (0..300_000).map(|n| n as u8).collect();
             let body = Body::from(bytes.clone());
             let share = room.take(&body, H2).expect("room").map(held);
-            let unsent = Arc::<Unsent>::default();
-            let mut body = Outgoing::wrap(body, share, version, &unsent, unsent.activity.begin());
+            let unsent = Arc::<UnsentWatch>::default();
+            let mut body =
+                TrackedBody::wrap(body, share, version, &unsent, unsent.activity.begin());
             assert_eq!(body.size_hint().exact(), Some(300_000));
             let mut pieces = Vec::new();
             while let Some(frame) = body.frame().await {
@@ -262,14 +263,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_stream_is_under_way_for_as_long_as_it_lasts() {
-        let unsent = Arc::<Unsent>::default();
+        let unsent = Arc::<UnsentWatch>::default();
         let stream = || {
             let frames = futures_util::stream::iter([Ok::<_, axum::Error>(Bytes::from("x"))]);
             Body::from_stream(frames)
         };
         for version in [Version::HTTP_11, Version::HTTP_2] {
             let under_way = unsent.activity.begin();
-            let mut body = Outgoing::wrap(stream(), None, version, &unsent, under_way);
+            let mut body = TrackedBody::wrap(stream(), None, version, &unsent, under_way);
             assert!(unsent.activity.idle_since().is_none());
             let frame = body.frame().await.expect("one").expect("no error");
             assert_eq!(frame.into_data().expect("data"), "x");
@@ -284,9 +285,9 @@ mod tests {
         let room = room(1);
         let body = Body::from("x");
         let share = room.take(&body, H2).expect("room").map(held);
-        let unsent = Arc::<Unsent>::default();
+        let unsent = Arc::<UnsentWatch>::default();
         let under_way = unsent.activity.begin();
-        let body = Outgoing::wrap(body, share, Version::HTTP_2, &unsent, under_way);
+        let body = TrackedBody::wrap(body, share, Version::HTTP_2, &unsent, under_way);
         assert!(room.take(&Body::from("x"), H2).is_err());
         drop(body);
         assert!(room.take(&Body::from("x"), H2).is_ok());
@@ -294,10 +295,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_does_not_move_is_noticed() {
-        let (unsent, patience) = (Arc::<Unsent>::default(), Duration::from_secs(30));
+        let (unsent, patience) = (Arc::<UnsentWatch>::default(), Duration::from_secs(30));
         let body = Body::from(vec![0; 3 * PIECE]);
         let under_way = unsent.activity.begin();
-        let mut body = Outgoing::wrap(body, None, Version::HTTP_2, &unsent, under_way);
+        let mut body = TrackedBody::wrap(body, None, Version::HTTP_2, &unsent, under_way);
         let idle = tokio::time::timeout(patience * 100, unsent.stalled(patience)).await;
         assert!(idle.is_err(), "nothing is under way");
         let mut taken = Vec::new();
