@@ -26,13 +26,13 @@ pub mod representation;
 pub mod request_id;
 pub mod response_cache;
 pub mod revision;
-pub mod room;
 pub mod route;
 pub mod router;
 pub mod scope;
 pub mod sort_snapshots;
 pub mod telemetry;
 pub mod tls;
+pub mod unsent_budget;
 pub mod validators;
 pub mod write_lock;
 
@@ -44,8 +44,8 @@ use uuid::Uuid;
 use self::api::events::streams::Events;
 use self::costly::Costly;
 use self::response_cache::ResponseCache;
-use self::room::Room;
 use self::telemetry::Telemetry;
+use self::unsent_budget::UnsentBudget;
 use xenapi_mirror::inventory::Inventory;
 use xenapi_mirror::metrics::Metrics;
 use xengate_config::Config;
@@ -100,7 +100,7 @@ impl Gateway {
         boot_id.truncate(BOOT_ID_LENGTH);
         let bodies = Arc::new(ResponseCache::new(
             config.limits.max_cached,
-            Room::new(config.limits.max_unsent),
+            UnsentBudget::new(config.limits.max_unsent),
         ));
         let stopping = CancellationToken::new();
         let metrics = Arc::<Metrics>::default();

@@ -38,8 +38,8 @@ use crate::problem::{Code, Problem};
 use crate::reading::Reading;
 use crate::request_id::RequestId;
 use crate::response_cache::{CachedBody, ResponseCache};
-use crate::room::{NoRoom, Room};
 use crate::telemetry::{Load, Requests, Telemetry};
+use crate::unsent_budget::{OverBudget, UnsentBudget};
 use xengate_core::auth::Shares;
 use xengate_telemetry::request_span::RequestSpan;
 
@@ -122,7 +122,7 @@ impl RequestService {
             max_header: limits.max_header,
             request_timeout: limits.request_timeout,
             in_flight,
-            most_unsent_of_user: Room::units_of(
+            most_unsent_of_user: UnsentBudget::units_of(
                 limits.max_unsent_per_user.min(limits.max_unsent / 4 * 3),
             ),
             telemetry,
@@ -286,7 +286,7 @@ impl Shared {
             return Ok(None);
         }
         let body = response.extensions().get::<Arc<CachedBody>>();
-        let of_user = match (user, Room::units(response.body(), version)) {
+        let of_user = match (user, UnsentBudget::units(response.body(), version)) {
             (Some(user), Some(units)) => {
                 let take = || user.unsent(units, self.most_unsent_of_user);
                 let share = match body {
@@ -308,7 +308,7 @@ impl Shared {
                 share.map(|share| share.map(Arc::new))
             }
         };
-        let room = room.map_err(|NoRoom| {
+        let room = room.map_err(|OverBudget| {
             self.telemetry.refused.unsent.inc();
             Problem::new(Code::Overloaded, "too many answers have not been taken by their clients")
         })?;

@@ -24,9 +24,9 @@ use quick_cache::{OptionsBuilder, Weighter};
 use tokio::sync::Semaphore;
 
 use super::compression;
-use super::room;
+use super::unsent_budget;
 use crate::compression::Encoding;
-use crate::room::{NoRoom, Room};
+use crate::unsent_budget::{OverBudget, UnsentBudget};
 use crate::validators::ETag;
 use xengate_core::auth::Unsent;
 
@@ -63,7 +63,7 @@ pub struct CachedBody {
     /// The headers that belong to it, once its first answer is complete.
     headers: OnceLock<HeaderMap>,
     /// What it takes of the room, for as long as an answer with it is under way or it is kept.
-    share: Arc<room::Share>,
+    share: Arc<unsent_budget::Share>,
     /// What answers of each user with it hold of the user's share.
     by_user: Mutex<Vec<(u64, Weak<Unsent>)>>,
 }
@@ -72,19 +72,19 @@ pub struct CachedBody {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unmade {
     /// There is no room for it.
-    NoRoom,
+    OverBudget,
     /// Making it failed.
     Failed,
 }
 
 impl CachedBody {
-    fn new(bytes: Vec<u8>, share: room::Share) -> Arc<Self> {
+    fn new(bytes: Vec<u8>, share: unsent_budget::Share) -> Arc<Self> {
         let (headers, share) = (OnceLock::new(), Arc::new(share));
         Arc::new(Self { bytes: bytes.into(), headers, share, by_user: Mutex::default() })
     }
 
     /// What answers with these bytes hold of the room.
-    pub fn share(&self) -> Option<Arc<room::Share>> {
+    pub fn share(&self) -> Option<Arc<unsent_budget::Share>> {
         Some(Arc::clone(&self.share))
     }
 
@@ -128,12 +128,12 @@ pub struct ResponseCache {
     cache: Cache<Key, Kept, Weigh, foldhash::fast::RandomState>,
     /// Large bodies are made and compressed one at a time for each two processors.
     working: Semaphore,
-    room: Room,
+    room: UnsentBudget,
 }
 
 impl ResponseCache {
     /// Keeps bodies of at most so many bytes together, within this room.
-    pub fn new(bytes: u64, room: Room) -> Self {
+    pub fn new(bytes: u64, room: UnsentBudget) -> Self {
         let options = OptionsBuilder::new()
             .estimated_items_capacity(EXPECTED)
             .weight_capacity(bytes)
@@ -148,13 +148,16 @@ impl ResponseCache {
     }
 
     /// The room that they and all other answers have.
-    pub fn room(&self) -> &Room {
+    pub fn room(&self) -> &UnsentBudget {
         &self.room
     }
 
     /// Takes of the room; what is kept and nobody needs now makes way.
-    pub fn make_room<T>(&self, take: impl Fn(&Room) -> Result<T, NoRoom>) -> Result<T, NoRoom> {
-        take(&self.room).or_else(|NoRoom| {
+    pub fn make_room<T>(
+        &self,
+        take: impl Fn(&UnsentBudget) -> Result<T, OverBudget>,
+    ) -> Result<T, OverBudget> {
+        take(&self.room).or_else(|OverBudget| {
             self.cache.clear();
             take(&self.room)
         })
@@ -177,14 +180,14 @@ impl ResponseCache {
             .once(key, revision, async || {
                 // Before it is made: then it would be there.
                 if expected as u64 > self.room.whole() {
-                    return Err(Unmade::NoRoom);
+                    return Err(Unmade::OverBudget);
                 }
                 let share = self.make_room(|room| room.reserve(expected as u64));
-                let mut share = share.map_err(|NoRoom| Unmade::NoRoom)?;
+                let mut share = share.map_err(|OverBudget| Unmade::OverBudget)?;
                 let bytes = self.work(expected, make).await.ok_or(Unmade::Failed)?;
                 if let Some(more @ 1..) = bytes.len().checked_sub(expected) {
                     let more = self.make_room(|room| room.reserve(more as u64));
-                    share.merge(more.map_err(|NoRoom| Unmade::NoRoom)?);
+                    share.merge(more.map_err(|OverBudget| Unmade::OverBudget)?);
                 }
                 Ok(CachedBody::new(bytes, share))
             })
@@ -228,7 +231,7 @@ impl ResponseCache {
             let packed = self.work(length, compress).await.and_then(Result::ok);
             let packed = packed.ok_or(Unmade::Failed)?;
             let share = self.make_room(|room| room.reserve(packed.len() as u64));
-            Ok(CachedBody::new(packed, share.map_err(|NoRoom| Unmade::NoRoom)?))
+            Ok(CachedBody::new(packed, share.map_err(|OverBudget| Unmade::OverBudget)?))
         };
         let made = match version {
             Some(Version { of, revision }) => {
@@ -322,8 +325,10 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn who_asks_at_once_has_it_made_and_compressed_once() {
-        let (bodies, made) =
-            (ResponseCache::new(64 << 20, Room::new(256 << 20)), Arc::new(AtomicUsize::new(0)));
+        let (bodies, made) = (
+            ResponseCache::new(64 << 20, UnsentBudget::new(256 << 20)),
+            Arc::new(AtomicUsize::new(0)),
+        );
         let etag = Stamp::of(&"list").etag_of_boot("0f3c9a71be42");
         let asked = (0..100).map(|_| {
             let made = made.clone();
@@ -356,7 +361,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_newer_version_takes_the_place_of_the_old_one() {
-        let bodies = ResponseCache::new(64 << 20, Room::new(256 << 20));
+        let bodies = ResponseCache::new(64 << 20, UnsentBudget::new(256 << 20));
         assert!(once(&bodies, 1, LARGE).await.1);
         assert!(!once(&bodies, 1, LARGE).await.1);
         assert!(once(&bodies, 2, LARGE).await.1);
@@ -367,7 +372,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_complete_answer_is_there_with_its_headers() {
-        let bodies = ResponseCache::new(64 << 20, Room::new(256 << 20));
+        let bodies = ResponseCache::new(64 << 20, UnsentBudget::new(256 << 20));
         let etag = Stamp::of(&"list").etag_of_boot("0f3c9a71be42");
         assert!(bodies.ready(&etag).is_none());
         let first = bodies.whole(&etag, LARGE, || vec![b'x'; LARGE]).await;
@@ -386,7 +391,7 @@ mod tests {
 
     #[tokio::test]
     async fn no_more_is_kept_than_may_be() {
-        let bodies = ResponseCache::new(4 * LARGE as u64, Room::new(256 << 20));
+        let bodies = ResponseCache::new(4 * LARGE as u64, UnsentBudget::new(256 << 20));
         for number in 0..20 {
             let key = Key { of: (number, 0), encoding: None };
             bodies.once(key, 1, async || shared(&bodies, vec![0; LARGE])).await.expect("made");
@@ -401,7 +406,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_that_goes_away_leaves_the_work_to_the_next() {
-        let bodies = ResponseCache::new(64 << 20, Room::new(256 << 20));
+        let bodies = ResponseCache::new(64 << 20, UnsentBudget::new(256 << 20));
         let key = Key { of: (1, 1), encoding: None };
         let gone = bodies.once(key, 1, async || {
             std::future::pending::<()>().await;
@@ -423,7 +428,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_kept_makes_way_and_what_is_under_way_does_not() {
-        let bodies = ResponseCache::new(64 << 20, Room::new(2 * LARGE as u64));
+        let bodies = ResponseCache::new(64 << 20, UnsentBudget::new(2 * LARGE as u64));
         let etag = |name: &str| Stamp::of(&name).etag_of_boot("0f3c9a71be42");
         let whole = async |name: &str, made: usize| {
             bodies.whole(&etag(name), LARGE, move || vec![b'x'; made]).await
@@ -432,13 +437,13 @@ mod tests {
         drop(whole("two", LARGE).await.expect("room"));
         assert_eq!(bodies.room.taken(), 2 * LARGE as u64, "the second is kept");
         let three = whole("three", LARGE).await.expect("the second made way");
-        assert_eq!(whole("four", LARGE).await.err(), Some(Unmade::NoRoom));
+        assert_eq!(whole("four", LARGE).await.err(), Some(Unmade::OverBudget));
         drop(one);
         drop(whole("four", LARGE).await.expect("room"));
         drop(three);
         assert_eq!(
             whole("five", 3 * LARGE).await.err(),
-            Some(Unmade::NoRoom),
+            Some(Unmade::OverBudget),
             "more than expected"
         );
         drop(whole("six", LARGE + LARGE / 2).await.expect("room"));

@@ -11,8 +11,8 @@ use tokio_rustls::rustls::{self, pki_types::ServerName};
 
 use super::*;
 use crate::response_cache::ResponseCache;
-use crate::room::Room;
 use crate::tls;
+use crate::unsent_budget::UnsentBudget;
 use xengate_config::{Cors, ServerTls};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -28,7 +28,7 @@ struct Bench {
 }
 
 fn bodies() -> Arc<ResponseCache> {
-    Arc::new(ResponseCache::new(1 << 20, Room::new(256 << 20)))
+    Arc::new(ResponseCache::new(1 << 20, UnsentBudget::new(256 << 20)))
 }
 
 impl Bench {

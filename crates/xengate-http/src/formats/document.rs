@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::List;
 use crate::formats::stream::PIECE;
 use crate::problem::{Code, Problem};
-use crate::room;
+use crate::unsent_budget;
 use xenapi_mirror::inventory::query::{Expand, Expanded, Fields, TooCostly};
 use xenapi_mirror::inventory::{Object, Snapshot};
 
@@ -68,7 +68,7 @@ impl Document {
     }
 
     /// The same as a body that is written as its client takes it; it holds its share meanwhile.
-    pub(super) fn stream(self: Arc<Self>, share: room::Share) -> Body {
+    pub(super) fn stream(self: Arc<Self>, share: unsent_budget::Share) -> Body {
         let mut next = Some(0);
         let pieces = std::iter::from_fn(move || {
             let _ = &share;

@@ -26,7 +26,7 @@ use crate::costly::Costly;
 use crate::page::Page;
 use crate::problem::{Code, Problem};
 use crate::response_cache::Unmade;
-use crate::room::NoRoom;
+use crate::unsent_budget::OverBudget;
 use crate::validators::ETag;
 use xenapi_mirror::inventory::query::{Cost, Expand, Fields};
 use xenapi_model::Class;
@@ -136,11 +136,11 @@ impl List<'_> {
                         match bodies.whole(etag, size, move || whole.json()).await {
                             Ok(response) => response,
                             // It is written as its client takes it, which shares nothing.
-                            Err(Unmade::NoRoom) => {
+                            Err(Unmade::OverBudget) => {
                                 let share = document.streamed_size() as u64;
                                 let share = bodies.make_room(|room| room.reserve(share));
                                 let share =
-                                    share.map_err(|NoRoom| Problem::from(Code::Overloaded))?;
+                                    share.map_err(|OverBudget| Problem::from(Code::Overloaded))?;
                                 Response::new(document.stream(share))
                             }
                             Err(Unmade::Failed) => return Err(Problem::from(Code::Internal)),

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::middleware::activity::{Activity, UnderWay};
-use crate::room;
+use crate::unsent_budget;
 
 /// What an HTTP/2 stream is given at once, so that it shows whether its client takes anything.
 const PIECE: usize = 64 << 10;
@@ -34,7 +34,7 @@ pub(super) type Share = Option<Held>;
 /// What an answer holds: of the whole room, and of its user's share of it.
 #[derive(Debug, Clone)]
 pub(super) struct Held {
-    pub(super) _room: Arc<room::Share>,
+    pub(super) _room: Arc<unsent_budget::Share>,
     pub(super) _of_user: Option<Arc<xengate_core::auth::Unsent>>,
 }
 
@@ -213,16 +213,16 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
-    use crate::room::Room;
+    use crate::unsent_budget::UnsentBudget;
 
     const H2: Version = Version::HTTP_2;
 
-    fn held(permit: room::Share) -> Held {
+    fn held(permit: unsent_budget::Share) -> Held {
         Held { _room: Arc::new(permit), _of_user: None }
     }
 
-    fn room(kib: u64) -> Room {
-        Room::new(kib << 10)
+    fn room(kib: u64) -> UnsentBudget {
+        UnsentBudget::new(kib << 10)
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::extract::{AcceptsJson, Json, ObjectUuid, Query};
-use crate::room::Room;
+use crate::unsent_budget::UnsentBudget;
 use crate::validators::ETag;
 use xengate_config::{Cors, Limits};
 
@@ -46,7 +46,7 @@ fn routes() -> Router {
 }
 
 fn bodies(limits: &Limits) -> Arc<ResponseCache> {
-    Arc::new(ResponseCache::new(1 << 20, Room::new(limits.max_unsent)))
+    Arc::new(ResponseCache::new(1 << 20, UnsentBudget::new(limits.max_unsent)))
 }
 
 fn shell(limits: Limits) -> RequestService {

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use crate::in_flight::InFlight;
-use crate::room::Room;
+use crate::unsent_budget::UnsentBudget;
 use xengate_telemetry::{Counter, Gauge};
 
 /// Counts and gauges of the HTTP side. Those of a backend are the backend's own.
@@ -51,7 +51,7 @@ pub struct Refused {
 #[derive(Debug)]
 pub struct Load {
     pub(super) in_flight: Arc<InFlight>,
-    pub(super) room: Room,
+    pub(super) room: UnsentBudget,
 }
 
 impl Telemetry {

@@ -16,7 +16,7 @@ const SHORT: u64 = 4 << 10;
 
 /// The memory that answers may take up.
 #[derive(Debug, Clone)]
-pub struct Room {
+pub struct UnsentBudget {
     free: Arc<Semaphore>,
     whole: u32,
 }
@@ -26,9 +26,9 @@ pub type Share = OwnedSemaphorePermit;
 
 /// There is not enough room.
 #[derive(Debug)]
-pub struct NoRoom;
+pub struct OverBudget;
 
-impl Room {
+impl UnsentBudget {
     /// Room for so many bytes.
     pub fn new(bytes: u64) -> Self {
         let whole = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).max(1);
@@ -46,13 +46,13 @@ impl Room {
     }
 
     /// Room for so many bytes. What is larger than the whole room gets in alone.
-    pub fn reserve(&self, bytes: u64) -> Result<Share, NoRoom> {
+    pub fn reserve(&self, bytes: u64) -> Result<Share, OverBudget> {
         let share = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).min(self.whole);
-        Arc::clone(&self.free).try_acquire_many_owned(share).map_err(|_| NoRoom)
+        Arc::clone(&self.free).try_acquire_many_owned(share).map_err(|_| OverBudget)
     }
 
     /// Room for this body, if it takes any that counts.
-    pub fn take(&self, body: &Body, version: Version) -> Result<Option<Share>, NoRoom> {
+    pub fn take(&self, body: &Body, version: Version) -> Result<Option<Share>, OverBudget> {
         counted(body, version).map(|size| self.reserve(size)).transpose()
     }
 
@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn room_is_counted_in_units_and_none_is_too_small_for_one_answer() {
         const H2: Version = Version::HTTP_2;
-        let room = Room::new(4 << 10);
+        let room = UnsentBudget::new(4 << 10);
         let large = room.take(&Body::from(vec![0; 1 << 20]), H2).expect("alone");
         assert!(room.take(&Body::from("x"), H2).is_err());
         drop(large);
