@@ -2,9 +2,9 @@
 
 mod answering;
 mod found;
-mod showing;
+mod projection;
 
-pub use self::showing::Showing;
+pub use self::projection::Projection;
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;

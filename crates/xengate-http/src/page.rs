@@ -40,7 +40,7 @@ pub fn limit(asked: Option<u64>) -> Result<usize, Problem> {
 
 /// What one backend has of a list.
 #[derive(Debug, Clone, Copy)]
-pub struct Shelf<'a> {
+pub struct BackendSlice<'a> {
     /// The backend's name; shelves stand in the order of these.
     pub backend: &'a Arc<str>,
     /// Where the objects' refs lead.
@@ -101,7 +101,7 @@ impl<'a> Objects<'a> {
 }
 
 /// How many objects there are before any are left out.
-pub fn len(shelves: &[Shelf<'_>]) -> usize {
+pub fn len(shelves: &[BackendSlice<'_>]) -> usize {
     shelves.iter().map(|shelf| shelf.objects.len()).sum()
 }
 
@@ -109,7 +109,7 @@ pub fn len(shelves: &[Shelf<'_>]) -> usize {
 #[derive(Debug, Clone, Copy)]
 pub struct Item<'a> {
     /// Whose it is.
-    pub shelf: &'a Shelf<'a>,
+    pub shelf: &'a BackendSlice<'a>,
     /// The object.
     pub object: &'a Arc<Object>,
 }
@@ -128,7 +128,7 @@ pub struct Page<'a> {
 impl<'a> Page<'a> {
     /// The page behind `from`, in the order of backend and uuid.
     pub fn in_order(
-        shelves: &'a [Shelf<'a>],
+        shelves: &'a [BackendSlice<'a>],
         filter: Option<&Filter>,
         from: Option<&Position>,
         limit: usize,
@@ -172,7 +172,7 @@ impl<'a> Page<'a> {
     /// The page at `offset` of an order that was pinned as `pin`. What has gone since, or is no
     /// longer what the filter lets through, is left out.
     pub fn of_pinned(
-        shelves: &'a [Shelf<'a>],
+        shelves: &'a [BackendSlice<'a>],
         filter: Option<&Filter>,
         pinned: &SortSnapshot,
         (pin, offset): (u64, usize),
@@ -197,7 +197,7 @@ impl<'a> Page<'a> {
     }
 
     /// Everything, in another order.
-    pub fn sorted(shelves: &'a [Shelf<'a>], filter: Option<&Filter>, order: &Order) -> Self {
+    pub fn sorted(shelves: &'a [BackendSlice<'a>], filter: Option<&Filter>, order: &Order) -> Self {
         let mut items = Vec::new();
         for shelf in shelves {
             let add = |object| items.push(Item { shelf, object });

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::Gateway;
 use crate::in_flight::waiting;
-use crate::page::{Objects, Shelf};
+use crate::page::{BackendSlice, Objects};
 use crate::problem::{Code, Problem};
 use crate::revision::Revision;
 use crate::validators::Validators;
@@ -196,8 +196,8 @@ impl Scope {
     pub fn shelves<'a>(
         &'a self,
         mut objects: impl FnMut(&'a Snapshot) -> Objects<'a>,
-    ) -> impl Iterator<Item = Shelf<'a>> {
-        self.readings.iter().map(move |(backend, reading)| Shelf {
+    ) -> impl Iterator<Item = BackendSlice<'a>> {
+        self.readings.iter().map(move |(backend, reading)| BackendSlice {
             backend,
             snapshot: &reading.snapshot,
             objects: objects(&reading.snapshot),

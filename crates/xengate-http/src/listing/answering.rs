@@ -11,7 +11,7 @@ use crate::costly::Costly;
 use crate::formats::{Format, List, Work};
 use crate::listing::found::{Finding, Found};
 use crate::page;
-use crate::page::{Cursor, Objects, Page, Shelf};
+use crate::page::{BackendSlice, Cursor, Objects, Page};
 use crate::problem::Problem;
 use crate::response_cache::ResponseCache;
 use crate::sort_snapshots;
@@ -27,7 +27,7 @@ impl Listing {
         gateway: &Gateway,
         caller: &Caller,
         (validators, etag): (&Validators, &ETag),
-        shelves: &[Shelf<'_>],
+        shelves: &[BackendSlice<'_>],
         partial: &[String],
     ) -> Result<Response, Problem> {
         // What is to be had of the next page must be there also for who has this one.
@@ -49,7 +49,7 @@ impl Listing {
         &self,
         gateway: &Gateway,
         caller: &Caller,
-        shelves: &[Shelf<'_>],
+        shelves: &[BackendSlice<'_>],
     ) -> Result<Response, Problem> {
         let (place, found) = self.place(gateway, caller, None, shelves).await?;
         let work = Work { gateway, caller, shared: None };
@@ -62,7 +62,7 @@ impl Listing {
         work: Work<'_>,
         place: Option<Place>,
         found: Option<Found>,
-        shelves: &[Shelf<'_>],
+        shelves: &[BackendSlice<'_>],
         partial: &[String],
     ) -> Result<Response, Problem> {
         let found = match found {
@@ -72,10 +72,10 @@ impl Listing {
         let Some(Found { shelves: objects, sorted }) = found else {
             return self.list(place, self.filter.as_ref(), shelves, partial).answer(work).await;
         };
-        let narrowed: Vec<Shelf<'_>> = shelves
+        let narrowed: Vec<BackendSlice<'_>> = shelves
             .iter()
             .zip(&objects)
-            .map(|(shelf, objects)| Shelf { objects: Objects::These(objects), ..*shelf })
+            .map(|(shelf, objects)| BackendSlice { objects: Objects::These(objects), ..*shelf })
             .collect();
         let place = place.or_else(|| {
             let pinned = Arc::new(pinned(shelves, sorted?));
@@ -88,7 +88,7 @@ impl Listing {
         &'a self,
         place: Option<Place>,
         filter: Option<&Filter>,
-        shelves: &'a [Shelf<'a>],
+        shelves: &'a [BackendSlice<'a>],
         partial: &'a [String],
     ) -> List<'a> {
         let page = match (&self.order, place) {
@@ -130,7 +130,7 @@ impl Listing {
         gateway: &Gateway,
         caller: &Caller,
         etag: Option<&ETag>,
-        shelves: &[Shelf<'_>],
+        shelves: &[BackendSlice<'_>],
     ) -> Result<(Option<Place>, Option<Found>), Problem> {
         let Some(order) = &self.order else { return Ok((None, None)) };
         if let Some(Cursor::SortSnapshot { pin, offset }) = self.from {
@@ -172,7 +172,7 @@ impl Listing {
         gateway: &Gateway,
         caller: &Caller,
         sort: bool,
-        shelves: &[Shelf<'_>],
+        shelves: &[BackendSlice<'_>],
     ) -> Result<Option<Found>, Problem> {
         let order = self.order.as_ref().filter(|_| sort);
         if self.filter.is_none() && order.is_none() && self.expand.is_none() {
@@ -191,8 +191,8 @@ impl Listing {
     }
 
     /// What it costs to look for the objects, and to sort them.
-    fn cost(&self, order: Option<&Order>, shelves: &[Shelf<'_>]) -> Cost {
-        let of_shelf = |shelf: &Shelf<'_>| {
+    fn cost(&self, order: Option<&Order>, shelves: &[BackendSlice<'_>]) -> Cost {
+        let of_shelf = |shelf: &BackendSlice<'_>| {
             let (mut pricing, objects) = (Pricing::of(shelf.snapshot), shelf.objects.population());
             let filter = self.filter.as_ref();
             let filter = filter.map(|filter| filter.cost(self.class.id, &mut pricing, &objects));
@@ -203,10 +203,10 @@ impl Listing {
     }
 
     /// What it costs at most to show a page of them.
-    fn showing(&self, shelves: &[Shelf<'_>]) -> Cost {
+    fn showing(&self, shelves: &[BackendSlice<'_>]) -> Cost {
         let Some(expand) = &self.expand else { return Cost::default() };
         let each = self.format == Format::Ndjson;
-        let of_shelf = |shelf: &Shelf<'_>| {
+        let of_shelf = |shelf: &BackendSlice<'_>| {
             let objects = shelf.objects.population();
             let count = objects.count().min(self.limit as u64);
             expand.cost(&mut Pricing::of(shelf.snapshot), &objects, count, each)
@@ -216,7 +216,7 @@ impl Listing {
 }
 
 /// The order, to be kept.
-fn pinned(shelves: &[Shelf<'_>], sorted: Vec<(usize, Uuid)>) -> SortSnapshot {
+fn pinned(shelves: &[BackendSlice<'_>], sorted: Vec<(usize, Uuid)>) -> SortSnapshot {
     SortSnapshot::new(sorted.into_iter().map(|(shelf, uuid)| (shelves[shelf].backend, uuid)))
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::costly::SLICE;
-use crate::page::{Objects, Shelf};
+use crate::page::{BackendSlice, Objects};
 use xenapi_mirror::inventory::query::{Filter, Order};
 use xenapi_mirror::inventory::{Object, Snapshot, Table};
 
@@ -46,7 +46,7 @@ impl Finding {
     pub(super) fn new(
         filter: Option<Filter>,
         order: Option<Order>,
-        shelves: &[Shelf<'_>],
+        shelves: &[BackendSlice<'_>],
         steps: u64,
     ) -> Self {
         let source = |objects| match objects {

@@ -14,8 +14,8 @@ use crate::Gateway;
 use crate::api::catalog::collections;
 use crate::api::catalog::collections::Collection;
 use crate::extract::{AcceptsObject, Authenticated, NamesBackend, NamesRevision, Read, SXP};
-use crate::listing::{Asked, Listing, Showing};
-use crate::page::{Objects, Shelf};
+use crate::listing::{Asked, Listing, Projection};
+use crate::page::{BackendSlice, Objects};
 use crate::problem::{Code, Problem};
 use crate::representation::json;
 use crate::revision::{Revision, reached};
@@ -121,7 +121,7 @@ pub async fn list(
     let tables = scope.readings().iter().map(|(_, reading)| reading.snapshot.view(class, view));
     let stamp = tables.fold(Stamp::of_list(&scope, collection.path), Stamp::table);
     let etag = listing.stamped(stamp, scope.snapshots()).etag(&gateway);
-    let shelves: Vec<Shelf<'_>> =
+    let shelves: Vec<BackendSlice<'_>> =
         scope.shelves(|snapshot| Objects::Table(snapshot.view(class, view))).collect();
     let known = (&validators, &etag);
     let mut response = listing.answer(&gateway, &caller, known, &shelves, scope.partial()).await?;
@@ -153,7 +153,7 @@ pub async fn get(
 ) -> Result<Response, Problem> {
     let (class, _) = class_and_view(collection);
     let Read { gateway, query, accepts, .. } = &read;
-    let showing = Showing::new(class, &query.fields, &query.expand)?;
+    let showing = Projection::new(class, &query.fields, &query.expand)?;
     let found = read.find(class.id, showing.classes()).await?;
     let (reading, object) = (&*found.reading, &found.object);
     let mut stamp = Stamp::of_object(reading, object);

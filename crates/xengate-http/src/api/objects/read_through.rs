@@ -13,8 +13,8 @@ use crate::Gateway;
 use crate::api::catalog::collections::Collection;
 use crate::api::objects::read::{RecordQuery, class_of};
 use crate::extract::{AcceptsJson, Authenticated, ObjectUuid, Query};
-use crate::listing::{Asked, Listing, Showing};
-use crate::page::{Objects, Shelf};
+use crate::listing::{Asked, Listing, Projection};
+use crate::page::{BackendSlice, Objects};
 use crate::problem::{Code, Problem};
 use crate::representation::json;
 use crate::revision::{Revision, reached};
@@ -43,7 +43,7 @@ pub async fn list(
     let objects: BTreeMap<Uuid, Arc<Object>> = records.into_iter().filter_map(object).collect();
     let snapshot = reach.snapshot()?;
     let objects = Objects::These(&objects);
-    let shelf = Shelf { backend: &backend, snapshot: &snapshot, objects };
+    let shelf = BackendSlice { backend: &backend, snapshot: &snapshot, objects };
     let mut response = listing.answer_anew(&gateway, &caller, &[shelf]).await?;
     revision.mark(&mut response);
     Ok(response)
@@ -59,7 +59,7 @@ pub async fn get(
     Query(query): Query<RecordQuery>,
 ) -> Result<Response, Problem> {
     let class = class_of(collection);
-    let showing = Showing::new(class, &query.fields, &query.expand)?;
+    let showing = Projection::new(class, &query.fields, &query.expand)?;
     reached(&gateway, query.min_revision.as_ref()).await?;
     let revision = Revision::last(&gateway);
     let reach = Scope::backend(&gateway, &caller, query.backend.as_deref()).await?;

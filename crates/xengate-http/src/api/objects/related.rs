@@ -12,7 +12,7 @@ use crate::Gateway;
 use crate::api::catalog::relations::{Members, Relation};
 use crate::extract::{Authenticated, ObjectUuid};
 use crate::listing::{Asked, Listing};
-use crate::page::{Objects, Shelf};
+use crate::page::{BackendSlice, Objects};
 use crate::problem::Problem;
 use crate::revision::reached;
 use crate::scope::Scope;
@@ -42,7 +42,7 @@ pub async fn list(
     let etag = listing.stamped(stamp, std::iter::once(&**snapshot)).etag(&gateway);
     let related = related(snapshot, object, target, *members);
     let backend = object.backend().into();
-    let shelf = Shelf { backend: &backend, snapshot, objects: Objects::These(&related) };
+    let shelf = BackendSlice { backend: &backend, snapshot, objects: Objects::These(&related) };
     let known = (&validators, &etag);
     let mut response = listing.answer(&gateway, &caller, known, &[shelf], &[]).await?;
     scope.mark_one(&mut response, object.backend(), reading);

@@ -19,8 +19,8 @@ use crate::answer::task_document;
 use crate::api::objects::read::TargetQuery;
 use crate::extract::{AcceptsJson, Authenticated, Change, LONGEST_WAIT, NoBody, ObjectUuid, Query};
 use crate::in_flight::{NoPlace, waiting};
-use crate::listing::{Asked, Listing, Showing};
-use crate::page::{Objects, Shelf};
+use crate::listing::{Asked, Listing, Projection};
+use crate::page::{BackendSlice, Objects};
 use crate::problem::{Code, Problem};
 use crate::representation::json;
 use crate::revision::{Revision, reached};
@@ -70,7 +70,7 @@ pub async fn list(
     let etag = listing.stamped(stamp, scope.snapshots()).etag(&gateway);
     let (none, mut tasks) = (BTreeMap::new(), tasks.iter());
     let these = |_| Objects::These(tasks.next().unwrap_or(&none));
-    let shelves: Vec<Shelf<'_>> = scope.shelves(these).collect();
+    let shelves: Vec<BackendSlice<'_>> = scope.shelves(these).collect();
     let known = (&validators, &etag);
     let mut response = listing.answer(&gateway, &caller, known, &shelves, scope.partial()).await?;
     scope.mark(&mut response);
@@ -121,7 +121,7 @@ pub async fn get(
         let detail = format!("wait: whole seconds, {LONGEST_WAIT} at most");
         return Err(Problem::new(Code::BadParameter, detail).with_params(["wait"]));
     }
-    let showing = Showing::new(class(), &query.fields, &query.expand)?;
+    let showing = Projection::new(class(), &query.fields, &query.expand)?;
     let patience = Duration::from_secs(query.wait.unwrap_or(0));
     reached(&gateway, query.min_revision.as_ref()).await?;
     let reach = find(&gateway, &caller, query.backend.as_deref(), uuid, None).await?;

@@ -17,12 +17,12 @@ use xengate_core::auth::Caller;
 
 /// What is asked of one object: its fields, and what comes along.
 #[derive(Debug)]
-pub struct Showing {
+pub struct Projection {
     fields: Option<Fields>,
     expand: Option<Expand>,
 }
 
-impl Showing {
+impl Projection {
     /// Reads `fields` and `expand` for an object of this class.
     pub fn new(
         class: &'static Class,
