@@ -16,7 +16,7 @@ use crate::formats::Format;
 use crate::page::{Cursor, QueryId};
 use crate::problem::{Code, Problem};
 use crate::revision::Revision;
-use crate::validators::Stamp;
+use crate::validators::EtagBuilder;
 use xenapi_mirror::inventory::Snapshot;
 use xenapi_mirror::inventory::query::{Expand, Fields, Filter, Order, QueryError, further};
 use xenapi_model::{Class, ClassId};
@@ -151,9 +151,9 @@ impl Listing {
     #[must_use]
     pub fn stamped<'a>(
         &self,
-        stamp: Stamp,
+        stamp: EtagBuilder,
         snapshots: impl Iterator<Item = &'a Snapshot> + Clone,
-    ) -> Stamp {
+    ) -> EtagBuilder {
         let stamp = self.classes().fold(stamp, |stamp, class| {
             snapshots.clone().fold(stamp, |stamp, snapshot| stamp.table(snapshot.class(class)))
         });

@@ -305,7 +305,7 @@ mod tests {
     use futures_util::future::join_all;
 
     use super::*;
-    use crate::validators::Stamp;
+    use crate::validators::EtagBuilder;
 
     const LARGE: usize = 1 << 20;
 
@@ -329,7 +329,7 @@ mod tests {
             ResponseCache::new(64 << 20, UnsentBudget::new(256 << 20)),
             Arc::new(AtomicUsize::new(0)),
         );
-        let etag = Stamp::of(&"list").etag_of_boot("0f3c9a71be42");
+        let etag = EtagBuilder::of(&"list").etag_of_boot("0f3c9a71be42");
         let asked = (0..100).map(|_| {
             let made = made.clone();
             bodies.whole(&etag, LARGE, move || {
@@ -373,7 +373,7 @@ mod tests {
     #[tokio::test]
     async fn a_complete_answer_is_there_with_its_headers() {
         let bodies = ResponseCache::new(64 << 20, UnsentBudget::new(256 << 20));
-        let etag = Stamp::of(&"list").etag_of_boot("0f3c9a71be42");
+        let etag = EtagBuilder::of(&"list").etag_of_boot("0f3c9a71be42");
         assert!(bodies.ready(&etag).is_none());
         let first = bodies.whole(&etag, LARGE, || vec![b'x'; LARGE]).await;
         let mut first = first.expect("made");
@@ -429,7 +429,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_kept_makes_way_and_what_is_under_way_does_not() {
         let bodies = ResponseCache::new(64 << 20, UnsentBudget::new(2 * LARGE as u64));
-        let etag = |name: &str| Stamp::of(&name).etag_of_boot("0f3c9a71be42");
+        let etag = |name: &str| EtagBuilder::of(&name).etag_of_boot("0f3c9a71be42");
         let whole = async |name: &str, made: usize| {
             bodies.whole(&etag(name), LARGE, move || vec![b'x'; made]).await
         };

@@ -13,7 +13,7 @@ use crate::in_flight::waiting;
 use crate::page::{BackendSlice, Objects};
 use crate::problem::{Code, Problem};
 use crate::revision::Revision;
-use crate::validators::Validators;
+use crate::validators::Preconditions;
 use xenapi_mirror::inventory::{Mirror, NotReady, Object, Reading, Snapshot, is_mirrored};
 use xenapi_model::{Class, ClassId};
 use xengate_core::auth::{BackendStatus, Caller, NoAccess};
@@ -165,7 +165,7 @@ impl Scope {
         backend: Option<&str>,
         class: &Class,
         uuid: Uuid,
-        validators: &Validators,
+        validators: &Preconditions,
     ) -> Result<(Reach, Arc<str>), Problem> {
         if !is_mirrored(class) {
             let reach = Self::backend(gateway, caller, backend).await?;

@@ -6,7 +6,7 @@
 
 mod etag;
 
-pub use self::etag::{ETag, Stamp, encoded};
+pub use self::etag::{ETag, EtagBuilder, encoded};
 
 use std::convert::Infallible;
 
@@ -22,13 +22,13 @@ use xenapi_mirror::inventory::{Object, Reading};
 
 /// A request's conditions.
 #[derive(Debug)]
-pub struct Validators {
+pub struct Preconditions {
     none_match: Vec<HeaderValue>,
     matching: Vec<HeaderValue>,
     accepted: Accepted,
 }
 
-impl<S: Sync> FromRequestParts<S> for Validators {
+impl<S: Sync> FromRequestParts<S> for Preconditions {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
@@ -36,7 +36,7 @@ impl<S: Sync> FromRequestParts<S> for Validators {
     }
 }
 
-impl Validators {
+impl Preconditions {
     fn of(headers: &HeaderMap) -> Self {
         let values = |name: HeaderName| headers.get_all(name).iter().cloned().collect();
         Self {
@@ -95,7 +95,7 @@ impl Validators {
         reading: &Reading,
         object: &Object,
     ) -> Result<(), Problem> {
-        self.permit_version(reading, || Stamp::of_object(reading, object).etag(gateway))
+        self.permit_version(reading, || EtagBuilder::of_object(reading, object).etag(gateway))
     }
 
     /// The same for what has this tag.
@@ -220,16 +220,16 @@ mod tests {
         assert_eq!(tags(&[&"\"".repeat(8000)]).len(), 4000);
     }
 
-    fn validators(headers: &[(HeaderName, &str)]) -> Validators {
+    fn validators(headers: &[(HeaderName, &str)]) -> Preconditions {
         let pairs = headers
             .iter()
             .map(|(name, value)| (name.clone(), HeaderValue::from_str(value).expect("ASCII")));
-        Validators::of(&pairs.collect())
+        Preconditions::of(&pairs.collect())
     }
 
     #[test]
     fn who_has_it_is_told_so_with_the_tag_that_it_has() {
-        let etag = Stamp::of(&"a").shaped(&1).etag_of_boot("0f3c9a71be42");
+        let etag = EtagBuilder::of(&"a").shaped(&1).etag_of_boot("0f3c9a71be42");
         let plain = etag.on(Response::default()).headers()[header::ETAG].clone();
         let gzip = encoded(&plain, crate::compression::Encoding::Gzip).expect("a tag");
         let (plain, gzip) = (plain.to_str().expect("ASCII"), gzip.to_str().expect("ASCII"));
@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_read_of_another_version_is_refused() {
-        let etag = Stamp::of(&"a").etag_of_boot("0f3c9a71be42");
+        let etag = EtagBuilder::of(&"a").etag_of_boot("0f3c9a71be42");
         let plain = etag.on(Response::default()).headers()[header::ETAG].clone();
         let plain = plain.to_str().expect("ASCII");
         let weak = format!("W/{plain}");

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::Gateway;
 use crate::in_flight::{NoPlace, waiting};
-use crate::validators::Validators;
+use crate::validators::Preconditions;
 use xenapi_model::ClassId;
 use xengate_core::ops::{OpError, Reach, Settled};
 
@@ -62,7 +62,7 @@ impl ObjectLocks {
     /// The same for a request with conditions; others need not wait.
     pub async fn conditional(
         self: &Arc<Self>,
-        validators: &Validators,
+        validators: &Preconditions,
         class: ClassId,
         uuid: Uuid,
     ) -> Result<Option<ObjectLock>, NoPlace> {
@@ -94,7 +94,7 @@ impl WriteGuard {
     }
 
     /// Of a patch, which takes its turn even where any version will do.
-    pub fn of_patch(turn: ObjectLock, reach: &Reach, validators: &Validators) -> Self {
+    pub fn of_patch(turn: ObjectLock, reach: &Reach, validators: &Preconditions) -> Self {
         let (before, conditional) = (version(reach, turn.key), validators.has_conditions());
         Self(Some(Guarded { turn, reach: reach.clone(), before, conditional }))
     }

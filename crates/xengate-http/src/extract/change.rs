@@ -16,7 +16,7 @@ use crate::in_flight::NoPlace;
 use crate::problem::Problem;
 use crate::revision::Revision;
 use crate::scope::Scope;
-use crate::validators::Validators;
+use crate::validators::Preconditions;
 use crate::write_lock::{ObjectLock, WriteGuard};
 use xenapi_model::{Class, ClassId};
 use xengate_core::auth::Caller;
@@ -39,7 +39,7 @@ pub struct Change<Q, T = ObjectUuid> {
     /// How it is to be done.
     pub query: Q,
     /// Which version is to be changed.
-    pub validators: Validators,
+    pub validators: Preconditions,
     /// What is known of the change.
     pub writing: Writing,
 }
@@ -70,7 +70,7 @@ where
         let Authenticated(caller) = Authenticated::from_request_parts(parts, gateway).await?;
         let of = T::from_request_parts(parts, gateway).await?;
         let Query(query) = Query::from_request_parts(parts, gateway).await?;
-        let Ok(validators) = Validators::from_request_parts(parts, gateway).await;
+        let Ok(validators) = Preconditions::from_request_parts(parts, gateway).await;
         let Ok(writing) = Writing::from_request_parts(parts, gateway).await;
         Ok(Self { gateway: gateway.clone(), caller, of, query, validators, writing })
     }

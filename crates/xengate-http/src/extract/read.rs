@@ -15,7 +15,7 @@ use crate::Gateway;
 use crate::problem::Problem;
 use crate::revision::{Revision, reached};
 use crate::scope::Scope;
-use crate::validators::{Stamp, Validators};
+use crate::validators::{EtagBuilder, Preconditions};
 use xenapi_mirror::inventory::{Object, Reading};
 use xenapi_model::ClassId;
 use xengate_core::auth::Caller;
@@ -45,7 +45,7 @@ pub struct Read<Q, A = AcceptsJson> {
     /// In which form it is wanted.
     pub accepts: A,
     /// What the client has already.
-    pub validators: Validators,
+    pub validators: Preconditions,
     /// What is wanted of it.
     pub query: Q,
 }
@@ -75,7 +75,7 @@ where
         let Authenticated(caller) = Authenticated::from_request_parts(parts, gateway).await?;
         let ObjectUuid(uuid) = ObjectUuid::from_request_parts(parts, gateway).await?;
         let accepts = A::from_request_parts(parts, gateway).await?;
-        let Ok(validators) = Validators::from_request_parts(parts, gateway).await;
+        let Ok(validators) = Preconditions::from_request_parts(parts, gateway).await;
         let Query(query) = Query::from_request_parts(parts, gateway).await?;
         Ok(Self { gateway: gateway.clone(), caller, uuid, accepts, validators, query })
     }
@@ -107,7 +107,7 @@ impl<Q: NamesRevision, A> Read<Q, A> {
     pub fn answer(
         &self,
         found: &Found,
-        stamp: &Stamp,
+        stamp: &EtagBuilder,
         make: impl FnOnce() -> Response,
     ) -> Result<Response, Problem> {
         let response = self.validators.answer(&stamp.etag(&self.gateway), make)?;

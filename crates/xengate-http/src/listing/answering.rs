@@ -16,7 +16,7 @@ use crate::problem::Problem;
 use crate::response_cache::ResponseCache;
 use crate::sort_snapshots;
 use crate::sort_snapshots::SortSnapshot;
-use crate::validators::{ETag, Validators};
+use crate::validators::{ETag, Preconditions};
 use xenapi_mirror::inventory::query::{Cost, Filter, Order, Pricing};
 use xengate_core::auth::Caller;
 
@@ -26,7 +26,7 @@ impl Listing {
         &self,
         gateway: &Gateway,
         caller: &Caller,
-        (validators, etag): (&Validators, &ETag),
+        (validators, etag): (&Preconditions, &ETag),
         shelves: &[BackendSlice<'_>],
         partial: &[String],
     ) -> Result<Response, Problem> {

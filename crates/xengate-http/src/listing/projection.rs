@@ -9,7 +9,7 @@ use crate::Gateway;
 use crate::costly::Costly;
 use crate::formats;
 use crate::problem::Problem;
-use crate::validators::Stamp;
+use crate::validators::EtagBuilder;
 use xenapi_mirror::inventory::query::{Expand, Fields, Population, Pricing};
 use xenapi_mirror::inventory::{Object, Snapshot};
 use xenapi_model::{Class, ClassId};
@@ -42,7 +42,7 @@ impl Projection {
     /// The stamp of the object with everything that this request shapes. The object's own revision
     /// stays what counts for `If-Match`.
     #[must_use]
-    pub fn stamped(&self, stamp: Stamp, snapshot: &Snapshot, class: &Class) -> Stamp {
+    pub fn stamped(&self, stamp: EtagBuilder, snapshot: &Snapshot, class: &Class) -> EtagBuilder {
         let names: Option<Vec<&str>> =
             self.fields.as_ref().map(|fields| fields.names(class).collect());
         let along = self.expand.as_ref().map(|expand| {

@@ -20,7 +20,7 @@ use xenapi_mirror::inventory::{Object, Reading, Table};
 
 /// What an answer is made of, as far as its bytes depend on it.
 #[derive(Debug, Clone)]
-pub struct Stamp {
+pub struct EtagBuilder {
     revision: u64,
     subject: u32,
     shape: DefaultHasher,
@@ -38,7 +38,7 @@ fn hash(of: &impl Hash) -> u64 {
     hasher.finish()
 }
 
-impl Stamp {
+impl EtagBuilder {
     /// Of an answer about one object, which `reading` has. Its revision is the object's own, so
     /// that nothing else that changes touches it.
     pub fn of_object(reading: &Reading, object: &Object) -> Self {
@@ -138,7 +138,7 @@ pub struct ETag {
 impl ETag {
     /// The tag of something that lasts as long as the program: `text` tells its contents.
     pub fn lasting(text: &str) -> Self {
-        let stamp = Stamp::of(&text);
+        let stamp = EtagBuilder::of(&text);
         let text = format!("\"{text}\"");
         let version = Version { of: (stamp.subject, hash(&text)), revision: 0 };
         Self { own: text.len() - 1, text, version }
@@ -223,7 +223,9 @@ mod tests {
     use super::*;
 
     fn etag(revision: u64, subject: &str, shape: &str) -> ETag {
-        Stamp { revision, ..Stamp::of(&subject) }.shaped(&shape).etag_of_boot("0f3c9a71be42")
+        EtagBuilder { revision, ..EtagBuilder::of(&subject) }
+            .shaped(&shape)
+            .etag_of_boot("0f3c9a71be42")
     }
 
     #[test]

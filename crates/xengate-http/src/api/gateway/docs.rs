@@ -24,7 +24,7 @@ use crate::extract::{AcceptsJson, Query, echo};
 use crate::middleware::{Embedded, not_found};
 use crate::openapi::{Choice, Document, Version};
 use crate::problem::{Code, Problem};
-use crate::validators::{ETag, Validators};
+use crate::validators::{ETag, Preconditions};
 
 /// The pages load what the gateway itself serves and nothing else. Swagger UI sets style attributes
 /// from its script and has its icons as data.
@@ -73,7 +73,7 @@ pub(crate) fn pages<S: Clone + Send + Sync + 'static>() -> [(&'static str, Metho
 /// The document.
 pub(super) async fn newest(
     Extension(whole): Extension<Whole>,
-    validators: Validators,
+    validators: Preconditions,
     accepts: AcceptsJson,
     query: Query<DocumentQuery>,
 ) -> Result<Response, Problem> {
@@ -83,7 +83,7 @@ pub(super) async fn newest(
 /// The document, in an older version of OpenAPI.
 pub(super) async fn older(
     Extension(whole): Extension<Whole>,
-    validators: Validators,
+    validators: Preconditions,
     accepts: AcceptsJson,
     query: Query<DocumentQuery>,
 ) -> Result<Response, Problem> {
@@ -93,7 +93,7 @@ pub(super) async fn older(
 async fn document(
     whole: &'static Document,
     version: Version,
-    validators: Validators,
+    validators: Preconditions,
     _: AcceptsJson,
     Query(query): Query<DocumentQuery>,
 ) -> Result<Response, Problem> {

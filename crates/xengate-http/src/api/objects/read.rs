@@ -20,7 +20,7 @@ use crate::problem::{Code, Problem};
 use crate::representation::json;
 use crate::revision::{Revision, reached};
 use crate::scope::Scope;
-use crate::validators::{Stamp, Validators};
+use crate::validators::{EtagBuilder, Preconditions};
 use xenapi_mirror::inventory::{Object, View};
 use xenapi_model::{Class, datamodel};
 use xengate_core::ops::{OpError, Version, is_gone};
@@ -108,7 +108,7 @@ pub async fn list(
     State(gateway): State<Arc<Gateway>>,
     Extension(collection): Extension<&'static Collection>,
     Authenticated(caller): Authenticated,
-    validators: Validators,
+    validators: Preconditions,
     asked: Asked,
 ) -> Result<Response, Problem> {
     let (class, view) = class_and_view(collection);
@@ -119,7 +119,7 @@ pub async fn list(
         refuse_if_gone(&scope, class)?;
     }
     let tables = scope.readings().iter().map(|(_, reading)| reading.snapshot.view(class, view));
-    let stamp = tables.fold(Stamp::of_list(&scope, collection.path), Stamp::table);
+    let stamp = tables.fold(EtagBuilder::of_list(&scope, collection.path), EtagBuilder::table);
     let etag = listing.stamped(stamp, scope.snapshots()).etag(&gateway);
     let shelves: Vec<BackendSlice<'_>> =
         scope.shelves(|snapshot| Objects::Table(snapshot.view(class, view))).collect();
@@ -156,7 +156,7 @@ pub async fn get(
     let showing = Projection::new(class, &query.fields, &query.expand)?;
     let found = read.find(class.id, showing.classes()).await?;
     let (reading, object) = (&*found.reading, &found.object);
-    let mut stamp = Stamp::of_object(reading, object);
+    let mut stamp = EtagBuilder::of_object(reading, object);
     let whole = query.fields.is_none() && query.expand.is_none();
     if let Some(raw) = object.raw().filter(|_| whole || *accepts == AcceptsObject::Sxp) {
         // xend's own form changes from poll to poll, which makes no new version of the object.

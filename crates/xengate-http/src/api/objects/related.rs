@@ -16,7 +16,7 @@ use crate::page::{BackendSlice, Objects};
 use crate::problem::Problem;
 use crate::revision::reached;
 use crate::scope::Scope;
-use crate::validators::{Stamp, Validators};
+use crate::validators::{EtagBuilder, Preconditions};
 use xenapi_mirror::inventory::{Object, Snapshot};
 use xenapi_model::{Class, datamodel};
 
@@ -26,7 +26,7 @@ pub async fn list(
     Extension(relation): Extension<&'static Relation>,
     Authenticated(caller): Authenticated,
     ObjectUuid(uuid): ObjectUuid,
-    validators: Validators,
+    validators: Preconditions,
     asked: Asked,
 ) -> Result<Response, Problem> {
     let Relation { parent, path, target, members } = relation;
@@ -38,7 +38,8 @@ pub async fn list(
     let scope = Scope::of_classes(&gateway, &caller, listing.backend(), reads).await?;
     let (reading, object) = scope.object(parent.id, uuid)?;
     let snapshot = &reading.snapshot;
-    let stamp = Stamp::of_object(reading, object).table(snapshot.class(target.id)).shaped(path);
+    let stamp =
+        EtagBuilder::of_object(reading, object).table(snapshot.class(target.id)).shaped(path);
     let etag = listing.stamped(stamp, std::iter::once(&**snapshot)).etag(&gateway);
     let related = related(snapshot, object, target, *members);
     let backend = object.backend().into();

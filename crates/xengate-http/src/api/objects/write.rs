@@ -18,7 +18,7 @@ use crate::api::tasks::started;
 use crate::extract::{AcceptsJson, Change, Json, NamesBackend, Object, PreferWait, Target, Unread};
 use crate::problem::{Problem, Progress};
 use crate::representation::json;
-use crate::validators::{ETag, Stamp};
+use crate::validators::{ETag, EtagBuilder};
 use crate::write_lock::WriteGuard;
 use xenapi_model::{Call, Class};
 use xengate_core::ops::arguments::Arguments;
@@ -320,7 +320,7 @@ async fn shown(
 fn mirrored(gateway: &Gateway, reach: &Reach, class: &Class, uuid: Uuid) -> Option<Shown> {
     let reading = reach.reading().ok()?;
     reading.snapshot.object(class.id, &uuid).map(|object| {
-        let etag = Stamp::of_object(&reading, object).etag(gateway);
+        let etag = EtagBuilder::of_object(&reading, object).etag(gateway);
         (object.record().json().to_vec(), Some(etag))
     })
 }

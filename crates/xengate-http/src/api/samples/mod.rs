@@ -30,7 +30,7 @@ use crate::extract::{Found, NamesBackend, NamesRevision, Read};
 use crate::problem::{Code, Problem};
 use crate::representation::{json, with_member};
 use crate::revision::Revision;
-use crate::validators::Stamp;
+use crate::validators::EtagBuilder;
 use xenapi_mirror::inventory::{Object, Reading};
 use xenapi_mirror::metrics::{Asked, Bound, Cf, Owner, STEPS, Samples, Subject, Trouble, meaning};
 use xenapi_model::{Class, ClassId, datamodel};
@@ -159,7 +159,7 @@ pub async fn live(
     let (samples, sampling) = samples_of(&read, &found).await;
     let record = with_member(&record, "samples", &samples);
     let body = with_member(&record, "sampling", &sampling);
-    let stamp = Stamp::of_object(reading, object).shaped(&body);
+    let stamp = EtagBuilder::of_object(reading, object).shaped(&body);
     read.answer(&found, &stamp, || json(body))
 }
 
@@ -222,7 +222,7 @@ pub async fn sources(
         })
         .collect();
     let body = serde_json::json!({"total": items.len(), "items": items}).to_string();
-    let stamp = Stamp::of_object(reading, object).shaped(&body);
+    let stamp = EtagBuilder::of_object(reading, object).shaped(&body);
     read.answer(&found, &stamp, || json(body))
 }
 
@@ -294,7 +294,7 @@ pub async fn history(
         tracing::error!(error, "a history could not be written");
         Problem::from(Code::Internal)
     })?;
-    let stamp = Stamp::of_object(reading, object).shaped(&body).shaped(&media.name());
+    let stamp = EtagBuilder::of_object(reading, object).shaped(&body).shaped(&media.name());
     read.answer(&found, &stamp, || {
         let mut response = Body::from(body).into_response();
         let headers = response.headers_mut();

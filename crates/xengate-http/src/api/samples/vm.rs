@@ -10,7 +10,7 @@ use crate::api::objects::read::ObjectQuery;
 use crate::extract::Read;
 use crate::problem::Problem;
 use crate::representation::{json, with_member};
-use crate::validators::Stamp;
+use crate::validators::EtagBuilder;
 use xenapi_mirror::inventory::{Object, Snapshot};
 use xenapi_model::datamodel;
 
@@ -25,7 +25,7 @@ pub async fn metrics(read: Read<ObjectQuery>) -> Result<Response, Problem> {
     let metrics = referred(snapshot, object, "metrics", "VM_metrics");
     let guest = referred(snapshot, object, "guest_metrics", "VM_guest_metrics");
     let (samples, sampling) = samples_of(&read, &found).await;
-    let stamp = Stamp::of_object(reading, metrics.map_or(object, |metrics| &**metrics))
+    let stamp = EtagBuilder::of_object(reading, metrics.map_or(object, |metrics| &**metrics))
         .also(guest.map(|guest| &**guest))
         .shaped(&samples)
         .shaped(&sampling);

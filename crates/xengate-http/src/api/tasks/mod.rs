@@ -25,7 +25,7 @@ use crate::problem::{Code, Problem};
 use crate::representation::json;
 use crate::revision::{Revision, reached};
 use crate::scope::Scope;
-use crate::validators::{Stamp, Validators};
+use crate::validators::{EtagBuilder, Preconditions};
 use crate::write_lock::WriteGuard;
 use xenapi_mirror::inventory::{Object, Reading, of_document};
 use xenapi_model::{Class, datamodel};
@@ -52,7 +52,7 @@ pub struct TaskQuery {
 pub async fn list(
     State(gateway): State<Arc<Gateway>>,
     Authenticated(caller): Authenticated,
-    validators: Validators,
+    validators: Preconditions,
     asked: Asked,
 ) -> Result<Response, Problem> {
     let listing = Listing::new("tasks", class(), asked)?;
@@ -66,7 +66,7 @@ pub async fn list(
         versions.push(of_these);
     }
     // Whose tasks they are shapes the list, by way of which these are.
-    let stamp = Stamp::of_list(&scope, "tasks").shaped(&versions);
+    let stamp = EtagBuilder::of_list(&scope, "tasks").shaped(&versions);
     let etag = listing.stamped(stamp, scope.snapshots()).etag(&gateway);
     let (none, mut tasks) = (BTreeMap::new(), tasks.iter());
     let these = |_| Objects::These(tasks.next().unwrap_or(&none));
@@ -114,7 +114,7 @@ pub async fn get(
     Authenticated(caller): Authenticated,
     ObjectUuid(uuid): ObjectUuid,
     _: AcceptsJson,
-    validators: Validators,
+    validators: Preconditions,
     Query(query): Query<TaskQuery>,
 ) -> Result<Response, Problem> {
     if query.wait.is_some_and(|wait| wait > LONGEST_WAIT) {
@@ -145,8 +145,8 @@ pub async fn get(
 }
 
 /// The stamp of a task. It has no revision of its own: some of them no mirror ever shows.
-fn stamp_of(reach: &Reach, view: &TaskView) -> Stamp {
-    Stamp::of(&(reach.mirror.name(), view.uuid, view.version))
+fn stamp_of(reach: &Reach, view: &TaskView) -> EtagBuilder {
+    EtagBuilder::of(&(reach.mirror.name(), view.uuid, view.version))
 }
 
 /// Asks a task to end before it is done.
@@ -251,7 +251,7 @@ async fn find(
     caller: &Caller,
     backend: Option<&str>,
     uuid: Uuid,
-    conditions: Option<&Validators>,
+    conditions: Option<&Preconditions>,
 ) -> Result<Reach, Problem> {
     let scope = Scope::of(gateway, caller, backend).await?;
     let wider;
