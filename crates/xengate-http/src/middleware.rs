@@ -60,7 +60,7 @@ const ADMITTED: &str = "/metrics";
 
 /// What is known of a request before its route is; an extension of the request.
 #[derive(Debug, Clone)]
-pub struct Arrival {
+pub struct ConnectInfo {
     /// The other end of the connection.
     pub peer: SocketAddr,
     /// The request's id.
@@ -213,7 +213,7 @@ impl Shared {
             Ok(place) => {
                 let run = async {
                     let request_id = request_id.clone();
-                    let arrival = Arrival {
+                    let arrival = ConnectInfo {
                         peer,
                         request_id,
                         span: span.clone(),
@@ -318,7 +318,7 @@ impl Shared {
     async fn run<B>(
         &self,
         request: Request<B>,
-        arrival: Arrival,
+        arrival: ConnectInfo,
         underway: Option<&Arc<Underway>>,
     ) -> Response
     where

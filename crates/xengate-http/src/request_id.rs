@@ -52,7 +52,7 @@ impl<S: Sync> FromRequestParts<S> for RequestId {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(match parts.extensions.get::<super::middleware::Arrival>() {
+        Ok(match parts.extensions.get::<super::middleware::ConnectInfo>() {
             Some(arrival) => arrival.request_id.clone(),
             None => Self::random(),
         })

@@ -9,7 +9,7 @@ use http::{HeaderMap, header};
 
 use crate::Gateway;
 use crate::in_flight;
-use crate::middleware::Arrival;
+use crate::middleware::ConnectInfo;
 use crate::problem::{Code, Problem};
 use xengate_core::auth::{AuthError, Caller, SessionHolder};
 
@@ -52,7 +52,7 @@ impl FromRequestParts<Arc<Gateway>> for OfSession {
 
 /// Tells the log whose request it is.
 fn told(parts: &Parts, user: &Arc<str>) {
-    if let Some(arrival) = parts.extensions.get::<Arrival>() {
+    if let Some(arrival) = parts.extensions.get::<ConnectInfo>() {
         arrival.span.is_from(user);
     }
 }

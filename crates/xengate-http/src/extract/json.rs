@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use tokio::time::timeout;
 
 use crate::extract::shape::{Object, parse};
-use crate::middleware::Arrival;
+use crate::middleware::ConnectInfo;
 use crate::problem::{Code, Problem};
 use crate::reading::{Place, Reading};
 
@@ -52,9 +52,9 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
 
 /// The JSON body of somebody who need not be logged in: short, and one of a few at a time.
 #[derive(Debug, Clone, Copy)]
-pub struct StrangersJson<T>(pub T);
+pub struct UnauthenticatedJson<T>(pub T);
 
-impl<S: Sync, T: DeserializeOwned> FromRequest<S> for StrangersJson<T> {
+impl<S: Sync, T: DeserializeOwned> FromRequest<S> for UnauthenticatedJson<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
@@ -171,7 +171,7 @@ async fn read(parts: &Parts, body: Body, taking: Taking) -> Result<Bytes, Proble
 /// The same; none where it is over the limit.
 async fn whole_body(parts: &Parts, body: Body, taking: Taking) -> Result<Option<Bytes>, Problem> {
     // A route run without the shell, as tests may, is nobody's.
-    let arrival = parts.extensions.get::<Arrival>();
+    let arrival = parts.extensions.get::<ConnectInfo>();
     let _place = arrival
         .map(|arrival| taking(&arrival.reading, arrival.peer.ip(), &parts.headers))
         .transpose()?;

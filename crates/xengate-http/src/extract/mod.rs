@@ -17,7 +17,7 @@ mod writing;
 pub use self::accept::{Accepts, AcceptsJson, AcceptsObject, SXP, takes_any_text};
 pub use self::caller::{Authenticated, OfSession};
 pub use self::change::{Change, NamesBackend, Target};
-pub use self::json::{Json, NoBody, StrangersJson, Unread, without_body};
+pub use self::json::{Json, NoBody, UnauthenticatedJson, Unread, without_body};
 pub use self::object_uuid::ObjectUuid;
 pub use self::peer::{Peer, client_address};
 pub use self::prefer::{LONGEST_WAIT, PreferWait};

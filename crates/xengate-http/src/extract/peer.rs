@@ -10,7 +10,7 @@ use http::request::Parts;
 use ipnet::IpNet;
 
 use crate::Gateway;
-use crate::middleware::Arrival;
+use crate::middleware::ConnectInfo;
 
 /// The client's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +24,7 @@ impl FromRequestParts<Arc<Gateway>> for Peer {
         gateway: &Arc<Gateway>,
     ) -> Result<Self, Infallible> {
         // A route run without the shell, as tests may, has no peer; all such are one.
-        let arrival = parts.extensions.get::<Arrival>();
+        let arrival = parts.extensions.get::<ConnectInfo>();
         let peer = arrival.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |arrival| arrival.peer.ip());
         Ok(Self(client_address(peer, &parts.headers, &gateway.config.trusted_proxies)))
     }

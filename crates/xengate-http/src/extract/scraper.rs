@@ -13,7 +13,7 @@ use subtle::ConstantTimeEq;
 
 use crate::Gateway;
 use crate::extract::caller::bearer_or;
-use crate::middleware::Arrival;
+use crate::middleware::ConnectInfo;
 use crate::problem::{Code, Problem};
 use xengate_config::SecretSource;
 
@@ -45,7 +45,7 @@ impl FromRequestParts<Arc<Gateway>> for Scraper {
         if let Some(file) = &gateway.config.metrics.scrape_token_file {
             return check(&parts.headers, file, "metrics.scrape_token_file").map(|()| Self);
         }
-        let peer = parts.extensions.get::<Arrival>().map(|arrival| arrival.peer.ip());
+        let peer = parts.extensions.get::<ConnectInfo>().map(|arrival| arrival.peer.ip());
         if peer.is_some_and(|peer| is_own(peer, &parts.headers)) {
             return Ok(Self);
         }

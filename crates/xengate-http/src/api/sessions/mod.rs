@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use uuid::Uuid;
 
 use crate::Gateway;
-use crate::extract::{AcceptsJson, Json, NoQuery, OfSession, Peer, StrangersJson};
+use crate::extract::{AcceptsJson, Json, NoQuery, OfSession, Peer, UnauthenticatedJson};
 use crate::problem::{Code, Problem};
 use crate::representation::json;
 use xengate_core::auth::{BackendStatus, GatewaySession, Login, LoginError};
@@ -100,7 +100,7 @@ pub async fn create(
     Peer(peer): Peer,
     _: AcceptsJson,
     _: NoQuery,
-    StrangersJson(body): StrangersJson<CredentialsBody>,
+    UnauthenticatedJson(body): UnauthenticatedJson<CredentialsBody>,
 ) -> Result<Response, Problem> {
     let CredentialsBody { username, password, backend } = body;
     let (backends, shape) = BackendNames::split(backend);
