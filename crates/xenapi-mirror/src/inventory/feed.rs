@@ -21,7 +21,7 @@ const PER_OBJECT: usize = 64;
 
 /// Something that happened, at its place in the order of all that happens to any mirror.
 #[derive(Debug)]
-pub struct Happening {
+pub struct LogEntry {
     /// Its place, counted from 1.
     pub place: u64,
     /// The newest revision by then.
@@ -59,7 +59,7 @@ pub struct Batch {
 #[derive(Debug)]
 pub enum Next {
     /// The next thing that happened.
-    Happening(Arc<Happening>),
+    LogEntry(Arc<LogEntry>),
     /// Nothing yet.
     Nothing,
     /// More than is kept.
@@ -87,7 +87,7 @@ pub struct Feed {
 
 #[derive(Debug)]
 struct History {
-    kept: VecDeque<Arc<Happening>>,
+    kept: VecDeque<Arc<LogEntry>>,
     bytes: usize,
     present: Present,
     /// Who has seen this revision, or a newer one, has missed nothing that is not kept.
@@ -126,7 +126,7 @@ impl Feed {
         let first = history.first_place();
         match place.checked_add(1).and_then(|next| next.checked_sub(first)) {
             Some(index) => match usize::try_from(index).ok().and_then(|i| history.kept.get(i)) {
-                Some(happening) => Next::Happening(happening.clone()),
+                Some(happening) => Next::LogEntry(happening.clone()),
                 None => Next::Gone,
             },
             None => Next::Gone,
@@ -147,7 +147,7 @@ impl Feed {
             return None;
         }
         // What followed a revision's changes without bringing a revision of its own may be news.
-        let seen = |happening: &Arc<Happening>| {
+        let seen = |happening: &Arc<LogEntry>| {
             happening.revision < revision
                 || (happening.revision == revision && matches!(happening.what, What::Changes(_)))
         };
@@ -206,12 +206,12 @@ impl Feed {
         change: impl FnOnce(&mut Present, Arc<str>),
     ) {
         let backend = Arc::<str>::from(backend);
-        let bytes = bytes + size_of::<Happening>() + backend.len();
+        let bytes = bytes + size_of::<LogEntry>() + backend.len();
         let mut history = self.history.lock();
         change(&mut history.present, backend.clone());
         history.present.place += 1;
         let Present { place, revision, .. } = history.present;
-        let dropped = history.keep(Happening { place, revision, backend, what, bytes }, self.limit);
+        let dropped = history.keep(LogEntry { place, revision, backend, what, bytes }, self.limit);
         drop(history);
         self.newest.send_replace(place);
         // Freeing thousands of records takes a while; nobody waits for it.
@@ -225,15 +225,15 @@ impl History {
     }
 
     /// Tells of what has changed on this backend as of something that is forgotten; hands it out.
-    fn forget(&mut self, backend: &str) -> Vec<Arc<Happening>> {
+    fn forget(&mut self, backend: &str) -> Vec<Arc<LogEntry>> {
         let mut dropped = Vec::new();
         for kept in &mut self.kept {
             if &*kept.backend == backend && matches!(kept.what, What::Changes(_)) {
-                let bytes = size_of::<Happening>() + kept.backend.len();
+                let bytes = size_of::<LogEntry>() + kept.backend.len();
                 let (place, revision, backend) = (kept.place, kept.revision, kept.backend.clone());
                 let what = What::Forgotten;
                 self.bytes = self.bytes.saturating_sub(kept.bytes) + bytes;
-                let forgotten = Happening { place, revision, backend, what, bytes };
+                let forgotten = LogEntry { place, revision, backend, what, bytes };
                 dropped.push(std::mem::replace(kept, Arc::new(forgotten)));
             }
         }
@@ -241,7 +241,7 @@ impl History {
     }
 
     /// Keeps this, and hands out what has to go for it.
-    fn keep(&mut self, happening: Happening, limit: usize) -> Vec<Arc<Happening>> {
+    fn keep(&mut self, happening: LogEntry, limit: usize) -> Vec<Arc<LogEntry>> {
         self.bytes += happening.bytes;
         self.kept.push_back(Arc::new(happening));
         let mut dropped = Vec::new();

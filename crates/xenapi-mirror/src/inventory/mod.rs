@@ -33,7 +33,7 @@ mod workbench;
 pub use apart::Following;
 pub use document::of_document;
 pub use draft::is_mirrored;
-pub use feed::{Batch, Feed, Happening, Next, Present, What};
+pub use feed::{Batch, Feed, LogEntry, Next, Present, What};
 pub use mirror::{Mirror, Reading};
 pub use moment::Moment;
 pub use record::Record;

@@ -32,7 +32,7 @@ impl Bench {
             match self.feed.next(place) {
                 Next::Nothing => return told.join(" "),
                 Next::Gone => return "gone".to_owned(),
-                Next::Happening(happening) => {
+                Next::LogEntry(happening) => {
                     assert_eq!(happening.place, place + 1);
                     place = happening.place;
                     let letter = match happening.what {
@@ -73,7 +73,7 @@ fn everything_is_told_once_and_in_order() {
 
 #[test]
 fn what_is_kept_is_bounded_and_who_comes_too_late_is_told_so() {
-    let mut bench = Bench::new(3 * (SNAPSHOT + size_of::<Happening>() + 3));
+    let mut bench = Bench::new(3 * (SNAPSHOT + size_of::<LogEntry>() + 3));
     for _ in 0..10 {
         bench.changed();
     }
@@ -102,7 +102,7 @@ fn what_is_too_large_to_be_kept_is_gone_at_once() {
 
 #[test]
 fn that_a_mirror_forgot_everything_is_never_missed() {
-    let mut bench = Bench::new(2 * (SNAPSHOT + size_of::<Happening>() + 3));
+    let mut bench = Bench::new(2 * (SNAPSHOT + size_of::<LogEntry>() + 3));
     bench.changed();
     bench.feed.forgot("lab");
     assert!(bench.feed.present().snapshots.is_empty());

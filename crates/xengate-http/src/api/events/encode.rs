@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::api::events::frames::{Frames, Wire};
 use crate::api::events::selection::{Kind, Selection};
-use xenapi_mirror::inventory::{Batch, Happening, Object, Status, What};
+use xenapi_mirror::inventory::{Batch, LogEntry, Object, Status, What};
 
 /// How large the events of one batch may be together. Beyond it a client is better served with a
 /// fresh start, and nobody has to hold so much at once.
@@ -77,7 +77,7 @@ pub(super) fn encode(
     selection: &Selection,
     wire: Wire,
     ids: &Ids,
-    happening: &Happening,
+    happening: &LogEntry,
 ) -> Encoded {
     if !selection.backends().contains(&happening.backend) {
         return Encoded::Nothing;

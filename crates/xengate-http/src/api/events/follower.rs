@@ -15,7 +15,7 @@ use crate::api::events::frames::{Frames, Wire};
 use crate::api::events::group::{At, Behind, Group, Membership, TooManyGroups, look_at};
 use crate::api::events::selection::Selection;
 use crate::api::events::snapshot::Walk;
-use crate::api::events::stream_limits::{End, NoSeat, Seat};
+use crate::api::events::stream_limits::{End, NoPermit, StreamPermit};
 use crate::api::events::streams::Events;
 use crate::costly::Costly;
 use xenapi_mirror::inventory::Next;
@@ -45,7 +45,7 @@ pub(super) enum Out {
 #[derive(Debug)]
 pub(super) struct Follower {
     events: Arc<Events>,
-    seat: Seat,
+    seat: StreamPermit,
     group: Arc<Group>,
     news: watch::Receiver<u64>,
     /// News of what is measured, if that is wanted, and the number of what was told last.
@@ -123,16 +123,16 @@ struct Ended<'a> {
 impl Follower {
     pub(super) fn new(
         events: Arc<Events>,
-        seat: Seat,
+        seat: StreamPermit,
         selection: Selection,
         wire: Wire,
         begin: Begin,
-    ) -> Result<Self, NoSeat> {
+    ) -> Result<Self, NoPermit> {
         let user = seat.caller().session.shares().sharer();
         let joined = events.groups.join(selection, wire, user);
         let (group, membership) = joined.map_err(|too_many| match too_many {
-            TooManyGroups::InAll => NoSeat::Groups,
-            TooManyGroups::OfUser => NoSeat::GroupsOfUser,
+            TooManyGroups::InAll => NoPermit::Groups,
+            TooManyGroups::OfUser => NoPermit::GroupsOfUser,
         })?;
         let mut heartbeat =
             tokio::time::interval_at(Instant::now() + events.heartbeat, events.heartbeat);
@@ -338,7 +338,7 @@ impl Follower {
             Behind::Unknown => match self.events.groups.feed().next(self.at.place) {
                 Next::Nothing => return false,
                 Next::Gone => Encoded::Resync(Reason::TooSlow),
-                Next::Happening(happening) => {
+                Next::LogEntry(happening) => {
                     let group = self.group.clone();
                     self.under_way = Some(UnderWay(Box::pin(async move {
                         let encoded = look_at(&group, &happening).await;

@@ -12,11 +12,11 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::samples;
 use crate::api::events::encode::{Encoded, Ids, encode};
 use crate::api::events::frames::Wire;
-use crate::api::events::samples::Board;
+use crate::api::events::samples::SampleBoard;
 use crate::api::events::selection::Selection;
 use crate::costly::Costly;
 use xenapi_mirror::inventory::query::Cost;
-use xenapi_mirror::inventory::{Feed, Following, Happening, Inventory, Next, What};
+use xenapi_mirror::inventory::{Feed, Following, Inventory, LogEntry, Next, What};
 use xenapi_mirror::metrics::Metrics;
 use xengate_config::Limits;
 
@@ -36,7 +36,7 @@ pub(super) struct At {
 }
 
 impl At {
-    pub(super) fn of(happening: &Happening) -> Self {
+    pub(super) fn of(happening: &LogEntry) -> Self {
         Self { place: happening.place, revision: happening.revision }
     }
 }
@@ -90,7 +90,7 @@ pub(super) struct Group {
     pub(super) wire: Wire,
     pub(super) ids: Ids,
     /// What is measured, if that is wanted.
-    pub(super) board: Option<Board>,
+    pub(super) board: Option<SampleBoard>,
     ready: RwLock<Ready>,
     /// The place of the newest thing for its followers.
     news: watch::Sender<u64>,
@@ -185,7 +185,7 @@ impl Groups {
         let until = At { place: present.place, revision: present.revision };
         let ready = Ready { items: VecDeque::new(), bytes: 0, from: until.place, until };
         let over = CancellationToken::new();
-        let board = selection.samples().then(Board::default);
+        let board = selection.samples().then(SampleBoard::default);
         let group = Arc::new(Group {
             board,
             selection,
@@ -250,7 +250,7 @@ impl Group {
     }
 
     /// What something that happened means to the followers.
-    pub(super) fn encode(&self, happening: &Happening) -> Encoded {
+    pub(super) fn encode(&self, happening: &LogEntry) -> Encoded {
         let encoded = encode(&self.selection, self.wire, &self.ids, happening);
         if matches!(encoded, Encoded::Frames(_)) {
             self.count_encoded();
@@ -274,7 +274,7 @@ impl Group {
                 let place = group.ready.read().until.place;
                 match feed.next(place) {
                     Next::Nothing => break,
-                    Next::Happening(happening) => {
+                    Next::LogEntry(happening) => {
                         let encoded = look_at(&group, &happening).await;
                         group.put(At::of(&happening), encoded);
                     }
@@ -317,7 +317,7 @@ impl Group {
 
 /// What something that happened means to a group's followers, found out where that is in nobody's
 /// way, and in the turns of the user whose group it is.
-pub(super) async fn look_at(group: &Arc<Group>, happening: &Arc<Happening>) -> Encoded {
+pub(super) async fn look_at(group: &Arc<Group>, happening: &Arc<LogEntry>) -> Encoded {
     let (cost, objects) = match &happening.what {
         What::Changes(batch) if group.selection.backends().contains(&happening.backend) => {
             (group.selection.cost_of(batch), group.selection.effort(batch))

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use self::follower::Begin;
 use self::origin::check_origin;
 use self::selection::Choice;
-use self::stream_limits::NoSeat;
+use self::stream_limits::NoPermit;
 use self::streams::MEDIA_TYPE;
 use crate::Gateway;
 use crate::api::sessions::{expose, rfc3339, secret};
@@ -206,11 +206,13 @@ fn last_seen(headers: &HeaderMap, query: Option<&str>) -> Result<Option<(String,
     })
 }
 
-impl From<NoSeat> for Problem {
-    fn from(no_seat: NoSeat) -> Self {
+impl From<NoPermit> for Problem {
+    fn from(no_seat: NoPermit) -> Self {
         let code = match no_seat {
-            NoSeat::Full | NoSeat::Groups => Code::TooManyStreams,
-            NoSeat::OfSession | NoSeat::OfUser | NoSeat::GroupsOfUser => Code::TooManyOwnStreams,
+            NoPermit::Full | NoPermit::Groups => Code::TooManyStreams,
+            NoPermit::OfSession | NoPermit::OfUser | NoPermit::GroupsOfUser => {
+                Code::TooManyOwnStreams
+            }
         };
         Self::new(code, no_seat.to_string())
     }

@@ -1,7 +1,7 @@
 //! What is measured of the objects that followers asked for, as events of their own.
 //!
 //! [`keep_up`] has the hosts of a group's objects asked for as long as there is a group, and writes
-//! what one host has measured once for all followers. Nothing queues up: the [`Board`] has the
+//! what one host has measured once for all followers. Nothing queues up: the [`SampleBoard`] has the
 //! newest of each host, so a follower that is slow misses measurements and nothing else.
 
 use std::collections::BTreeMap;
@@ -52,7 +52,7 @@ pub(super) fn has_samples(class: &Class) -> bool {
 
 /// The newest samples of each host, as a group's followers get them.
 #[derive(Debug)]
-pub(super) struct Board {
+pub(super) struct SampleBoard {
     sheets: Mutex<Sheets>,
     news: watch::Sender<u64>,
     /// In whose name hosts are asked.
@@ -67,13 +67,13 @@ struct Sheets {
     last: u64,
 }
 
-impl Default for Board {
+impl Default for SampleBoard {
     fn default() -> Self {
         Self { sheets: Mutex::default(), news: watch::Sender::new(0), sponsors: Mutex::default() }
     }
 }
 
-impl Board {
+impl SampleBoard {
     /// Notes in whose name hosts can be asked.
     pub(super) fn sponsored_by(&self, caller: &Arc<Caller>) {
         let mut sponsors = self.sponsors.lock();
@@ -318,7 +318,7 @@ mod tests {
         ("lab".into(), Some(Uuid::from_u128(number)))
     }
 
-    fn text(board: &Board, seen: &mut u64) -> Option<String> {
+    fn text(board: &SampleBoard, seen: &mut u64) -> Option<String> {
         let (number, frames) = board.after(*seen)?;
         *seen = number;
         Some(String::from_utf8(frames.concat()).expect("UTF-8"))
@@ -326,7 +326,7 @@ mod tests {
 
     #[test]
     fn who_is_slow_gets_the_newest_of_each_host() {
-        let (board, mut seen) = (Board::default(), 0);
+        let (board, mut seen) = (SampleBoard::default(), 0);
         let put = |host, text: &'static str| board.put(&place(host), vec![text.into()]);
         put(1, "a1");
         put(2, "b1");
@@ -343,7 +343,7 @@ mod tests {
 
     #[test]
     fn a_board_is_bounded() {
-        let board = Board::default();
+        let board = SampleBoard::default();
         for host in 0..20 {
             board.put(&place(host), vec![vec![b'x'; LARGEST_BOARD / 8].into()]);
         }

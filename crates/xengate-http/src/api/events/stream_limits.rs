@@ -54,7 +54,7 @@ impl End {
 
 /// Why there is no stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NoSeat {
+pub enum NoPermit {
     /// There are as many as there may be.
     #[error("there are as many event streams as the gateway takes")]
     Full,
@@ -74,7 +74,7 @@ pub enum NoSeat {
 
 /// The streams there are.
 #[derive(Debug)]
-pub(super) struct Seats {
+pub(super) struct StreamPermits {
     authority: Arc<Authority>,
     stopping: CancellationToken,
     most: usize,
@@ -109,13 +109,13 @@ struct Standing {
 
 /// A stream's place among the others.
 #[derive(Debug)]
-pub struct Seat {
-    seats: Arc<Seats>,
+pub struct StreamPermit {
+    seats: Arc<StreamPermits>,
     caller: Arc<Caller>,
     standing: watch::Receiver<Standing>,
 }
 
-impl Seats {
+impl StreamPermits {
     pub(super) fn new(
         authority: Arc<Authority>,
         limits: &Limits,
@@ -131,18 +131,18 @@ impl Seats {
         })
     }
 
-    pub(super) fn take(self: &Arc<Self>, caller: &Caller) -> Result<Seat, NoSeat> {
+    pub(super) fn take(self: &Arc<Self>, caller: &Caller) -> Result<StreamPermit, NoPermit> {
         let mut taken = self.taken.lock();
         let session = caller.session.id();
         if taken.sessions.get(&session).is_some_and(|one| one.count >= self.most_of_session) {
-            return Err(NoSeat::OfSession);
+            return Err(NoPermit::OfSession);
         }
         let user = caller.session.username();
         if taken.users.get(user).is_some_and(|count| *count >= self.most_of_user) {
-            return Err(NoSeat::OfUser);
+            return Err(NoPermit::OfUser);
         }
         if taken.all >= self.most {
-            return Err(NoSeat::Full);
+            return Err(NoPermit::Full);
         }
         taken.all += 1;
         match taken.users.get_mut(user) {
@@ -153,7 +153,7 @@ impl Seats {
         streams.count += 1;
         streams.more.notify_one();
         let standing = streams.standing.clone();
-        Ok(Seat { seats: self.clone(), caller: Arc::new(caller.clone()), standing })
+        Ok(StreamPermit { seats: self.clone(), caller: Arc::new(caller.clone()), standing })
     }
 
     /// How many streams there are.
@@ -202,7 +202,7 @@ async fn attend(
     }
 }
 
-impl Seat {
+impl StreamPermit {
     /// Whose it is.
     pub(super) fn caller(&self) -> &Arc<Caller> {
         &self.caller
@@ -227,7 +227,7 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for StreamPermit {
     fn drop(&mut self) {
         let mut taken = self.seats.taken.lock();
         taken.all -= 1;

@@ -24,7 +24,7 @@ use super::group::Groups;
 use super::selection::Selection;
 use super::websocket;
 use crate::api::events::follower::{Follower, Out};
-use crate::api::events::stream_limits::{NoSeat, Seat, Seats};
+use crate::api::events::stream_limits::{NoPermit, StreamPermit, StreamPermits};
 use crate::costly::Costly;
 use xenapi_mirror::inventory::Inventory;
 use xenapi_mirror::metrics::Metrics;
@@ -54,7 +54,7 @@ pub struct Events {
     pub(super) inventory: Arc<Inventory>,
     pub(super) heartbeat: Duration,
     pub(super) groups: Arc<Groups>,
-    pub(super) seats: Arc<Seats>,
+    pub(super) seats: Arc<StreamPermits>,
     pub(super) sockets: TaskTracker,
     pub(super) shutdown_grace: Duration,
 }
@@ -74,7 +74,7 @@ impl Events {
             groups: Groups::new(inventory.clone(), metrics, boot_id.into(), costly, limits),
             inventory,
             heartbeat: limits.event_heartbeat,
-            seats: Seats::new(authority, limits, stopping),
+            seats: StreamPermits::new(authority, limits, stopping),
             sockets: TaskTracker::new(),
             shutdown_grace: limits.shutdown_grace,
         }
@@ -87,17 +87,17 @@ impl Events {
     }
 
     /// A place among the streams, for as long as one lasts.
-    pub fn seat(&self, caller: &Caller) -> Result<Seat, NoSeat> {
+    pub fn seat(&self, caller: &Caller) -> Result<StreamPermit, NoPermit> {
         self.seats.take(caller)
     }
 
     /// A stream as the answer to a request.
     pub fn answer(
         self: &Arc<Self>,
-        seat: Seat,
+        seat: StreamPermit,
         selection: Selection,
         begin: Begin,
-    ) -> Result<Response, NoSeat> {
+    ) -> Result<Response, NoPermit> {
         let follower = Follower::new(self.clone(), seat, selection, Wire::Lines, begin)?;
         let frames = stream::unfold(follower, |mut follower| async move {
             let (Out::Frame(frame) | Out::Heartbeat(frame)) = follower.next().await?;
@@ -114,10 +114,10 @@ impl Events {
     pub fn upgrade(
         self: &Arc<Self>,
         upgrade: WebSocketUpgrade,
-        seat: Seat,
+        seat: StreamPermit,
         selection: Selection,
         begin: Begin,
-    ) -> Result<Response, NoSeat> {
+    ) -> Result<Response, NoPermit> {
         let follower = Follower::new(self.clone(), seat, selection, Wire::Messages, begin)?;
         Ok(websocket::upgrade(upgrade, follower, self.heartbeat, &self.sockets))
     }
