@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::doors::{Door, Doors, Unclaimed};
+use super::login_gate::{BackendGates, LoginQueue, Unclaimed};
 use super::throttle::Attempt;
 use super::users::Users;
 use xenapi_client::{CallError, Misconfigured, Phase, Reason, Unreachable};
@@ -76,7 +76,7 @@ impl Silence {
 /// Tries the credentials on a backend. The attempt goes on by itself: it ends when the backend has
 /// answered, even if by then nobody waits any more, since a session may have come of it.
 pub(super) fn knock(
-    doors: &Arc<Doors>,
+    doors: &Arc<BackendGates>,
     backend: Arc<str>,
     credentials: Arc<Credentials>,
     attempt: Arc<Attempt>,
@@ -135,7 +135,7 @@ enum Unopened {
 
 /// Opens a session, once whoever checks this backend's passwords has found this one good.
 async fn open(
-    door: &Door,
+    door: &LoginQueue,
     users: &Users,
     credentials: &Credentials,
 ) -> Result<Arc<xenapi_client::Session>, Unopened> {
@@ -158,7 +158,7 @@ async fn open(
 
 fn judge(
     result: Result<Arc<xenapi_client::Session>, Unopened>,
-    doors: &Arc<Doors>,
+    doors: &Arc<BackendGates>,
     attempt: &Attempt,
     backend: &str,
 ) -> Answer {

@@ -10,9 +10,9 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::caller::{Caller, SessionHolder};
-use super::doors::Doors;
 use super::key::{Key, KeyError};
 use super::liveness::{Check, Liveness};
+use super::login_gate::BackendGates;
 use super::registry::Registry;
 use super::session::{GatewaySession, Live, Terms};
 use super::throttle::{PutOff, Throttle};
@@ -79,7 +79,7 @@ pub struct Authority {
     pub(super) registry: Registry,
     pub(super) throttle: Arc<Throttle>,
     pub(super) put_off: PutOff,
-    pub(super) doors: Arc<Doors>,
+    pub(super) doors: Arc<BackendGates>,
     pub(super) inventory: Arc<Inventory>,
     pub(super) terms: Terms,
     pub(super) default_backends: Vec<String>,
@@ -110,7 +110,7 @@ impl Authority {
             registry: Registry::new(config.max_sessions, config.max_sessions_per_user),
             throttle: Throttle::new(),
             put_off: PutOff::default(),
-            doors: Arc::new(Doors::new(backends, Users::new(users)?)),
+            doors: Arc::new(BackendGates::new(backends, Users::new(users)?)),
             inventory,
             terms: Terms {
                 absolute: config.token_ttl,
@@ -287,7 +287,7 @@ async fn sweep(authority: Weak<Authority>, stop: CancellationToken, period: Dura
 }
 
 /// Asks a backend whether a session still lives.
-async fn ask(doors: Arc<Doors>, session: Arc<Session>, check: Check) {
+async fn ask(doors: Arc<BackendGates>, session: Arc<Session>, check: Check) {
     let Some(door) = doors.get(session.backend()) else { return };
     let now = Instant::now();
     let asked = door.backend.check(&session);

@@ -10,8 +10,8 @@ use tokio::time::Instant;
 
 use super::attempt::{Answer, Credentials, Of, Silence, knock};
 use super::authority::Authority;
-use super::doors::Unclaimed;
 use super::liveness::Liveness;
+use super::login_gate::Unclaimed;
 use super::registry::NotAdmitted;
 use super::session::{GatewaySession, Live, Standing};
 use super::throttle::Attempt;

@@ -13,10 +13,10 @@
 mod attempt;
 mod authority;
 mod caller;
-mod doors;
 mod key;
 mod liveness;
 mod login;
+mod login_gate;
 mod places;
 mod presence;
 mod registry;

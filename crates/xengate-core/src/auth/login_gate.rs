@@ -29,8 +29,8 @@ const MOST_HELD: usize = 64;
 const LEAVE_TIME: Duration = Duration::from_secs(10);
 
 /// The doors of all backends, and the tasks that go through them.
-pub(super) struct Doors {
-    doors: BTreeMap<Arc<str>, Door>,
+pub(super) struct BackendGates {
+    doors: BTreeMap<Arc<str>, LoginQueue>,
     /// Whatever must not be lost when a request is: joined at shutdown.
     pub(super) tasks: TaskTracker,
     /// Nothing is waited for any more.
@@ -41,18 +41,18 @@ pub(super) struct Doors {
 }
 
 /// One backend's.
-pub(super) struct Door {
+pub(super) struct LoginQueue {
     pub(super) backend: Arc<Backend>,
     places: Arc<Places>,
     leaving: Semaphore,
     held: Semaphore,
 }
 
-impl Doors {
+impl BackendGates {
     /// Of these backends. Tasks run on the runtime this is called on.
     pub(super) fn new(backends: BTreeMap<String, Arc<Backend>>, users: Users) -> Self {
         let door = |(name, backend): (String, _)| {
-            let door = Door {
+            let door = LoginQueue {
                 backend,
                 places: Arc::default(),
                 leaving: Semaphore::new(LEAVING),
@@ -75,7 +75,7 @@ impl Doors {
     }
 
     /// The door of the backend of this name.
-    pub(super) fn get(&self, name: &str) -> Option<&Door> {
+    pub(super) fn get(&self, name: &str) -> Option<&LoginQueue> {
         self.doors.get(name)
     }
 
@@ -104,7 +104,7 @@ impl Doors {
     }
 }
 
-impl Door {
+impl LoginQueue {
     /// A place among those whose password is being tried.
     pub(super) async fn enter(&self, name: &str, proven: bool) -> Result<Place, Crowded> {
         self.places.enter(name, proven).await
@@ -120,11 +120,11 @@ impl Door {
 /// given up by its client, or late, leaves nothing behind at the backend.
 pub(super) struct Unclaimed {
     session: Option<Arc<Session>>,
-    doors: Arc<Doors>,
+    doors: Arc<BackendGates>,
 }
 
 impl Unclaimed {
-    pub(super) fn new(session: Arc<Session>, doors: &Arc<Doors>) -> Self {
+    pub(super) fn new(session: Arc<Session>, doors: &Arc<BackendGates>) -> Self {
         Self { session: Some(session), doors: Arc::clone(doors) }
     }
 
@@ -142,9 +142,9 @@ impl Drop for Unclaimed {
     }
 }
 
-impl fmt::Debug for Doors {
+impl fmt::Debug for BackendGates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Doors")
+        f.debug_struct("BackendGates")
             .field("backends", &self.doors.keys())
             .field("tasks", &self.tasks.len())
             .finish_non_exhaustive()
