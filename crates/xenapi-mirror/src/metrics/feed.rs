@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::fetch::{Fetch, fetch};
 use super::newest::{HostSamples, LOOK_BACK, unix_now};
 use super::read::Updates;
-use super::trouble::Trouble;
+use super::sample_error::SampleError;
 use crate::inventory::Mirror;
 use xenapi_client::{Handler, Session};
 
@@ -40,20 +40,20 @@ const MOST_SESSIONS: usize = 4;
 struct Standing {
     samples: Option<Arc<HostSamples>>,
     /// What went wrong last, unless something has gone well since.
-    trouble: Option<Trouble>,
+    trouble: Option<SampleError>,
     /// Since when the host has been owing an answer.
     asked: Option<Instant>,
 }
 
 impl Standing {
     /// What can be said now; nothing as long as it is worth waiting for more.
-    fn answer(&self, now: Instant) -> Option<Result<Arc<HostSamples>, Trouble>> {
+    fn answer(&self, now: Instant) -> Option<Result<Arc<HostSamples>, SampleError>> {
         let good_for = if self.trouble.is_some() { FRESH / 2 } else { FRESH };
         match (&self.samples, &self.trouble) {
             (Some(samples), _) if now < samples.received + good_for => Some(Ok(samples.clone())),
             (_, Some(trouble)) => Some(Err(trouble.clone())),
             _ if self.asked.is_some_and(|asked| now >= asked + PATIENCE) => {
-                Some(Err(Trouble::Slow))
+                Some(Err(SampleError::Slow))
             }
             _ => None,
         }
@@ -102,7 +102,7 @@ impl Feed {
     }
 
     /// What is at hand: samples, or why there are none; nothing while that is being asked.
-    pub(super) fn known(&self) -> Option<Result<Arc<HostSamples>, Trouble>> {
+    pub(super) fn known(&self) -> Option<Result<Arc<HostSamples>, SampleError>> {
         self.standing.borrow().answer(Instant::now())
     }
 
@@ -127,7 +127,7 @@ impl Feed {
         session: &Arc<Session>,
         tasks: &TaskTracker,
         stop: &CancellationToken,
-    ) -> Result<Arc<HostSamples>, Trouble> {
+    ) -> Result<Arc<HostSamples>, SampleError> {
         self.wait(INTEREST, session, tasks, stop).await
     }
 
@@ -137,7 +137,7 @@ impl Feed {
         session: &Arc<Session>,
         tasks: &TaskTracker,
         stop: &CancellationToken,
-    ) -> Result<Arc<HostSamples>, Trouble> {
+    ) -> Result<Arc<HostSamples>, SampleError> {
         self.wait(Duration::ZERO, session, tasks, stop).await
     }
 
@@ -147,7 +147,7 @@ impl Feed {
         session: &Arc<Session>,
         tasks: &TaskTracker,
         stop: &CancellationToken,
-    ) -> Result<Arc<HostSamples>, Trouble> {
+    ) -> Result<Arc<HostSamples>, SampleError> {
         self.touch(interest, session, tasks, stop);
         if let Some(answer) = self.standing.borrow().answer(Instant::now()) {
             return answer;
@@ -155,8 +155,8 @@ impl Feed {
         let mut standing = self.standing.subscribe();
         let wait = standing.wait_for(|standing| standing.answer(Instant::now()).is_some());
         match timeout(PATIENCE, wait).await {
-            Ok(Ok(standing)) => standing.answer(Instant::now()).unwrap_or(Err(Trouble::Slow)),
-            _ => Err(Trouble::Slow),
+            Ok(Ok(standing)) => standing.answer(Instant::now()).unwrap_or(Err(SampleError::Slow)),
+            _ => Err(SampleError::Slow),
         }
     }
 
@@ -242,7 +242,7 @@ impl Feed {
     }
 
     /// Asks the host once.
-    async fn ask(&self, cursor: &mut Cursor) -> Result<Option<HostSamples>, Trouble> {
+    async fn ask(&self, cursor: &mut Cursor) -> Result<Option<HostSamples>, SampleError> {
         // A negative start counts back from the host's own newest measurement.
         let start = cursor.last.map_or(-LOOK_BACK * 5, |last| last + 1).to_string();
         let query = [
@@ -264,10 +264,10 @@ impl Feed {
             let before = before.filter(|_| !went_back);
             let now = Instant::now();
             let after = HostSamples::after(before.as_deref(), &updates, now, unix_now());
-            Ok::<_, Trouble>((went_back, after))
+            Ok::<_, SampleError>((went_back, after))
         };
         let (went_back, after) = match large {
-            true => tokio::task::spawn_blocking(work).await.unwrap_or(Err(Trouble::Bug))?,
+            true => tokio::task::spawn_blocking(work).await.unwrap_or(Err(SampleError::Bug))?,
             false => work()?,
         };
         match &after {
@@ -283,7 +283,11 @@ impl Feed {
     }
 
     /// A path of the host, asked for in the session of somebody who is interested.
-    async fn fetch(&self, handler: Handler, query: &[(&str, &str)]) -> Result<Vec<u8>, Trouble> {
+    async fn fetch(
+        &self,
+        handler: Handler,
+        query: &[(&str, &str)],
+    ) -> Result<Vec<u8>, SampleError> {
         let mut refused: Vec<Arc<Session>> = Vec::new();
         loop {
             let session = {
@@ -294,7 +298,7 @@ impl Feed {
                 };
                 interest.sessions.iter().rev().find(good).cloned()
             };
-            let session = session.ok_or(Trouble::NoSession)?;
+            let session = session.ok_or(SampleError::NoSession)?;
             let result = fetch(&self.mirror, &session, Some(self.host), handler, query).await;
             match result {
                 Err(Fetch::Refused) => refused.push(session),
@@ -307,11 +311,11 @@ impl Feed {
 
 impl Standing {
     /// What to say of a host that answers and brings nothing new.
-    fn stuck(&self) -> Option<Trouble> {
+    fn stuck(&self) -> Option<SampleError> {
         match &self.samples {
             Some(samples) if samples.received.elapsed() < FRESH => self.trouble.clone(),
-            Some(_) => Some(Trouble::Stuck),
-            None => Some(Trouble::NotMeasured),
+            Some(_) => Some(SampleError::Stuck),
+            None => Some(SampleError::NotMeasured),
         }
     }
 }
@@ -329,7 +333,7 @@ impl Drop for Asking {
         }
         let quiet_until = Some(Instant::now() + STEP);
         *self.feed.interest.lock() = Interest { quiet_until, ..Interest::default() };
-        let trouble = Some(Trouble::Bug);
+        let trouble = Some(SampleError::Bug);
         self.feed.standing.send_replace(Standing { trouble, ..Standing::default() });
     }
 }
@@ -353,7 +357,7 @@ mod tests {
         let broken = tokio::spawn(feed.asking(async { panic!("a bug") }));
         assert!(broken.await.is_err());
         assert!(!feed.is_running());
-        assert_eq!(feed.known().map(|known| known.err()), Some(Some(Trouble::Bug)));
+        assert_eq!(feed.known().map(|known| known.err()), Some(Some(SampleError::Bug)));
 
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let secret = secrecy::SecretString::from("OpaqueRef:1");

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::sample_error::SampleError;
 use super::subject::coordinator;
-use super::trouble::Trouble;
 use crate::inventory::{Mirror, Snapshot};
 use xenapi_client::{CallError, Handler, RrdRequest, Session};
 use xenapi_model::datamodel;
@@ -18,7 +18,7 @@ pub(super) enum Fetch {
     /// The host does not take this session.
     Refused,
     /// Anything else.
-    Failed(Trouble),
+    Failed(SampleError),
 }
 
 /// What a host, or the coordinator, answers at a path.
@@ -29,7 +29,7 @@ pub(super) async fn fetch(
     handler: Handler,
     query: &[(&str, &str)],
 ) -> Result<Vec<u8>, Fetch> {
-    let reading = mirror.reading().ok_or(Fetch::Failed(Trouble::NoHost))?;
+    let reading = mirror.reading().ok_or(Fetch::Failed(SampleError::NoHost))?;
     let addresses = addresses(&reading.snapshot);
     let address_of = |host: Uuid| {
         let found = addresses.iter().find(|(uuid, _)| *uuid == host);
@@ -39,7 +39,7 @@ pub(super) async fn fetch(
     let own = match host {
         // The coordinator is where it has been found, whatever address it gives itself.
         Some(host) if chief != Some(host) => {
-            Some(address_of(host).ok_or(Fetch::Failed(Trouble::NoHost))?)
+            Some(address_of(host).ok_or(Fetch::Failed(SampleError::NoHost))?)
         }
         _ => None,
     };
@@ -55,7 +55,7 @@ pub(super) async fn fetch(
     };
     mirror.backend().rrd(session, &request).await.map_err(|error| match error {
         CallError::Failure(failure) if failure.code != "MESSAGE_METHOD_UNKNOWN" => Fetch::Refused,
-        error => Fetch::Failed(Trouble::from(&error)),
+        error => Fetch::Failed(SampleError::from(&error)),
     })
 }
 

@@ -14,10 +14,10 @@ use uuid::Uuid;
 use super::fetch::{Fetch, fetch};
 use super::model::{Cf, Key, Owner};
 use super::read::{Archive, Unreadable, Updates};
+use super::sample_error::SampleError;
 use super::sources::{Kind, of_sr};
 use super::subject::{Subject, combined};
 use super::table::Table;
-use super::trouble::Trouble;
 use crate::inventory::Mirror;
 use xenapi_client::{Handler, Session};
 
@@ -75,7 +75,7 @@ enum Fetched {
     Table(Arc<Table>),
     Whole(Arc<Archive>),
     /// Nothing, which is for those who were waiting.
-    Failed(Trouble),
+    Failed(SampleError),
 }
 
 #[derive(Debug, Clone)]
@@ -86,7 +86,7 @@ impl Weighter<Which, Fetched> for Bytes {
         let size = match fetched {
             Fetched::Table(table) => table.size(),
             Fetched::Whole(archive) => archive.size(),
-            Fetched::Failed(..) => size_of::<Trouble>(),
+            Fetched::Failed(..) => size_of::<SampleError>(),
         };
         (size + size_of::<Which>()) as u64
     }
@@ -120,7 +120,7 @@ impl Histories {
         session: &Arc<Session>,
         subject: &Subject,
         asked: &Asked,
-    ) -> Result<Arc<Table>, Trouble> {
+    ) -> Result<Arc<Table>, SampleError> {
         let by = By { mirror, session };
         let mut finest = None;
         let step = match (asked.step, asked.from) {
@@ -140,7 +140,7 @@ impl Histories {
         };
         match table {
             // XAPI keeps none of these.
-            Err(Trouble::NotMeasured) if asked.cf == Cf::Last => Err(Trouble::NoArchive {
+            Err(SampleError::NotMeasured) if asked.cf == Cf::Last => Err(SampleError::NoArchive {
                 cf: Cf::Last.name(),
                 step,
                 there: "AVERAGE, MIN and MAX".to_owned(),
@@ -155,7 +155,7 @@ impl Histories {
         mirror: &Arc<Mirror>,
         session: &Arc<Session>,
         subject: &Subject,
-    ) -> Result<Vec<(Arc<str>, Option<Kind>)>, Trouble> {
+    ) -> Result<Vec<(Arc<str>, Option<Kind>)>, SampleError> {
         let archive = self.whole(By { mirror, session }, subject).await?;
         Ok(archive.sources.iter().map(|source| (source.name.clone(), source.kind)).collect())
     }
@@ -169,27 +169,29 @@ impl Histories {
         cf: Cf,
         step: i64,
         exactly: bool,
-    ) -> Result<Arc<Table>, Trouble> {
+    ) -> Result<Arc<Table>, SampleError> {
         if subject.key.owner == Owner::Sr {
             return self.of_sr(by, subject, cf, step).await;
         }
         let live = match subject.home {
             Some(home) => self.live(by, subject.key, home, cf, step).await,
-            None => Err(Trouble::NotMeasured),
+            None => Err(SampleError::NotMeasured),
         };
         let trouble = match live {
             Ok(table) if table.step == step || !exactly => return Ok(table),
-            Ok(_) => Trouble::NotMeasured,
+            Ok(_) => SampleError::NotMeasured,
             Err(trouble) => trouble,
         };
         // What a host cannot say now, nobody else can say for it.
-        let elsewhere =
-            matches!(trouble, Trouble::NotMeasured | Trouble::NotSupported | Trouble::BadReply(_));
+        let elsewhere = matches!(
+            trouble,
+            SampleError::NotMeasured | SampleError::NotSupported | SampleError::BadReply(_)
+        );
         if subject.key.owner != Owner::Vm || !elsewhere {
             return Err(trouble);
         }
         let archive = self.whole(by, subject).await?;
-        Table::of_archive(&archive, cf, step).map(Arc::new).ok_or_else(|| Trouble::NoArchive {
+        Table::of_archive(&archive, cf, step).map(Arc::new).ok_or_else(|| SampleError::NoArchive {
             cf: cf.name(),
             step,
             there: archive.described(),
@@ -203,8 +205,8 @@ impl Histories {
         subject: &Subject,
         cf: Cf,
         step: i64,
-    ) -> Result<Arc<Table>, Trouble> {
-        let home = subject.home.ok_or(Trouble::NoHost)?;
+    ) -> Result<Arc<Table>, SampleError> {
+        let home = subject.home.ok_or(SampleError::NoHost)?;
         let which = self.which(by, subject.key, None, Some((cf, step)));
         if let Some(Fetched::Table(table)) = self.kept.get(&which) {
             return Ok(table);
@@ -233,8 +235,8 @@ impl Histories {
     async fn shared(
         &self,
         which: &Which,
-        fetched: impl Future<Output = Result<Fetched, Trouble>>,
-    ) -> Result<Fetched, Trouble> {
+        fetched: impl Future<Output = Result<Fetched, SampleError>>,
+    ) -> Result<Fetched, SampleError> {
         // One of before: nobody who asks now has seen it.
         if let Some(Fetched::Failed(..)) = self.kept.get(which) {
             self.kept.remove(which);
@@ -242,7 +244,7 @@ impl Histories {
         let kept = self.kept.get_or_insert_async(which, async {
             match fetched.await {
                 // Another caller's session may do.
-                Err(Trouble::NoSession) => Err(Trouble::NoSession),
+                Err(SampleError::NoSession) => Err(SampleError::NoSession),
                 Err(trouble) => Ok(Fetched::Failed(trouble)),
                 fetched => fetched,
             }
@@ -261,7 +263,7 @@ impl Histories {
         host: Uuid,
         cf: Cf,
         step: i64,
-    ) -> Result<Arc<Table>, Trouble> {
+    ) -> Result<Arc<Table>, SampleError> {
         let which = self.which(by, key, Some(host), Some((cf, step)));
         let fetched = self.shared(
             &which,
@@ -288,23 +290,23 @@ impl Histories {
                 let body = ask(by, Some(host), Handler::RrdUpdates, &query).await?;
                 let updates = match Updates::read(&body) {
                     // XAPI makes no document of nothing.
-                    Err(Unreadable::Empty) => return Err(Trouble::NotMeasured),
+                    Err(Unreadable::Empty) => return Err(SampleError::NotMeasured),
                     read => read?,
                 };
-                let table = Table::of_updates(&updates, key, cf).ok_or(Trouble::NotMeasured)?;
+                let table = Table::of_updates(&updates, key, cf).ok_or(SampleError::NotMeasured)?;
                 Ok(Fetched::Table(Arc::new(table)))
             }),
         );
         match fetched.await? {
             Fetched::Table(table) => Ok(table),
-            Fetched::Whole(_) | Fetched::Failed(..) => Err(Trouble::NotMeasured),
+            Fetched::Whole(_) | Fetched::Failed(..) => Err(SampleError::NotMeasured),
         }
     }
 
     /// All that was ever measured of one VM, from wherever it is kept.
-    async fn whole(&self, by: By<'_>, subject: &Subject) -> Result<Arc<Archive>, Trouble> {
+    async fn whole(&self, by: By<'_>, subject: &Subject) -> Result<Arc<Archive>, SampleError> {
         if subject.key.owner != Owner::Vm {
-            return Err(Trouble::NotMeasured);
+            return Err(SampleError::NotMeasured);
         }
         let which = self.which(by, subject.key, None, None);
         let fetched = self.shared(
@@ -315,7 +317,7 @@ impl Histories {
                 let body = ask(by, subject.home, Handler::VmRrd, &query).await;
                 let body = body.map_err(|trouble| match trouble {
                     // Of a VM that has never run there is no RRD.
-                    Trouble::NotSupported if subject.home.is_none() => Trouble::NotMeasured,
+                    SampleError::NotSupported if subject.home.is_none() => SampleError::NotMeasured,
                     trouble => trouble,
                 })?;
                 Ok(Fetched::Whole(Arc::new(Archive::read(&body)?)))
@@ -323,7 +325,7 @@ impl Histories {
         );
         match fetched.await? {
             Fetched::Whole(archive) => Ok(archive),
-            Fetched::Table(_) | Fetched::Failed(..) => Err(Trouble::NotMeasured),
+            Fetched::Table(_) | Fetched::Failed(..) => Err(SampleError::NotMeasured),
         }
     }
 
@@ -350,9 +352,9 @@ async fn ask(
     host: Option<Uuid>,
     handler: Handler,
     query: &[(&str, &str)],
-) -> Result<Vec<u8>, Trouble> {
+) -> Result<Vec<u8>, SampleError> {
     fetch(by.mirror, by.session, host, handler, query).await.map_err(|error| match error {
-        Fetch::Refused => Trouble::NoSession,
+        Fetch::Refused => SampleError::NoSession,
         Fetch::Failed(trouble) => trouble,
     })
 }

@@ -15,11 +15,11 @@ mod model;
 mod newest;
 mod polled;
 mod read;
+mod sample_error;
 mod samples;
 mod sources;
 mod subject;
 mod table;
-mod trouble;
 
 #[cfg(test)]
 mod tests;
@@ -28,11 +28,11 @@ pub use history::{Asked, Bound, STEPS};
 pub use model::{Cf, Key, Owner};
 pub use newest::{HostSamples, Sample};
 pub use read::{Archive, Column, Rra, Source, Unreadable, Updates, invariants};
+pub use sample_error::SampleError;
 pub use samples::{Samples, Standing};
 pub use sources::{Kind, Meaning, Unit, meaning};
 pub use subject::Subject;
 pub use table::Table;
-pub use trouble::Trouble;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -86,7 +86,7 @@ impl Metrics {
         mirror: &Arc<Mirror>,
         session: &Arc<Session>,
         subject: &Subject,
-    ) -> Result<Samples, Trouble> {
+    ) -> Result<Samples, SampleError> {
         if is_in_records(mirror) {
             return polled::samples(mirror, subject);
         }
@@ -108,7 +108,7 @@ impl Metrics {
         &self,
         mirror: &Arc<Mirror>,
         subject: &Subject,
-    ) -> Option<Result<Samples, Trouble>> {
+    ) -> Option<Result<Samples, SampleError>> {
         if is_in_records(mirror) {
             return Some(polled::samples(mirror, subject));
         }
@@ -135,7 +135,7 @@ impl Metrics {
         let Some(host) = host else { return Some(Standing::Read(mirror.reading()?.as_of?)) };
         Some(match self.feed(mirror, host).known()? {
             Ok(samples) => Standing::Measured(samples),
-            Err(trouble) => Standing::Trouble(trouble),
+            Err(trouble) => Standing::SampleError(trouble),
         })
     }
 
@@ -146,9 +146,9 @@ impl Metrics {
         mirror: &Arc<Mirror>,
         session: &Arc<Session>,
         host: Uuid,
-    ) -> Result<Arc<HostSamples>, Trouble> {
+    ) -> Result<Arc<HostSamples>, SampleError> {
         if is_in_records(mirror) {
-            return Err(Trouble::NotSupported);
+            return Err(SampleError::NotSupported);
         }
         self.feed(mirror, host).glance(session, &self.tasks, &self.stop).await
     }
@@ -160,9 +160,9 @@ impl Metrics {
         session: &Arc<Session>,
         subject: &Subject,
         asked: &Asked,
-    ) -> Result<Arc<Table>, Trouble> {
+    ) -> Result<Arc<Table>, SampleError> {
         if is_in_records(mirror) {
-            return Err(Trouble::NotSupported);
+            return Err(SampleError::NotSupported);
         }
         self.histories.table(mirror, session, subject, asked).await
     }
@@ -174,7 +174,7 @@ impl Metrics {
         mirror: &Arc<Mirror>,
         session: &Arc<Session>,
         subject: &Subject,
-    ) -> Result<Vec<(Arc<str>, Option<Kind>)>, Trouble> {
+    ) -> Result<Vec<(Arc<str>, Option<Kind>)>, SampleError> {
         match self.samples(mirror, session, subject).await {
             Ok(found) => Ok(found.samples.iter().map(|one| (one.source.clone(), None)).collect()),
             Err(trouble) if trouble.is_absence() && is_in_records(mirror) => Ok(Vec::new()),

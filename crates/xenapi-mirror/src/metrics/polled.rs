@@ -7,23 +7,25 @@ use tokio::time::Instant;
 
 use super::model::Owner;
 use super::newest::{Sample, unix_now};
+use super::sample_error::SampleError;
 use super::samples::Samples;
 use super::subject::Subject;
-use super::trouble::Trouble;
 use crate::inventory::{Mirror, Object, Reading};
 use xenapi_model::{Class, datamodel};
 
 /// The newest that is known of a subject.
-pub(super) fn samples(mirror: &Mirror, subject: &Subject) -> Result<Samples, Trouble> {
-    let reading = mirror.reading().ok_or(Trouble::NoHost)?;
-    let as_of = reading.as_of.ok_or(Trouble::NotMeasured)?;
+pub(super) fn samples(mirror: &Mirror, subject: &Subject) -> Result<Samples, SampleError> {
+    let reading = mirror.reading().ok_or(SampleError::NoHost)?;
+    let as_of = reading.as_of.ok_or(SampleError::NotMeasured)?;
     let known = match subject.key.owner {
-        Owner::Vm if subject.absence == Trouble::NotRunning => return Err(Trouble::NotRunning),
+        Owner::Vm if subject.absence == SampleError::NotRunning => {
+            return Err(SampleError::NotRunning);
+        }
         Owner::Vm => of_vm(mirror, &reading, subject),
         Owner::Host => of_host(&reading, subject),
-        Owner::Sr => return Err(Trouble::NotSupported),
+        Owner::Sr => return Err(SampleError::NotSupported),
     };
-    let known = known.ok_or(Trouble::NotMeasured)?;
+    let known = known.ok_or(SampleError::NotMeasured)?;
     let time = unix_time(known.read.unwrap_or(as_of));
     let samples = known.values.into_iter();
     let samples = samples.map(|(source, value)| Sample { source: source.into(), value, time });
@@ -38,7 +40,7 @@ struct Known {
     /// When they were read, if not with everything else.
     read: Option<Instant>,
     step: Option<i64>,
-    gap: Option<Trouble>,
+    gap: Option<SampleError>,
 }
 
 fn class(name: &str) -> &'static Class {
@@ -65,11 +67,11 @@ fn of_vm(mirror: &Mirror, reading: &Reading, subject: &Subject) -> Option<Known>
                 }
                 known.step = Some((over.as_secs_f64().round() as i64).max(1));
             }
-            (None, _) => known.gap = Some(Trouble::NotYet),
-            (Some(_), None) => known.gap = Some(Trouble::NotMeasured),
+            (None, _) => known.gap = Some(SampleError::NotYet),
+            (Some(_), None) => known.gap = Some(SampleError::NotMeasured),
         }
     } else if utilisation.is_empty() {
-        known.gap = Some(Trouble::NotMeasured);
+        known.gap = Some(SampleError::NotMeasured);
     }
     let cpus = utilisation.into_iter();
     known.values.extend(cpus.map(|(cpu, value)| (format!("cpu{cpu}"), value)));
@@ -89,7 +91,7 @@ fn of_host(reading: &Reading, subject: &Subject) -> Option<Known> {
         cpus.filter_map(|cpu| Some((number(cpu, "number")? as i64, number(cpu, "utilisation")?)));
     let used: BTreeMap<i64, f64> = used.collect();
     if used.is_empty() {
-        known.gap = Some(Trouble::NotSupported);
+        known.gap = Some(SampleError::NotSupported);
     }
     known.values.extend(used.into_iter().map(|(cpu, used)| (format!("cpu{cpu}"), fraction(used))));
     let metrics = host.record().uuid(host.class(), "metrics");

@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use super::model::Owner;
 use super::newest::{HostSamples, Sample};
+use super::sample_error::SampleError;
 use super::subject::{self, Subject};
-use super::trouble::Trouble;
 
 /// The newest samples of one object.
 #[derive(Debug, Clone)]
@@ -23,7 +23,7 @@ pub struct Samples {
     /// None where times are the gateway's own.
     pub clock_offset: Option<i64>,
     /// Why not all of them are known.
-    pub gap: Option<Trouble>,
+    pub gap: Option<SampleError>,
 }
 
 /// How things stand with what measures.
@@ -34,7 +34,7 @@ pub enum Standing {
     /// A backend that measures nothing by itself was read at this time.
     Read(Instant),
     /// Nothing is known.
-    Trouble(Trouble),
+    SampleError(SampleError),
 }
 
 impl Standing {
@@ -43,7 +43,7 @@ impl Standing {
         match (self, other) {
             (Self::Measured(one), Self::Measured(other)) => Arc::ptr_eq(one, other),
             (Self::Read(one), Self::Read(other)) => one == other,
-            (Self::Trouble(one), Self::Trouble(other)) => one == other,
+            (Self::SampleError(one), Self::SampleError(other)) => one == other,
             _ => false,
         }
     }
@@ -54,20 +54,20 @@ impl Samples {
     pub(super) fn of(
         subject: &Subject,
         home: Uuid,
-        hosts: &[Result<Arc<HostSamples>, Trouble>],
-    ) -> Result<Self, Trouble> {
+        hosts: &[Result<Arc<HostSamples>, SampleError>],
+    ) -> Result<Self, SampleError> {
         let place = subject.hosts.iter().position(|host| *host == home).unwrap_or_default();
-        let at_home = hosts.get(place).ok_or(Trouble::NotMeasured)?;
+        let at_home = hosts.get(place).ok_or(SampleError::NotMeasured)?;
         let own = |host: &Arc<HostSamples>| host.objects.get(&subject.key).cloned();
         if subject.key.owner != Owner::Sr {
             let host = at_home.as_ref().map_err(Clone::clone)?;
-            return Ok(Self::by(host, own(host).ok_or(Trouble::NotMeasured)?));
+            return Ok(Self::by(host, own(host).ok_or(SampleError::NotMeasured)?));
         }
         // A host counts what it does with an SR as its own; all hosts together are the SR's. Where
         // one is silent, nobody knows what that is, and the SR's size is known all the same.
         let gap = hosts.iter().find_map(|host| host.as_ref().err().cloned());
         let known: Vec<&Arc<HostSamples>> = hosts.iter().flatten().collect();
-        let nothing = || gap.clone().unwrap_or(Trouble::NotMeasured);
+        let nothing = || gap.clone().unwrap_or(SampleError::NotMeasured);
         let frame = at_home.as_ref().ok().or(known.first().copied()).ok_or_else(nothing)?;
         let own = at_home.as_ref().ok().and_then(own).map(|own| own.to_vec()).unwrap_or_default();
         let samples = subject::together(subject.key.uuid, own, &known, gap.is_none());

@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use super::model::{Key, Owner};
 use super::newest::{HostSamples, Sample};
+use super::sample_error::SampleError;
 use super::sources::{is_additive, of_sr};
-use super::trouble::Trouble;
 use crate::inventory::{Object, Snapshot};
 use xenapi_model::{Class, datamodel};
 
@@ -22,7 +22,7 @@ pub struct Subject {
     /// Every host that has to do with it: those an SR is plugged into.
     pub hosts: Vec<Uuid>,
     /// Why no host does.
-    pub(super) absence: Trouble,
+    pub(super) absence: SampleError,
 }
 
 impl Subject {
@@ -39,14 +39,14 @@ impl Subject {
                     Some("Running" | "Paused")
                 );
                 let home = object.record().uuid(class, "resident_on").filter(|_| running);
-                let absence = if running { Trouble::NoHost } else { Trouble::NotRunning };
+                let absence = if running { SampleError::NoHost } else { SampleError::NotRunning };
                 of(Owner::Vm, home, home.into_iter().collect(), absence)
             }
-            "host" => of(Owner::Host, Some(uuid), vec![uuid], Trouble::NoHost),
+            "host" => of(Owner::Host, Some(uuid), vec![uuid], SampleError::NoHost),
             "SR" => {
                 let hosts = plugged_into(snapshot, object);
                 let coordinator = coordinator(snapshot).filter(|host| hosts.contains(host));
-                of(Owner::Sr, coordinator.or(hosts.first().copied()), hosts, Trouble::NoHost)
+                of(Owner::Sr, coordinator.or(hosts.first().copied()), hosts, SampleError::NoHost)
             }
             _ => None,
         }

@@ -21,7 +21,7 @@ use crate::api::events::selection::Selection;
 use crate::api::samples::newest::samples_json;
 use xenapi_client::Session;
 use xenapi_mirror::inventory::{Inventory, Mirror, Snapshot};
-use xenapi_mirror::metrics::{Metrics, Standing, Subject, Trouble, is_in_records};
+use xenapi_mirror::metrics::{Metrics, SampleError, Standing, Subject, is_in_records};
 use xenapi_model::{Class, datamodel};
 use xengate_core::auth::Caller;
 
@@ -287,7 +287,10 @@ async fn write(wire: Wire, metrics: &Arc<Metrics>, host: &Watched) -> Vec<Bytes>
 fn event(one: &Sampled, metrics: &Metrics, mirror: &Arc<Mirror>, frames: &mut Frames) {
     let samples = match metrics.known(mirror, &one.subject) {
         // It does not run, or not yet, or not there any more.
-        None | Some(Err(Trouble::NotRunning | Trouble::NoHost | Trouble::NotMeasured)) => return,
+        None
+        | Some(Err(SampleError::NotRunning | SampleError::NoHost | SampleError::NotMeasured)) => {
+            return;
+        }
         Some(samples) => samples,
     };
     let (owner, home) = (one.subject.key.owner, one.subject.home);

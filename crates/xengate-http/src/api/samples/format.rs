@@ -3,7 +3,7 @@
 use serde::{Serialize, Serializer};
 
 use crate::problem::{Code, Problem};
-use xenapi_mirror::metrics::Trouble;
+use xenapi_mirror::metrics::SampleError;
 
 /// A number as clients get it: whole ones without a fraction, unknown ones as null.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -24,17 +24,19 @@ pub(super) fn is_whole(number: f64) -> bool {
     number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0
 }
 
-impl From<Trouble> for Problem {
-    fn from(trouble: Trouble) -> Self {
+impl From<SampleError> for Problem {
+    fn from(trouble: SampleError) -> Self {
         let code = match &trouble {
-            Trouble::NotRunning | Trouble::NoHost | Trouble::NotMeasured => Code::NotFound,
-            Trouble::NotSupported => Code::NotSupported,
-            Trouble::Unreachable(_) => Code::BackendUnreachable,
-            Trouble::Slow | Trouble::NotYet => Code::BackendTimeout,
-            Trouble::Bug => Code::Internal,
-            Trouble::BadReply(_) | Trouble::Stuck => Code::BadReply,
-            Trouble::NoSession => Code::Forbidden,
-            Trouble::NoArchive { .. } => Code::BadParameter,
+            SampleError::NotRunning | SampleError::NoHost | SampleError::NotMeasured => {
+                Code::NotFound
+            }
+            SampleError::NotSupported => Code::NotSupported,
+            SampleError::Unreachable(_) => Code::BackendUnreachable,
+            SampleError::Slow | SampleError::NotYet => Code::BackendTimeout,
+            SampleError::Bug => Code::Internal,
+            SampleError::BadReply(_) | SampleError::Stuck => Code::BadReply,
+            SampleError::NoSession => Code::Forbidden,
+            SampleError::NoArchive { .. } => Code::BadParameter,
         };
         Self::new(code, trouble.to_string())
     }

@@ -32,7 +32,9 @@ use crate::representation::{json, with_member};
 use crate::revision::Revision;
 use crate::validators::EtagBuilder;
 use xenapi_mirror::inventory::{Object, Reading};
-use xenapi_mirror::metrics::{Asked, Bound, Cf, Owner, STEPS, Samples, Subject, Trouble, meaning};
+use xenapi_mirror::metrics::{
+    Asked, Bound, Cf, Owner, STEPS, SampleError, Samples, Subject, meaning,
+};
 use xenapi_model::{Class, ClassId, datamodel};
 use xengate_core::ops::Reach;
 
@@ -182,7 +184,7 @@ fn identity(object: &Object) -> Vec<u8> {
 /// An object's `samples` and `sampling`.
 async fn samples_of(read: &Read<ObjectQuery>, found: &Found) -> (Vec<u8>, Vec<u8>) {
     let Some(subject) = Subject::of(&found.reading.snapshot, &found.object) else {
-        return samples_json(Owner::Vm, None, &Err(Trouble::NotMeasured));
+        return samples_json(Owner::Vm, None, &Err(SampleError::NotMeasured));
     };
     let samples = samples(read, found, &subject).await;
     samples_json(subject.key.owner, subject.home, &samples)
@@ -192,8 +194,8 @@ async fn samples(
     read: &Read<ObjectQuery>,
     found: &Found,
     subject: &Subject,
-) -> Result<Samples, Trouble> {
-    let reach = read.reach(found).map_err(|_| Trouble::NoSession)?;
+) -> Result<Samples, SampleError> {
+    let reach = read.reach(found).map_err(|_| SampleError::NoSession)?;
     read.gateway.metrics.samples(&reach.mirror, &reach.session, subject).await
 }
 
@@ -237,7 +239,7 @@ struct Source<'a> {
 }
 
 fn subject_of(reading: &Reading, object: &Object) -> Result<Subject, Problem> {
-    Subject::of(&reading.snapshot, object).ok_or_else(|| Trouble::NotMeasured.into())
+    Subject::of(&reading.snapshot, object).ok_or_else(|| SampleError::NotMeasured.into())
 }
 
 /// What was measured of an object over time.

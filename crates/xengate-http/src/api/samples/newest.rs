@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::api::samples::format::Number;
 use crate::api::samples::range::rfc_3339_of;
-use xenapi_mirror::metrics::{Owner, Samples, Trouble, Unit, meaning};
+use xenapi_mirror::metrics::{Owner, SampleError, Samples, Unit, meaning};
 
 /// Samples that an object always has, known or not.
 fn basic(owner: Owner) -> &'static [(&'static str, Unit)] {
@@ -68,7 +68,7 @@ struct Reason {
 }
 
 impl Reason {
-    fn of(trouble: &Trouble) -> Self {
+    fn of(trouble: &SampleError) -> Self {
         Self { code: trouble.code(), detail: trouble.to_string() }
     }
 }
@@ -77,7 +77,7 @@ impl Reason {
 pub fn samples_json(
     owner: Owner,
     host: Option<Uuid>,
-    samples: &Result<Samples, Trouble>,
+    samples: &Result<Samples, SampleError>,
 ) -> (Vec<u8>, Vec<u8>) {
     let named = Named(named(owner, samples.as_ref().ok()));
     let sampling = match samples {
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn what_is_not_known_has_a_reason() {
-        let (samples, sampling) = samples_json(Owner::Sr, None, &Err(Trouble::Slow));
+        let (samples, sampling) = samples_json(Owner::Sr, None, &Err(SampleError::Slow));
         let samples: Value = serde_json::from_slice(&samples).expect("JSON");
         assert_eq!(samples["size_bytes"]["value"], Value::Null);
         let sampling: Value = serde_json::from_slice(&sampling).expect("JSON");

@@ -6,7 +6,7 @@ use super::read::Unreadable;
 
 /// Why something is not known; the texts are fit for clients.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Trouble {
+pub enum SampleError {
     /// What is halted is not measured.
     #[error("it does not run, so nothing is measured")]
     NotRunning,
@@ -52,7 +52,7 @@ pub enum Trouble {
     },
 }
 
-impl Trouble {
+impl SampleError {
     /// A name for programs.
     pub fn code(&self) -> &'static str {
         match self {
@@ -77,7 +77,7 @@ impl Trouble {
     }
 }
 
-impl From<&CallError> for Trouble {
+impl From<&CallError> for SampleError {
     fn from(error: &CallError) -> Self {
         match error {
             // xend keeps no history of what its guests use.
@@ -100,7 +100,7 @@ impl From<&CallError> for Trouble {
     }
 }
 
-impl From<Unreadable> for Trouble {
+impl From<Unreadable> for SampleError {
     fn from(error: Unreadable) -> Self {
         Self::BadReply(error.to_string())
     }
