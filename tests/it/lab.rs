@@ -179,7 +179,14 @@ impl Gate {
 
     /// Sends a request and keeps the answer in mind.
     pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
-        let mut response = request.send().await.expect("an answer");
+        // A connection that was idle may end just then; then what changes nothing is sent again.
+        let again = request.try_clone();
+        let mut response = match (request.send().await, again) {
+            (Err(error), Some(again)) if error.is_request() && is_get(&again) => {
+                again.send().await.expect("an answer")
+            }
+            (response, _) => response.expect("an answer"),
+        };
         let (status, headers) = (response.status(), response.headers().clone());
         // Whatever is answered, no browser is to guess what it might be.
         let sniffed = headers.get("x-content-type-options").is_none_or(|it| it != "nosniff");
@@ -304,6 +311,11 @@ impl Gate {
         assert_eq!(around(answers.as_bytes(), "OpaqueRef:"), None, "a ref was answered");
         assert_eq!(around(&logs, PASSWORD), None, "a password was logged");
     }
+}
+
+fn is_get(request: &reqwest::RequestBuilder) -> bool {
+    let request = request.try_clone().and_then(|request| request.build().ok());
+    request.is_some_and(|request| request.method() == Method::GET)
 }
 
 /// Everything that was logged so far.

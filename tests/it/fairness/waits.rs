@@ -13,7 +13,17 @@ use crate::lab::{Answer, Lab};
 /// A gateway that works on so many requests at once, a VM that is being started and is not done, and
 /// the task's path.
 async fn lab_with_a_task(working: usize) -> (Arc<Lab>, String) {
-    let lab = Lab::with(|_| {}, |config, _| config.limits.max_concurrent_requests = working).await;
+    let lab = Lab::with(
+        |_| {},
+        |config, _| {
+            let limits = &mut config.limits;
+            limits.max_concurrent_requests = working;
+            // One who may wait as often as this could take all places, if waiting took any.
+            limits.max_waiting_requests_per_session = 2 * working;
+            limits.max_waiting_requests_per_user = 2 * working;
+        },
+    )
+    .await;
     let root = lab.login().await;
     lab.sim.hold_tasks("VM.start");
     let vms = lab.get("/vms?filter=power_state%20%3D%20Halted&limit=1", &root).await.ok();
@@ -86,7 +96,8 @@ async fn waits_for_a_revision_shut_nobody_out() {
 #[tokio::test]
 async fn waits_for_ones_own_task_and_for_a_turn_shut_nobody_out() {
     let _alone = alone().await;
-    let (lab, task) = lab_with_a_task(tenths(52)).await;
+    // No more however much others do: turns come one after the other, and more would not wait at once.
+    let (lab, task) = lab_with_a_task(52).await;
     let victim = victim(&lab).await;
     let operator = lab.gate.login("vm-admin", PASSWORD).await;
     lab.sim.hold_tasks("VM.suspend");
@@ -94,7 +105,7 @@ async fn waits_for_ones_own_task_and_for_a_turn_shut_nobody_out() {
     let vm = vms["items"][0]["uuid"].as_str().expect("a VM that runs");
     let path = format!("/vms/{vm}/actions/suspend");
     // One of them is under way, and the others wait for their turn.
-    let waits = wait_together(&lab, tenths(52), |lab| {
+    let waits = wait_together(&lab, 52, |lab| {
         let request = lab.gate.request(Method::POST, &path).bearer_auth(&operator);
         request.header("Prefer", "wait=60").header("If-Match", "*")
     })
