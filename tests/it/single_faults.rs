@@ -419,7 +419,14 @@ async fn tried(change: Change, call: usize, fault: usize, leaves: Option<usize>)
     if let Some(answer) = answer.filter(|answer| !answer.status.is_success()) {
         let problem = answer.json();
         if problem["retryable"] == true {
-            assert!(sent.is_empty(), "{sent:?} were sent: {problem}");
+            // What has been undone is as safe to repeat: that nothing is left is looked at below.
+            let none = |list: &str| problem[list].as_array().is_none_or(Vec::is_empty);
+            let is_undone = match change {
+                Change::Patch | Change::PatchKey => none("applied") && none("unknown"),
+                Change::Provision => !problem.to_string().contains("left_behind"),
+                _ => false,
+            };
+            assert!(sent.is_empty() || is_undone, "{sent:?} were sent: {problem}");
         }
     }
     match change {
