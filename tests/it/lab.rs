@@ -179,14 +179,11 @@ impl Gate {
 
     /// Sends a request and keeps the answer in mind.
     pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
-        // A connection that was idle may end just then; then what changes nothing is sent again.
-        let again = request.try_clone();
-        let mut response = match (request.send().await, again) {
-            (Err(error), Some(again)) if error.is_request() && is_get(&again) => {
-                again.send().await.expect("an answer")
-            }
-            (response, _) => response.expect("an answer"),
-        };
+        self.read(request.send().await.expect("an answer")).await
+    }
+
+    /// Reads an answer and keeps it in mind.
+    async fn read(&self, mut response: reqwest::Response) -> Answer {
         let (status, headers) = (response.status(), response.headers().clone());
         // Whatever is answered, no browser is to guess what it might be.
         let sniffed = headers.get("x-content-type-options").is_none_or(|it| it != "nosniff");
@@ -241,7 +238,13 @@ impl Gate {
 
     /// `GET path` as whoever `token` names.
     pub(crate) async fn get(&self, path: &str, token: &str) -> Answer {
-        self.send(self.request(Method::GET, path).bearer_auth(token)).await
+        let request = || self.request(Method::GET, path).bearer_auth(token).send();
+        // A connection that was idle may end just when it is used again; a read may be sent again.
+        let response = match request().await {
+            Err(error) if error.is_request() && !error.is_connect() => request().await,
+            response => response,
+        };
+        self.read(response.expect("an answer")).await
     }
 
     /// `POST path` with a JSON body, as whoever `token` names, or as nobody.
@@ -311,11 +314,6 @@ impl Gate {
         assert_eq!(around(answers.as_bytes(), "OpaqueRef:"), None, "a ref was answered");
         assert_eq!(around(&logs, PASSWORD), None, "a password was logged");
     }
-}
-
-fn is_get(request: &reqwest::RequestBuilder) -> bool {
-    let request = request.try_clone().and_then(|request| request.build().ok());
-    request.is_some_and(|request| request.method() == Method::GET)
 }
 
 /// Everything that was logged so far.

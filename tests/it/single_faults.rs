@@ -423,7 +423,14 @@ async fn tried(change: Change, call: usize, fault: usize, leaves: Option<usize>)
             let none = |list: &str| problem[list].as_array().is_none_or(Vec::is_empty);
             let is_undone = match change {
                 Change::Patch | Change::PatchKey => none("applied") && none("unknown"),
-                Change::Provision => !problem.to_string().contains("left_behind"),
+                Change::Provision => {
+                    let sim = &scene.lab.sim;
+                    let is_new = |vm: &&xengate::sim::Text| {
+                        sim.field("VM", vm, "name_label") == Some(SimValue::text(NEW))
+                    };
+                    let vms = sim.refs("VM");
+                    !vms.iter().any(|vm| is_new(&vm)) && sim.count("VDI") == scene.disks
+                }
                 _ => false,
             };
             assert!(sent.is_empty() || is_undone, "{sent:?} were sent: {problem}");
